@@ -1,0 +1,52 @@
+"""The public API on one screen: all that a program or a plugin may import. Loaded on first use by ``__init__.py``."""
+
+from .batches import Batches as Batches
+from .batches import balanced as balanced
+from .cache import Cache as Cache
+from .errors import DomtransError as DomtransError
+from .errors import Stopped as Stopped
+from .evaluation import NotMeasurableError as NotMeasurableError
+from .evaluation import Trial as Trial
+from .images import ImageSet as ImageSet
+from .images import to_channels as to_channels
+from .images import to_float as to_float
+from .images import to_uint8 as to_uint8
+from .inference import Transferred as Transferred
+from .inference import transfer as transfer
+from .interfaces import Augmentation as Augmentation
+from .interfaces import AugmentationOption as AugmentationOption
+from .interfaces import Discriminator as Discriminator
+from .interfaces import Distance as Distance
+from .interfaces import DistanceOption as DistanceOption
+from .interfaces import Encoder as Encoder
+from .interfaces import Generator as Generator
+from .interfaces import Loss as Loss
+from .interfaces import Outputs as Outputs
+from .model import FrozenEncoder as FrozenEncoder
+from .model import Transfer as Transfer
+from .overrides import override as override
+from .parts import Part as Part
+from .parts import PartOf as PartOf
+from .pictures import find_pictures as find_pictures
+from .pictures import read_pictures as read_pictures
+from .plugins import PluginInfo as PluginInfo
+from .plugins import Plugins as Plugins
+from .plugins import hookimpl as hookimpl
+from .plugins import load_plugins as load_plugins
+from .recipe import EncoderPart as EncoderPart
+from .recipe import OptimizerConfig as OptimizerConfig
+from .recipe import Recipe as Recipe
+from .recipe import Term as Term
+from .recipe import TrainConfig as TrainConfig
+from .recipe import find_recipe as find_recipe
+from .recipe import term as term
+from .recipe import use as use
+from .registry import Registry as Registry
+from .runs import Run as Run
+from .runs import evaluate as evaluate
+from .runs import load as load
+from .session import Progress as Progress
+from .session import Session as Session
+from .training import train as train
+
+__version__: str

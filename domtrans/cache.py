@@ -1,0 +1,69 @@
+"""Things worth computing once: fitted encoders, evaluators, rendered images. Kept by what they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from torch import Tensor, nn
+
+from domtrans.errors import DomtransError
+from domtrans.tensors import read_tensors, write_tensors
+
+
+def cache_folder() -> Path:
+    """``$DOMTRANS_CACHE``, or the user's cache folder for domtrans."""
+    chosen = os.environ.get("DOMTRANS_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("domtrans", appauthor=False))
+
+
+class Cache:
+    """Tensors in files named after a hash of what they depend on. Deleting the folder loses time, nothing else."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder()
+
+    def path(self, kind: str, key: Mapping[str, Any]) -> Path:
+        """Where the entry for ``key`` (plain values that JSON can hold) is kept."""
+        text = json.dumps(key, sort_keys=True)
+        return self.folder / kind / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
+
+    def tensors(self, kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The tensors for ``key``: from the cache, or made now and kept. A damaged entry is made again."""
+        path = self.path(kind, key)
+        if path.is_file():
+            try:
+                return read_tensors(path)[0]
+            except DomtransError:
+                pass
+        made = make()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(path, made, {"key": json.dumps(key, sort_keys=True)})
+        except (OSError, DomtransError):
+            pass  # a cache that cannot be written (full disk, read-only home) costs time, never the run
+        return made
+
+    def fitted(self, module: nn.Module, kind: str, key: Mapping[str, Any], fit: Callable[[], None]) -> bool:
+        """Load the module's weights from the cache, or call ``fit`` and keep them. True if they were there."""
+        fresh = False
+
+        def make() -> dict[str, Tensor]:
+            nonlocal fresh
+            fit()
+            fresh = True
+            return {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+
+        tensors = self.tensors(kind, key, make)
+        try:
+            module.load_state_dict(tensors)
+        except RuntimeError:  # written by another version of the module under the same key
+            self.path(kind, key).unlink(missing_ok=True)
+            tensors = self.tensors(kind, key, make)
+            module.load_state_dict(tensors)
+        return not fresh

@@ -1,0 +1,90 @@
+"""Measure a trained transfer: eval mode, averaged weights, every test image, metrics that no loss has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from domtrans.errors import DomtransError
+from domtrans.experiment import load_domain
+from domtrans.images import ImageSet
+from domtrans.model import Transfer
+from domtrans.overrides import override
+from domtrans.recipe import Recipe
+from domtrans.registry import Registry
+from domtrans.session import Session
+
+CHANGEABLE = ("source", "target", "metrics")
+"""Fields of a recipe that an evaluation may override: what is measured, not what was trained."""
+
+
+class NotMeasurableError(DomtransError):
+    """A metric cannot say anything about this data, e.g. an accuracy without labels. Recorded, not fatal."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a metric gets: a trained transfer and the data to try it on.
+
+    ``source``: test images. ``target_train``, ``target_test``: real target images with the labels they have, for
+    evaluators of the metric's own. Nothing of a trial ever reaches a loss.
+    """
+
+    transfer: Transfer
+    source: ImageSet
+    target_train: ImageSet
+    target_test: ImageSet
+    session: Session
+
+
+def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Session) -> dict[str, Any]:
+    """All metrics of a recipe: ``{"accuracy": 0.93, ..., "n": 2000, "source": "...", "target": "..."}``.
+
+    A metric that cannot measure this data is named under ``not_measured`` with the reason.
+    """
+    session = session.during("evaluate")
+    size = recipe.image_size
+    session.report(0, len(recipe.metrics) + 1)
+    trial = Trial(
+        transfer.to(session.device).eval(),
+        load_domain(registry, recipe.source, "test", size),
+        load_domain(registry, recipe.target, "train", size),
+        load_domain(registry, recipe.target, "test", size),
+        session,
+    )
+    results: dict[str, Any] = {
+        "source": trial.source.about or recipe.source.name,
+        "target": trial.target_test.about or recipe.target.name,
+    }
+    missing: dict[str, str] = {}
+    for done, (name, part) in enumerate(recipe.metrics.items(), 1):
+        try:
+            found = registry.build("metric", part)(trial)
+            results |= {key if key not in results else f"{name}.{key}": value for key, value in found.items()}
+        except NotMeasurableError as reason:
+            missing[name] = str(reason)
+        session.report(done, len(recipe.metrics) + 1)
+    if missing:
+        results["not_measured"] = missing
+    return results
+
+
+def with_other_data(recipe: Recipe, changes: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:
+    """The recipe with other data to measure on.
+
+    Data that was no part of the training has nothing to hold back: a domain with a ``holdout`` option is measured on
+    all of its images unless the changes say otherwise. Raises DomtransError for changes to what was trained.
+    """
+    paths = list(changes) if isinstance(changes, Mapping) else [change.partition("=")[0] for change in changes]
+    for path in paths:
+        if path.partition(".")[0] not in CHANGEABLE:
+            raise DomtransError(
+                f"evaluate cannot change '{path}' of a trained run; it takes {', '.join(CHANGEABLE)} and their options"
+            )
+    changed = override(recipe, changes, registry)
+    for field in ("source", "target"):
+        part = getattr(changed, field)
+        if "holdout" in part.options and part != getattr(recipe, field) and f"{field}.holdout" not in paths:
+            changed = override(changed, {f"{field}.holdout": 1.0}, registry)
+    return changed

@@ -1,0 +1,130 @@
+"""The four base classes of domtrans and the record that a loss reads.
+
+Images are float B C H W in [-1, 1] everywhere. Features are float B F, standardised over the source set.
+The symbols f, g, D, G = g(f(x)) are those of Taigman, Polyak, Wolf: Unsupervised Cross-Domain Image
+Generation, ICLR 2017 ("the paper").
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from domtrans.errors import DomtransError
+from domtrans.parts import PartOf
+
+Distance = Callable[..., Tensor]
+"""(a, b, classify=None) -> scalar: how far apart two batches of features or images are."""
+
+DistanceOption = Annotated[Any, PartOf("distance")]
+"""Annotation of a constructor option that takes a distance by name."""
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+"""(images, rng) -> images of the same shape and range; differentiable; all randomness comes from ``rng``."""
+
+AugmentationOption = Annotated[Any, PartOf("augmentation")]
+"""Annotation of an option that takes an augmentation by name."""
+
+
+class Encoder(nn.Module, ABC):
+    """f: images to features. Built as ``cls(size, classes, **options)``.
+
+    ``size`` is the side of the images in pixels, ``classes`` the number of labelled source classes (0: unlabelled).
+    f is fixed while g learns, but the const loss differentiates through it: never detach inside ``forward``.
+    """
+
+    channels: int
+    """1 (grey) or 3 (RGB): what ``forward`` takes; the engine converts."""
+    feature_size: int
+    """F: length of a feature vector."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, channels, H, W] in [-1, 1] to raw features [B, F]."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Raw features [B, F] to class logits [B, K], for an encoder with a classification head.
+
+        Raises DomtransError where f has none.
+        """
+        raise DomtransError(
+            f"the encoder {type(self).__name__} has no classification head: distances and options that compare "
+            "predictions need one; choose another encoder or a distance on features such as 'mse' or 'cosine'"
+        )
+
+
+class Generator(nn.Module, ABC):
+    """g: features to target images. Built as ``cls(feature_size, channels, size, **options)``."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Standardised features [B, F] to images [B, channels, size, size] in [-1, 1]."""
+
+
+class Discriminator(nn.Module, ABC):
+    """D: ternary judge of target images. Built as ``cls(channels, size, **options)``."""
+
+    FAKE_SOURCE: ClassVar[int] = 0
+    """D_1 of the paper: the image is G(source)."""
+    FAKE_TARGET: ClassVar[int] = 1
+    """D_2: the image is G(target)."""
+    REAL_TARGET: ClassVar[int] = 2
+    """D_3: the image is a real target image."""
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, channels, size, size] in [-1, 1] to logits [B, 3]."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one turn computed. A loss names the fields it reads; what no loss reads is not computed and stays None.
+
+    In separate updates the fields of the other domain are None too: a loss leaves out what is not there.
+    """
+
+    source: Tensor | None = None
+    """x_s [B, C, H, W]"""
+    target: Tensor | None = None
+    """x_t [B, C, H, W]"""
+    source_features: Tensor | None = None
+    """f(x_s) [B, F]"""
+    target_features: Tensor | None = None
+    """f(x_t) [B, F]"""
+    source_fake: Tensor | None = None
+    """G(x_s) = g(f(x_s)) [B, C, H, W]"""
+    target_fake: Tensor | None = None
+    """G(x_t) [B, C, H, W]"""
+    source_fake_features: Tensor | None = None
+    """f(G(x_s)) [B, F], through the recipe's ``view`` if it has one"""
+    target_fake_features: Tensor | None = None
+    """f(G(x_t)) [B, F], likewise"""
+    source_fake_logits: Tensor | None = None
+    """D(G(x_s)) [B, 3]"""
+    target_fake_logits: Tensor | None = None
+    """D(G(x_t)) [B, 3]"""
+    target_logits: Tensor | None = None
+    """D(x_t) [B, 3]"""
+    source_labels: Tensor | None = None
+    """int64 [B]. A loss that reads them makes the run supervised, and the results say so."""
+    classify: Callable[[Tensor], Tensor] | None = None
+    """f's own head: standardised features [B, F] -> class logits [B, K]"""
+
+
+OUTPUT_FIELDS = frozenset(field.name for field in fields(Outputs))
+
+
+class Loss(nn.Module, ABC):
+    """A term of L_G or L_D. Built as ``cls(**options)``; weights and schedules belong to the recipe."""
+
+    reads: frozenset[str]
+    """The fields of Outputs that ``forward`` uses, as a class attribute or set in ``__init__``."""
+
+    @abstractmethod
+    def forward(self, outputs: Outputs) -> Tensor:
+        """The loss as a scalar; never steps an optimizer, never changes the record."""

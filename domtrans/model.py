@@ -1,0 +1,92 @@
+"""G = g(f(x)): the fixed encoder with its standardisation, and the transfer built from it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from domtrans.errors import DomtransError
+from domtrans.images import ImageSet, to_channels, to_float, to_uint8
+from domtrans.interfaces import Encoder, Generator
+
+
+class FrozenEncoder(nn.Module):
+    """f as every loss and g see it: fixed, in eval mode, its features standardised once over the source set.
+
+    Standardised features make a loss weight mean the same for every f. Gradients pass through to the images.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.zeros(encoder.feature_size))
+        self.register_buffer("std", torch.ones(encoder.feature_size))
+
+    @property
+    def feature_size(self) -> int:
+        """F."""
+        return self.encoder.feature_size
+
+    def train(self, mode: bool = True) -> FrozenEncoder:
+        """Stays in eval mode, whatever the module that holds it does."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] to standardised features [B, F], float32."""
+        features = self.encoder(to_channels(images, self.encoder.channels))
+        return (features.float() - self.mean) / self.std
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Standardised features [B, F] to f's own class logits [B, K], float32; DomtransError if f has no head."""
+        return self.encoder.logits(features * self.std + self.mean).float()
+
+    def has_head(self) -> bool:
+        """Whether f can classify."""
+        try:
+            self.classify(torch.zeros(1, self.feature_size, device=self.mean.device))
+        except DomtransError:
+            return False
+        return True
+
+    @torch.no_grad()
+    def standardize(self, source: ImageSet) -> None:
+        """Measure mean and standard deviation of every feature over the source set."""
+        raw = (self.encode(source) * self.std + self.mean).double()
+        if not bool(torch.isfinite(raw).all()):
+            raise DomtransError(
+                "the encoder gives features that are not finite numbers on the source images; check its weights"
+            )
+        self.mean.copy_(raw.mean(0))
+        # A feature that never fires carries nothing; a floor keeps it from becoming amplified noise.
+        deviation = raw.std(0)
+        self.std.copy_(deviation.clamp_min(max(1e-6, 0.01 * float(deviation.mean()))))
+
+    @torch.no_grad()
+    def encode(self, images: ImageSet, batch_size: int = 512) -> Tensor:
+        """Standardised features [N, F] of a whole set, float32, on the device of f."""
+        device = self.mean.device
+        return torch.cat([self(to_float(block.to(device))) for block in images.images.split(batch_size)])
+
+
+class Transfer(nn.Module):
+    """G: images of the source domain in, images of the target domain out."""
+
+    def __init__(self, encoder: FrozenEncoder, generator: Generator) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.generator = generator
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] to target images [B, C, size, size] in [-1, 1]."""
+        return self.generator(self.encoder(images))
+
+    @torch.no_grad()
+    def apply_to(self, images: ImageSet, batch_size: int = 512) -> Tensor:
+        """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode."""
+        self.eval()
+        device = self.encoder.mean.device
+        blocks = (to_float(block.to(device)) for block in images.images.split(batch_size))
+        return torch.cat([to_uint8(self(block)).cpu() for block in blocks])

@@ -1,0 +1,87 @@
+"""Optimizers with their schedules, and the exponential moving average of g."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from domtrans.recipe import OptimizerConfig
+
+
+def rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of a step; a function of the step alone."""
+    progress = step / steps
+    factor = 1.0
+    if config.schedule == "linear":
+        factor = 1.0 - (1.0 - config.final_lr) * progress
+    elif config.schedule == "cosine":
+        factor = config.final_lr + (1.0 - config.final_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))
+    if config.warmup and progress < config.warmup:
+        factor *= (step + 1) / (config.warmup * steps + 1)
+    return config.lr * factor
+
+
+class Optimizer:
+    """A torch optimizer as a recipe describes it, whose state is plain named tensors."""
+
+    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int) -> None:
+        self.config, self.steps = config, steps
+        self.parameters = list(network.parameters())
+        options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+        if config.name == "sgd":
+            self.torch: torch.optim.Optimizer = torch.optim.SGD(self.parameters, momentum=config.betas[0], **options)
+        else:
+            kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+            self.torch = kind(self.parameters, betas=config.betas, **options)
+
+    def schedule(self, step: int) -> None:
+        """Set the learning rate of this step."""
+        for group in self.torch.param_groups:
+            group["lr"] = rate(self.config, step, self.steps)
+
+    def zero_grad(self) -> None:
+        """Forget the last gradient."""
+        self.torch.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Move the parameters along their gradient."""
+        self.torch.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """``{"3.exp_avg": tensor, ...}``: the running figures of every parameter by its position."""
+        return {
+            f"{position}.{name}": torch.as_tensor(value)
+            for position, parameter in enumerate(self.parameters)
+            for name, value in self.torch.state.get(parameter, {}).items()
+            if value is not None
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a saved state; raises ValueError if it belongs to other parameters."""
+        for key, value in state.items():
+            position, _, name = key.partition(".")
+            parameter = self.parameters[int(position)] if int(position) < len(self.parameters) else None
+            if parameter is None or (value.ndim and value.shape != parameter.shape):
+                raise ValueError(f"optimizer state {key} of shape {list(value.shape)} belongs to no parameter")
+            self.torch.state[parameter][name] = value.clone().to(parameter.device)
+
+
+class Average:
+    """Exponential moving average of a network, its buffers (batch-norm statistics) copied along."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.module = copy.deepcopy(network).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move the average towards the network; early on it follows faster, so as not to remember the start."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.module.parameters()), list(network.parameters()), 1.0 - decay)
+        for mine, theirs in zip(self.module.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)

@@ -1,0 +1,165 @@
+"""The folder of a run: what is in it, how it is opened, and how it is kept whole.
+
+``recipe.json``          the whole recipe; ``domtrans train RUN/recipe.json`` repeats it
+``metrics.jsonl``        one JSON object a line: losses by step
+``samples/``             grids of the same source images every time
+``model.safetensors``    f, its standardisation and the averaged g; the recipe rides inside
+``training.safetensors`` weights, optimizers and step: what resuming needs
+``results.json``         figures of the finished run
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from domtrans.errors import DomtransError
+from domtrans.overrides import differences
+from domtrans.recipe import Recipe, make_recipe
+from domtrans.tensors import read_tensors, write_bytes, write_json, write_tensors
+
+FORMAT = "domtrans-1"
+"""Version of the layout of ``model.safetensors`` and ``training.safetensors``."""
+
+FREE_TO_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.sample_every")
+"""Paths that may differ when a run goes on with ``resume``; any other change would make it another experiment."""
+
+
+class RunFolder:
+    """Paths of a run and the writing of its files. Every file is replaced whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_file = path / "recipe.json"
+        self.metrics_file = path / "metrics.jsonl"
+        self.model_file = path / "model.safetensors"
+        self.training_file = path / "training.safetensors"
+        self.results_file = path / "results.json"
+        self.samples = path / "samples"
+
+    def open(self, recipe: Recipe, *, resume: bool) -> None:
+        """Make the folder, or take it up again if it holds the same recipe. Raises DomtransError otherwise."""
+        if self.recipe_file.is_file():
+            self._check_same(recipe, resume)
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise DomtransError(f"{self.path} exists and is no run; choose another folder with --out")
+        elif resume:
+            raise DomtransError(f"there is no run in {self.path} to resume; leave out --resume to start it")
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DomtransError(
+                f"the run folder {self.path} cannot be made: {error.strerror}; choose another with --out"
+            ) from None
+        write_bytes(self.recipe_file, recipe.to_json().encode())
+
+    def _check_same(self, recipe: Recipe, resume: bool) -> None:
+        changed = differences(self.recipe(), recipe)
+        if resume:
+            changed = [change for change in changed if change.partition(":")[0] not in FREE_TO_CHANGE]
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise DomtransError(
+                f"{self.path} holds a run of another recipe ({'; '.join(changed[:3])}{more}); choose another folder with --out"
+            )
+
+    def recipe(self) -> Recipe:
+        """The recipe of the run; raises DomtransError if the folder is no run."""
+        try:
+            data = json.loads(self.recipe_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DomtransError(f"{self.path} is no run: it has no recipe.json") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise DomtransError(f"{self.recipe_file} cannot be read: {error}") from None
+        if not isinstance(data, dict):
+            raise DomtransError(f"{self.recipe_file} must hold a table, not {type(data).__name__}")
+        return make_recipe(data, str(self.recipe_file))
+
+    def save_training(self, state: Mapping[str, Tensor]) -> None:
+        """Replace the training state."""
+        write_tensors(self.training_file, state, {"format": FORMAT})
+
+    def load_training(self) -> dict[str, Tensor] | None:
+        """The training state, or None before the first save. Raises DomtransError if it is damaged."""
+        if not self.training_file.is_file():
+            return None
+        state, about = read_tensors(self.training_file)
+        check_format(about, self.training_file)
+        return state
+
+    def save_model(self, weights: Mapping[str, Tensor], recipe: Recipe, about: Mapping[str, Any]) -> None:
+        """Replace the model; it carries all that ``load`` needs."""
+        described = {**about, "versions": versions()}
+        metadata = {"format": FORMAT, "recipe": recipe.to_json(), "about": json.dumps(described)}
+        write_tensors(self.model_file, weights, metadata)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append a line to metrics.jsonl."""
+        try:
+            with self.metrics_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise DomtransError(f"{self.metrics_file} cannot be written: {error.strerror}") from None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
+        if not self.metrics_file.is_file():
+            return []
+        records = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def seconds(self) -> float:
+        """Time spent in the training loop so far, over all its sittings."""
+        records = self.metrics()
+        return float(records[-1]["seconds"]) if records else 0.0
+
+    def rewind(self, step: int) -> None:
+        """Drop lines of metrics.jsonl from after ``step``: the run goes on from there and writes them again."""
+        kept = [record for record in self.metrics() if record["step"] <= step]
+        write_bytes(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept).encode())
+
+    def save_sample(self, name: str, picture: bytes) -> Path:
+        """Write a grid; returns its path."""
+        path = self.samples / f"{name}.png"
+        write_bytes(path, picture)
+        return path
+
+    def save_results(self, results: Mapping[str, Any]) -> None:
+        """Replace results.json."""
+        write_json(self.results_file, results)
+
+    def results(self) -> dict[str, Any] | None:
+        """Figures of the finished run, or None."""
+        try:
+            loaded: dict[str, Any] = json.loads(self.results_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return loaded
+
+
+def check_format(about: Mapping[str, str], path: Path) -> None:
+    """Raise DomtransError unless the file's metadata says that domtrans wrote it."""
+    if about.get("format") != FORMAT:
+        found = about.get("format", "none")
+        raise DomtransError(f"{path} was not written by this version of domtrans (format {found}, wanted {FORMAT})")
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    try:
+        own = metadata.version("domtrans")
+    except metadata.PackageNotFoundError:
+        own = "unknown"
+    return {"domtrans": own, "torch": torch.__version__, "python": platform.python_version()}

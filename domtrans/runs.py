@@ -1,0 +1,110 @@
+"""A trained run, loaded: transfer images, encode them, measure. Works without the training data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from domtrans.errors import DomtransError
+from domtrans.evaluation import measure, with_other_data
+from domtrans.experiment import build_transfer
+from domtrans.images import to_float, to_uint8
+from domtrans.model import Transfer
+from domtrans.pictures import from_pil, to_pil
+from domtrans.plugins import load_plugins
+from domtrans.recipe import Recipe, make_recipe
+from domtrans.registry import Registry
+from domtrans.runfolder import RunFolder, check_format
+from domtrans.session import Listener, Session
+from domtrans.tensors import read_tensors
+
+Images = TypeVar("Images", Tensor, Image.Image, list[Image.Image])
+
+
+class Run:
+    """A trained transfer with its recipe. Made by ``load`` and ``train``.
+
+    ``path``: its folder. ``recipe``: resolved. ``results``: figures measured at the end of training, or empty.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, model: Transfer, registry: Registry, session: Session) -> None:
+        self.path, self.recipe, self.model, self.registry, self.session = path, recipe, model.eval(), registry, session
+        self.results: Mapping[str, Any] = RunFolder(path).results() or {}
+
+    @torch.inference_mode()
+    def transfer(self, images: Images) -> Images:
+        """G of images, in what they came in: a tensor [B, 1 or 3, H, W] of floats or uint8, a PIL image, or a list.
+
+        Floats are in [-1, 1]. A tensor may have any size that f takes; PIL images are cropped to their centre square and resized.
+        Raises DomtransError for tensors of another shape or type.
+        """
+        if isinstance(images, Tensor):
+            made = self.model(self._as_batch(images))
+            return to_uint8(made) if images.dtype == torch.uint8 else made
+        if isinstance(images, Image.Image):
+            return to_pil(self.transfer(self._pixels([images])))[0]
+        return to_pil(self.transfer(self._pixels(images))) if images else []
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor | Image.Image | Sequence[Image.Image]) -> Tensor:
+        """f of images: standardised features [B, F], float32."""
+        if isinstance(images, Image.Image):
+            images = [images]
+        batch = images if isinstance(images, Tensor) else self._pixels(images)
+        return self.model.encoder(self._as_batch(batch))
+
+    def evaluate(self, changes: list[str] | tuple[str, ...] | Mapping[str, Any] = ()) -> dict[str, Any]:
+        """Measure the recipe's metrics on test images; ``changes`` may name other data, e.g. ``{"source": "svhn"}``."""
+        recipe = with_other_data(self.recipe, changes, self.registry) if changes else self.recipe
+        return measure(self.model, recipe, self.registry, self.session)
+
+    def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        return torch.stack([from_pil(image, self.recipe.image_size) for image in images])
+
+    def _as_batch(self, images: Tensor) -> Tensor:
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise DomtransError(f"images must be a batch [B, 1 or 3, H, W], not {list(images.shape)}")
+        images = images.to(self.session.device)
+        if images.dtype == torch.uint8:
+            return to_float(images)
+        if not images.is_floating_point():
+            raise DomtransError(f"images must be float in [-1, 1] or uint8, not {images.dtype}")
+        return images.float()
+
+
+def load(
+    path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: tuple[Listener, ...] = ()
+) -> Run:
+    """Load a run from its folder. Raises DomtransError if it is none, is damaged, or needs a plugin that is missing."""
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        raise DomtransError(f"there is no run in {path}: no such folder")
+    if not folder.model_file.is_file():
+        folder.recipe()  # no run at all says so first
+        raise DomtransError(f"the run in {path} has not saved a model yet; go on with `domtrans train --resume`")
+    weights, metadata = read_tensors(folder.model_file)
+    check_format(metadata, folder.model_file)
+    registry = registry or load_plugins().registry
+    try:
+        about = json.loads(metadata["about"])
+        recipe = make_recipe(json.loads(metadata["recipe"]), str(folder.model_file)).resolve(registry)
+        model = build_transfer(recipe, registry, len(about["classes"]), int(about["channels"]))
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DomtransError(f"{folder.model_file} does not hold the model that its recipe describes: {reason}") from None
+    session = Session.start(device, precision=recipe.train.precision, seed=recipe.seed, listeners=listeners)
+    return Run(folder.path, recipe, model.to(session.device), registry, session)
+
+
+def evaluate(
+    run: Run | str | Path, changes: list[str] | tuple[str, ...] | Mapping[str, Any] = (), *, device: str = "auto"
+) -> dict[str, Any]:
+    """Measure a run, or the run in a folder; see ``Run.evaluate``."""
+    return (run if isinstance(run, Run) else load(run, device=device)).evaluate(changes)

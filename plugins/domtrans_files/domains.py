@@ -1,0 +1,90 @@
+"""Domains ``folder`` and ``arrays``: grey or colour, any size, resized on load."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from domtrans import DomtransError, ImageSet, find_pictures, read_pictures
+
+Holdout = Annotated[float, Field(ge=0, le=1)]
+Split = Literal["train", "test"]
+
+
+def arrays(split: Split, size: int, *, path: str, holdout: Holdout = 0.125) -> ImageSet:
+    """Images in an .npz file: ``images`` uint8 [N, H, W] or [N, H, W, C], optionally ``labels`` integers [N].
+
+    The last ``holdout`` share, in file order, is the test split (neighbours often belong together, so no shuffling).
+    Raises DomtransError for a file that is missing, damaged, of another shape, or holds pickled objects.
+    """
+    found = _read_npz(Path(path))
+    whole = ImageSet.from_arrays(found["images"], found.get("labels"), size=size, about=_about("arrays", path, split))
+    chosen = _split(torch.arange(len(whole)), split, holdout, path)
+    labels = None if whole.labels is None else whole.labels[chosen]
+    return ImageSet(whole.images[chosen], labels, whole.classes, whole.about)
+
+
+def folder(split: Split, size: int, *, path: str, holdout: Holdout = 0.125, grey: bool = False) -> ImageSet:
+    """Pictures under a folder; each subfolder of it that holds pictures is a class.
+
+    With subfolders ``train`` and ``test`` those are the splits; otherwise the last ``holdout`` share of every class, by
+    file name, is the test split. Pictures are cropped to their centre square. ``grey``: read as one channel.
+    Raises DomtransError for a folder that is missing or empty and for pictures that cannot be read.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DomtransError(f"there is no folder {root}")
+    if (root / "train").is_dir() and (root / "test").is_dir():
+        root, holdout_here = root / split, None
+    else:
+        holdout_here = holdout
+    paths = find_pictures(root)
+    if not paths:
+        raise DomtransError(f"there are no pictures in {root}")
+    groups = [picture.relative_to(root).parts[0] if picture.parent != root else "" for picture in paths]
+    classes = tuple(sorted(set(groups)))
+    chosen = []
+    for name in classes:
+        members = torch.tensor([i for i, group in enumerate(groups) if group == name])
+        chosen += (members if holdout_here is None else _split(members, split, holdout_here, path)).tolist()
+    labelled = len(classes) > 1 and "" not in classes
+    labels = torch.tensor([classes.index(groups[i]) for i in chosen]) if labelled else None
+    images = read_pictures([paths[i] for i in chosen], size, 1 if grey else 3)
+    return ImageSet(images, labels, classes if labelled else (), _about("folder", path, split))
+
+
+def _split(index: Tensor, split: Split, holdout: float, path: str) -> Tensor:
+    """The first or the last part of an index; DomtransError if nothing is left for the split."""
+    border = len(index) - round(len(index) * holdout)
+    part = index[:border] if split == "train" else index[border:]
+    if not len(part):
+        raise DomtransError(
+            f"{path} leaves no images for the {split} split with holdout={holdout}; change holdout or add images"
+        )
+    return part
+
+
+def _about(kind: str, path: str, split: str) -> str:
+    return f"{kind} {path}, {split} split"
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile) or "images" not in file:
+                raise DomtransError(f"{path} must be an .npz file with an array 'images'")
+            return {name: file[name] for name in ("images", "labels") if name in file}
+    except FileNotFoundError:
+        raise DomtransError(f"there is no file {path}") from None
+    except ValueError as error:
+        pickled = "pickle" in str(error) or "Object arrays" in str(error)
+        reason = "it holds pickled objects, which are never loaded" if pickled else " ".join(str(error).split())[:120]
+        raise DomtransError(f"{path} cannot be read as an .npz file: {reason}") from None
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise DomtransError(f"{path} cannot be read as an .npz file: {' '.join(str(error).split())[:120]}") from None
