@@ -3,10 +3,12 @@
 from .batches import Batches as Batches
 from .batches import balanced as balanced
 from .cache import Cache as Cache
+from .compatibility import INTERFACE_VERSION as INTERFACE_VERSION
 from .errors import DomtransError as DomtransError
 from .errors import Stopped as Stopped
 from .evaluation import NotMeasurableError as NotMeasurableError
 from .evaluation import Trial as Trial
+from .experiment import load_domain as load_domain
 from .images import ImageSet as ImageSet
 from .images import to_channels as to_channels
 from .images import to_float as to_float
@@ -38,9 +40,9 @@ from .recipe import OptimizerConfig as OptimizerConfig
 from .recipe import Recipe as Recipe
 from .recipe import Term as Term
 from .recipe import TrainConfig as TrainConfig
-from .recipe import find_recipe as find_recipe
 from .recipe import term as term
 from .recipe import use as use
+from .recipefiles import find_recipe as find_recipe
 from .registry import Registry as Registry
 from .runs import Run as Run
 from .runs import evaluate as evaluate

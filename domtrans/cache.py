@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from torch import Tensor, nn
 
 from domtrans.errors import DomtransError
+from domtrans.folders import cache_folder
 from domtrans.tensors import read_tensors, write_tensors
-
-
-def cache_folder() -> Path:
-    """``$DOMTRANS_CACHE``, or the user's cache folder for domtrans."""
-    chosen = os.environ.get("DOMTRANS_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("domtrans", appauthor=False))
 
 
 class Cache:

@@ -20,7 +20,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError):
         raise DomtransError(f"the device '{name}' is not available here; use cpu, cuda, cuda:N, mps or auto") from None
     return device

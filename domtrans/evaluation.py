@@ -64,7 +64,7 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
             results |= {key if key not in results else f"{name}.{key}": value for key, value in found.items()}
         except NotMeasurableError as reason:
             missing[name] = str(reason)
-        session.report(done, len(recipe.metrics) + 1)
+        session.report(done + 1, len(recipe.metrics) + 1)
     if missing:
         results["not_measured"] = missing
     return results

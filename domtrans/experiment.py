@@ -67,6 +67,7 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
         source_augmentation=optional(recipe.source_augmentation),
         target_augmentation=optional(recipe.target_augmentation),
         view=optional(recipe.view),
+        discriminator_view=optional(recipe.discriminator_view),
     )
 
 
@@ -104,7 +105,7 @@ def fit_encoder(
         arguments = (encoder, source, during) + ((target.unlabelled(),) if sees_target else ())
 
         def train_f(fit: Any = fit, arguments: tuple[Any, ...] = arguments, stage: str = stage) -> None:
-            encoder.to(session.device).train().requires_grad_(True)
+            encoder.to(session.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
             seed_layers(recipe, stage)
             fit(*arguments)
             encoder.requires_grad_(False).eval()

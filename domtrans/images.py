@@ -124,6 +124,17 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     return (images * weights).sum(1, keepdim=True)
 
 
+def centre_square(images: Tensor, size: int) -> Tensor:
+    """The centre squares of images [B, C, H, W], float or uint8, resized to [B, C, size, size]."""
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images[..., top : top + side, left : left + side]
+    if square.dtype == torch.uint8:
+        return resize(square, size)
+    return square if side == size else F.interpolate(square, (size, size), mode="bilinear", antialias=True)
+
+
 def resize(images: Tensor, size: int) -> Tensor:
     """uint8 [N, C, H, W] to [N, C, size, size], bilinear with antialiasing, a block at a time to bound memory."""
     if tuple(images.shape[-2:]) == (size, size):

@@ -68,7 +68,9 @@ class Optimizer:
             parameter = self.parameters[int(position)] if int(position) < len(self.parameters) else None
             if parameter is None or (value.ndim and value.shape != parameter.shape):
                 raise ValueError(f"optimizer state {key} of shape {list(value.shape)} belongs to no parameter")
-            self.torch.state[parameter][name] = value.clone().to(parameter.device)
+            # In the parameter's own memory layout: fused kernels walk through both side by side.
+            empty = torch.empty_like(parameter if value.ndim else value, dtype=value.dtype, device=parameter.device)
+            self.torch.state[parameter][name] = empty.copy_(value)
 
 
 class Average:

@@ -35,6 +35,9 @@ def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[
 def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
     """The recipe with a tree of changes laid over it; not resolved."""
     data = recipe.model_dump(mode="json")
+    for key in changes:
+        if key not in Recipe.model_fields:
+            raise DomtransError(f"{where}: there is no option '{key}'{did_you_mean(key, Recipe.model_fields, 'options')}")
     for path, value in _leaves(Recipe, changes):
         _set(Recipe, data, path, value, ".".join(path))
     return make_recipe(data, where)
@@ -53,12 +56,13 @@ def _parse(text: str) -> tuple[str, Any]:
         raise DomtransError(f"'{text}' is not of the form path=value, e.g. train.steps=2000")
     try:
         return path, json.loads(value)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return path, value
 
 
 def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> None:
     """Set ``data`` at ``keys``, minding what kind of thing each step is."""
+    _check_table(data, path)
     fields = annotation.model_fields
     key, rest = keys[0], keys[1:]
     if key not in fields:
@@ -69,6 +73,9 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
             data[key] = value
             return
         data, key, rest, inner = data[key], rest[0], rest[1:], get_args(inner)[1]
+        _check_table(data, path)
+        if not key:
+            raise DomtransError(f"'{path}' lacks a name after its '.'")
         if not rest and value in ("none", None):
             data.pop(key, None)
             return
@@ -84,7 +91,7 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
 
 def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str) -> None:
     if not rest:
-        kept = data.get(key) or {}
+        kept = data[key] if isinstance(data.get(key), dict) else {}
         if isinstance(value, str) and value != "none":
             data[key] = {word: kept[word] for word in KEPT if word in kept} | {"name": value}
         else:
@@ -94,6 +101,7 @@ def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path:
         whole = path.removesuffix("." + ".".join(rest))
         raise DomtransError(f"'{path}' sets an option of a part that is not there; name the part first: {whole}=NAME")
     node = data[key]
+    _check_table(node, path)
     for step in rest[:-1]:  # options of nested parts: a bare name becomes a table that can take options
         child = node.get(step)
         node[step] = {"name": child} if isinstance(child, str) else child
@@ -101,8 +109,17 @@ def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path:
             raise DomtransError(f"there is no option '{path}': '{step}' takes no options")
         node = node[step]
     last = rest[-1]
-    nested = isinstance(node.get(last), dict) and "name" in node[last] and isinstance(value, str)
-    node[last] = {"name": value} if nested else value
+    nested = isinstance(node.get(last), dict) and "name" in node[last]
+    if value == "none" and (nested or node.get(last) is None):
+        node[last] = None
+    else:
+        node[last] = {"name": value} if nested and isinstance(value, str) else value
+
+
+def _check_table(data: Any, path: str) -> None:
+    """Raise DomtransError where a path leads into what an assignment before it has made a plain value."""
+    if not isinstance(data, dict):
+        raise DomtransError(f"there is no option '{path}': {data!r} takes no options")
 
 
 def _inner(annotation: Any) -> Any:

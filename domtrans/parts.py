@@ -37,7 +37,8 @@ class Part(BaseModel):
             return data
         own = {key: value for key, value in data.items() if key in cls.model_fields}
         flat = {key: value for key, value in data.items() if key not in own}
-        return own | {"options": flat | own.get("options", {})}
+        given = own.get("options", {})
+        return own | {"options": flat | given if isinstance(given, dict) else given}
 
     @model_serializer
     def _to_flat(self) -> dict[str, Any]:
@@ -80,6 +81,8 @@ def schema(factory: Callable[..., Any]) -> type[BaseModel]:
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
     for parameter in inspect.signature(factory).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if parameter.name.startswith("_"):
+                raise ValueError(f"the option '{parameter.name}' begins with '_'")
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             fields[parameter.name] = (_option_type(hints.get(parameter.name, Any)), default)
     config = ConfigDict(
@@ -93,7 +96,9 @@ def _option_type(annotation: Any) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         marks = [mark for mark in annotation.__metadata__ if isinstance(mark, PartOf)]
-        return Annotated[Part, AfterValidator(functools.partial(Nested, marks[0].kind))] if marks else annotation
+        if marks:
+            return Annotated[Part, AfterValidator(functools.partial(Nested, marks[0].kind))]
+        return Annotated[(_option_type(arguments[0]), *annotation.__metadata__)]
     if origin in (Union, types.UnionType):
         return Union[tuple(_option_type(argument) for argument in arguments)]  # noqa: UP007 - built at run time
     if origin in (list, tuple, dict):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
@@ -103,6 +101,8 @@ class Recipe(BaseModel):
     """Changes training images before anything sees them; none lets f's features be computed once."""
     view: Part | None = None
     """How f sees generated images in the losses: f(view(G(x)))."""
+    discriminator_view: Part | None = None
+    """How D sees every image, real or generated, e.g. with noise that hides what only a machine would notice."""
     generator: Part
     discriminator: Part
     generator_losses: dict[str, Term]
@@ -128,7 +128,7 @@ class Recipe(BaseModel):
         return self.model_copy(update=changes)
 
     def to_json(self) -> str:
-        """Indented JSON, ending in a newline; ``load_recipe`` reads it."""
+        """Indented JSON, ending in a newline; ``find_recipe`` reads it."""
         return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
 
@@ -141,6 +141,7 @@ PART_KINDS = {
     "source_augmentation": "augmentation",
     "target_augmentation": "augmentation",
     "view": "augmentation",
+    "discriminator_view": "augmentation",
     "generator": "generator",
     "discriminator": "discriminator",
     "generator_losses": "loss",
@@ -165,43 +166,3 @@ def make_recipe(data: dict[str, Any], where: str) -> Recipe:
     recipe = validate(Recipe, data, where)
     assert isinstance(recipe, Recipe)
     return recipe
-
-
-def find_recipe(name: str, registry: Registry) -> Recipe:
-    """A registered recipe, a run's folder, or a ``.toml`` or ``.json`` file, resolved.
-
-    A file is a whole recipe, or ``extends = "NAME"`` and the paths that differ.
-    Raises DomtransError when there is no such recipe or it does not hold together.
-    """
-    path = Path(name)
-    if path.suffix in (".toml", ".json"):
-        return _read(path, registry).resolve(registry)
-    if (path / "recipe.json").is_file():
-        return _read(path / "recipe.json", registry).resolve(registry)
-    recipe = registry.build("recipe", Part(name=name))
-    if not isinstance(recipe, Recipe):
-        owner = registry.get("recipe", name).owner
-        raise DomtransError(f"the recipe '{name}' of plugin '{owner}' returned {type(recipe).__name__}, not a Recipe")
-    return recipe.resolve(registry)
-
-
-def _read(path: Path, registry: Registry) -> Recipe:
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except FileNotFoundError:
-        raise DomtransError(f"there is no recipe file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DomtransError(f"the recipe file {path} cannot be read: {error}") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DomtransError(f"the recipe file {path} is not valid {path.suffix[1:].upper()}: {error}") from None
-    if not isinstance(data, dict):
-        raise DomtransError(f"the recipe file {path} must hold a table, not {type(data).__name__}")
-    base = data.pop("extends", None)
-    if base is None:
-        return make_recipe(data, f"recipe file {path}")
-    if not isinstance(base, str):
-        raise DomtransError(f"recipe file {path}: extends must be the name of a recipe, not {base!r}")
-    from domtrans.overrides import merge
-
-    return merge(find_recipe(base, registry), data, f"recipe file {path}")

@@ -145,11 +145,16 @@ class Registry:
         """Build a part: nested parts first, then the thing itself from what the engine hands in and its options."""
         model = self.options(kind, part)
         options = {name: self._built(getattr(model, name)) for name in type(model).model_fields}
-        factory = self.get(kind, part.name).factory
+        entry = self.get(kind, part.name)
+        factory = entry.factory
         if KINDS[kind].partial and not inspect.isclass(factory):
             function = functools.partial(factory, **options)
             return _with_optional_classify(factory, function) if kind == "distance" else function
-        return factory(*handed, **options)
+        try:
+            return factory(*handed, **options)
+        except Exception as fault:
+            fault.add_note(f"raised while building the {kind} '{part.name}' of plugin '{entry.owner}'")
+            raise
 
     def _plain(self, value: Any, model: BaseModel, name: str) -> Any:
         if isinstance(value, Nested):
@@ -194,7 +199,7 @@ class Registry:
             )
         try:
             options = set(schema(factory).model_fields)
-        except (TypeError, NameError, ValueError) as error:
+        except (TypeError, NameError, ValueError, AttributeError, SyntaxError) as error:
             raise DomtransError(f"{who}, whose options cannot be read off its signature: {error}") from None
         clash = options & ({"name", "options"} | RESERVED.get(kind, set()))
         if clash:

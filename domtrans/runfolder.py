@@ -45,20 +45,27 @@ class RunFolder:
         self.samples = path / "samples"
 
     def open(self, recipe: Recipe, *, resume: bool) -> None:
-        """Make the folder, or take it up again if it holds the same recipe. Raises DomtransError otherwise."""
-        if self.recipe_file.is_file():
-            self._check_same(recipe, resume)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise DomtransError(f"{self.path} exists and is no run; choose another folder with --out")
-        elif resume:
-            raise DomtransError(f"there is no run in {self.path} to resume; leave out --resume to start it")
+        """Make the folder, or take it up again if it holds the same recipe. Raises DomtransError otherwise.
+
+        A folder whose run never came as far as a step, e.g. for want of its data, may be given another recipe.
+        """
         try:
+            if self.recipe_file.is_file():
+                if resume or self._has_begun():
+                    self._check_same(recipe, resume)
+            elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise DomtransError(f"{self.path} exists and is no run; choose another folder with --out")
+            elif resume:
+                raise DomtransError(f"there is no run in {self.path} to resume; leave out --resume to start it")
             self.samples.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DomtransError(
                 f"the run folder {self.path} cannot be made: {error.strerror}; choose another with --out"
             ) from None
         write_bytes(self.recipe_file, recipe.to_json().encode())
+
+    def _has_begun(self) -> bool:
+        return any(file.is_file() for file in (self.model_file, self.training_file, self.results_file)) or bool(self.metrics())
 
     def _check_same(self, recipe: Recipe, resume: bool) -> None:
         changed = differences(self.recipe(), recipe)

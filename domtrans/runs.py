@@ -14,7 +14,7 @@ from torch import Tensor
 from domtrans.errors import DomtransError
 from domtrans.evaluation import measure, with_other_data
 from domtrans.experiment import build_transfer
-from domtrans.images import to_float, to_uint8
+from domtrans.images import centre_square, to_float, to_uint8
 from domtrans.model import Transfer
 from domtrans.pictures import from_pil, to_pil
 from domtrans.plugins import load_plugins
@@ -41,7 +41,7 @@ class Run:
     def transfer(self, images: Images) -> Images:
         """G of images, in what they came in: a tensor [B, 1 or 3, H, W] of floats or uint8, a PIL image, or a list.
 
-        Floats are in [-1, 1]. A tensor may have any size that f takes; PIL images are cropped to their centre square and resized.
+        Floats are in [-1, 1]. Images of another size are cropped to their centre square and resized.
         Raises DomtransError for tensors of another shape or type.
         """
         if isinstance(images, Tensor):
@@ -70,7 +70,9 @@ class Run:
     def _as_batch(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise DomtransError(f"images must be a batch [B, 1 or 3, H, W], not {list(images.shape)}")
-        images = images.to(self.session.device)
+        if 0 in images.shape:
+            raise DomtransError(f"images of shape {list(images.shape)} hold nothing")
+        images = centre_square(images.to(self.session.device), self.recipe.image_size)
         if images.dtype == torch.uint8:
             return to_float(images)
         if not images.is_floating_point():

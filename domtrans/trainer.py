@@ -47,6 +47,7 @@ class Experiment:
     source_augmentation: Augmentation | None = None
     target_augmentation: Augmentation | None = None
     view: Augmentation | None = None
+    discriminator_view: Augmentation | None = None
 
 
 class Trainer:
@@ -55,7 +56,7 @@ class Trainer:
     def __init__(self, experiment: Experiment, session: Session) -> None:
         self.experiment, self.config, self.session = experiment, experiment.config, session
         device = session.device
-        self.f: FrozenEncoder = experiment.transfer.encoder.to(device)
+        self.f: FrozenEncoder = experiment.transfer.encoder.to(device).to(memory_format=torch.channels_last)
         self.g: nn.Module = experiment.transfer.generator.to(device).to(memory_format=torch.channels_last)
         self.D: nn.Module = experiment.discriminator.to(device).to(memory_format=torch.channels_last)
         self.average = Average(self.g, self.config.ema)
@@ -156,10 +157,12 @@ class Trainer:
 
     def judge(self, seen: Outputs, *names: str) -> Outputs:
         """D's logits of the named images that are there, in one pass where D's layers allow it."""
-        images = {f"{name}_logits": getattr(seen, name) for name in names}
+        view = self.experiment.discriminator_view
+        there = {f"{name}_logits": getattr(seen, name) for name in names if getattr(seen, name) is not None}
+        images = {name: view(x, self.rng) if view else x for name, x in there.items()}
         if self.judges_jointly:
             return replace(seen, **in_one_pass(self.D, images))
-        apart: dict[str, Any] = {name: self.D(x).float() for name, x in images.items() if x is not None}
+        apart: dict[str, Any] = {name: self.D(x).float() for name, x in images.items()}
         return replace(seen, **apart)
 
     def encode_fakes(self, seen: Outputs, reads: frozenset[str]) -> Outputs:

@@ -19,7 +19,8 @@ from domtrans.grid import pair_grid
 from domtrans.images import ImageSet
 from domtrans.overrides import override
 from domtrans.plugins import load_plugins
-from domtrans.recipe import Recipe, find_recipe
+from domtrans.recipe import Recipe
+from domtrans.recipefiles import find_recipe
 from domtrans.registry import Registry
 from domtrans.runfolder import RunFolder
 from domtrans.runs import Run, load
@@ -94,6 +95,7 @@ def _train(recipe: Recipe, registry: Registry, session: Session, folder: RunFold
 def _loop(trainer: Trainer, folder: RunFolder, recipe: Recipe, samples: ImageSet) -> None:
     """Step, log, sample and save, until the last step or until the caller asks to stop."""
     config, session = recipe.train, trainer.session
+    session.report(trainer.step_number, config.steps)
     meter = Meter(trainer.step_number, folder.seconds())
     while trainer.step_number < config.steps:
         meter.add(trainer.step())

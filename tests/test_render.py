@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from domtrans_digits.render import TEST_FONTS, TRAIN_FONTS, render_digits
 
 from domtrans.errors import DomtransError
+from domtrans_digits.render import TEST_FONTS, TRAIN_FONTS, render_digits
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import domtrans
 
+domtrans_interface = 1
+
 
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:

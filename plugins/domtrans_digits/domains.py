@@ -28,6 +28,7 @@ def street_digits(
     """House-number-like digits rendered from matplotlib's fonts; made up, not SVHN.
 
     Train and test use different fonts and different random streams. Rendered once and cached.
+    ``count``: images in the train split. ``test_count``: images in the test split. ``seed``: of what is drawn.
     """
     number, fonts = (count, TRAIN_FONTS) if split == "train" else (test_count, TEST_FONTS)
 
@@ -66,7 +67,10 @@ def mnist_5k(split: Split, size: int) -> ImageSet:
 
 
 def mnist(split: Split, size: int, *, root: str | None = None, download: bool = False) -> ImageSet:
-    """MNIST, 60,000 train and 10,000 test digits, from the original idx files (packed or not) under ``root``."""
+    """MNIST, 60,000 train and 10,000 test digits, from the original idx files, packed or not.
+
+    ``root``: the folder that holds them, or ``datasets/mnist`` in the cache. ``download``: fetch them if they are not there.
+    """
     folder = _root(root, "mnist")
     stem = "train" if split == "train" else "t10k"
     names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
@@ -83,7 +87,10 @@ def mnist(split: Split, size: int, *, root: str | None = None, download: bool = 
 
 
 def usps(split: Split, size: int, *, root: str | None = None, download: bool = False) -> ImageSet:
-    """USPS, 7,291 train and 2,007 test digits of 16 x 16 pixels, read by torchvision."""
+    """USPS, 7,291 train and 2,007 test digits of 16 x 16 pixels, read by torchvision.
+
+    ``root``: the folder that holds them, or ``datasets/usps`` in the cache. ``download``: fetch them if they are not there.
+    """
     from torchvision.datasets import USPS
 
     folder = _root(root, "usps")
@@ -105,7 +112,8 @@ def svhn(
 ) -> ImageSet:
     """Street View House Numbers, cropped digits: 73,257 train, 531,131 extra and 26,032 test images, read by torchvision.
 
-    ``part``: what the train split is made of (the paper and the study train on extra). For non-commercial use.
+    For non-commercial use. ``root``: the folder that holds them, or ``datasets/svhn`` in the cache. ``download``: fetch them
+    if they are not there. ``part``: what the train split is made of (the paper and the study train on extra).
     """
     from torchvision.datasets import SVHN
 

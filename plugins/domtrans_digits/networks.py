@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Literal
 
-from pydantic import Field
+import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -21,14 +22,21 @@ def check_size(size: int, what: str) -> None:
 
 
 class DigitEncoder(Encoder):
-    """f: 4 strided convolutions 64-128-256-128 with ReLU to 128 features, and a linear head over the classes."""
+    """f: 4 strided convolutions 64-128-256-128 with ReLU to 128 features, and a linear head over the classes.
+
+    ``head``: number of classes of the head, for weights from elsewhere; by default the labelled source's.
+    ``even_contrast``: every image is first brought to zero mean and unit standard deviation, so that a faint digit gives
+    the features of a bold one.
+    """
 
     channels = 3
     feature_size = 128
 
-    def __init__(self, size: int, classes: int) -> None:
+    def __init__(self, size: int, classes: int, *, head: PositiveInt | None = None, even_contrast: bool = False) -> None:
         super().__init__()
+        self.even_contrast = even_contrast
         check_size(size, "encoder 'digit-encoder'")
+        self.classes = classes if head is None else head
         # One sequence, so that a classifier trained elsewhere loads by its layers' positions.
         self.classify = nn.Sequential(
             nn.Conv2d(3, 64, 3, 2, 1),
@@ -40,20 +48,28 @@ class DigitEncoder(Encoder):
             nn.Conv2d(256, 128, 4),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(128, max(classes, 1)),
+            nn.Linear(128, max(self.classes, 1)),
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, 32, 32] to features [B, 128], not negative."""
+        if self.even_contrast:
+            deviation, mean = torch.std_mean(images.float(), (1, 2, 3), keepdim=True)
+            images = (images - mean) / (deviation + 0.02)  # an empty image stays near zero
         return self.classify[:-1](images)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features [B, 128] to class logits [B, K]."""
+        """Features [B, 128] to class logits [B, K]; DomtransError for an f of fewer than two classes."""
+        if self.classes < 2:
+            return super().logits(features)
         return self.classify[-1](features)
 
 
 class DigitGenerator(Generator):
-    """g: 4 transposed convolutions with batch norm and ReLU, tanh at the end."""
+    """g: 4 transposed convolutions with batch norm and ReLU, tanh at the end.
+
+    ``width``: channels of the last hidden layer; each layer before it has twice as many.
+    """
 
     def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64) -> None:
         super().__init__()
@@ -68,17 +84,18 @@ class DigitGenerator(Generator):
             *up(4 * width, 2 * width),
             *up(2 * width, width),
             nn.ConvTranspose2d(width, channels, 4, 2, 1),
-            nn.Tanh(),
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, channels, 32, 32]."""
-        return self.layers(features)
+        # In bfloat16 tanh rounds to exactly -1 or 1, where its gradient is exactly 0: such a pixel would never move again.
+        return torch.tanh(self.layers(features).float())
 
 
 class DigitDiscriminator(Discriminator):
     """D: 4 strided convolutions with leaky ReLU (0.2), three logits.
 
+    ``width``: channels of the first layer; each layer after it has twice as many.
     ``norm``: "spectral" (the default: one pass over real and generated images together), "batch" (the study's; every kind
     of image is then judged in a batch of its own) or "none".
     """

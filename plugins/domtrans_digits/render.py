@@ -27,7 +27,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from domtrans.errors import DomtransError
+from domtrans import DomtransError
 
 SIZE = 32  # image side, pixels
 BLOCK = 250  # images per generator; a multiple of 10, so whole blocks are balanced

@@ -17,7 +17,10 @@ Steps = list[AugmentationOption]
 
 
 def chain(images: Tensor, rng: torch.Generator, *, steps: Steps) -> Tensor:
-    """One augmentation after the other."""
+    """One augmentation after the other.
+
+    ``steps``: the augmentations, in order.
+    """
     for step in steps:
         images = step(images, rng)
     return images.contiguous(memory_format=torch.channels_last)
@@ -35,8 +38,9 @@ def warp(
 ) -> Tensor:
     """A random affine map and a smooth random displacement.
 
-    Largest ``rotate`` in radians, ``scale`` as log of the factor (each axis its own), ``shear`` as slope, ``shift`` and the
-    standard deviation of ``elastic`` in half image sides. Outside, the border is continued.
+    Outside, the border is continued. ``rotate``: largest angle in radians. ``scale``: largest log of the factor, each axis
+    its own. ``shear``: largest slope. ``shift``: largest shift in half image sides. ``elastic``: standard deviation of the
+    displacement in half image sides.
     """
     n, _, height, width = images.shape
     angle, slope = uniform(images, rng, -rotate, rotate), uniform(images, rng, -shear, shear)
@@ -52,7 +56,10 @@ def warp(
 
 
 def stroke(images: Tensor, rng: torch.Generator, *, chance: Chance = 0.5) -> Tensor:
-    """Bright parts, or dark parts, grown by up to a pixel: thicker or thinner strokes."""
+    """Bright parts, or dark parts, grown by up to a pixel: thicker or thinner strokes.
+
+    ``chance``: share of the images that are changed.
+    """
     amount = uniform(images, rng, -1, 1) * chosen(images, rng, chance)
     sign = amount.sign()
     grown = F.max_pool2d(F.pad(images * sign, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -75,7 +82,10 @@ def paint(images: Tensor, rng: torch.Generator, *, contrast: Annotated[float, Fi
 
 
 def recolour(images: Tensor, rng: torch.Generator, *, grey: Chance = 0.5, gain: Amount = 0.5) -> Tensor:
-    """Random polarity, contrast (log ``gain``), brightness and tint of a photograph; a share of them ``grey``."""
+    """Random polarity, contrast, brightness and tint of a photograph.
+
+    ``grey``: share of the images that lose their colour. ``gain``: largest log of the change in contrast.
+    """
     centre = images.mean((1, 2, 3), keepdim=True)
     luma = images.mean(1, keepdim=True)
     images = images + chosen(images, rng, grey) * (luma - images)
@@ -85,13 +95,19 @@ def recolour(images: Tensor, rng: torch.Generator, *, grey: Chance = 0.5, gain: 
 
 
 def blur(images: Tensor, rng: torch.Generator, *, chance: Chance = 0.5) -> Tensor:
-    """Blended with the 3 x 3 mean."""
+    """Blended with the 3 x 3 mean.
+
+    ``chance``: share of the images that are changed.
+    """
     soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
     return images + uniform(images, rng, 0, 1) * chosen(images, rng, chance) * (soft - images)
 
 
 def noise(images: Tensor, rng: torch.Generator, *, amount: Amount = 0.1) -> Tensor:
-    """Gaussian noise of a random standard deviation up to ``amount``."""
+    """Gaussian noise of a random standard deviation, drawn for every image.
+
+    ``amount``: the largest standard deviation.
+    """
     drawn = torch.randn(images.shape, generator=rng, device=images.device)
     return images + drawn * uniform(images, rng, 0, amount)
 

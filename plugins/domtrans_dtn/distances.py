@@ -25,11 +25,11 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return (1.0 - F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1)).mean()
 
 
-def cross_entropy(a: Tensor, b: Tensor, classify: Classify | None, *, temperature: Positive = 1.0) -> Tensor:
+def cross_entropy(a: Tensor, b: Tensor, classify: Classify | None = None, *, temperature: Positive = 1.0) -> Tensor:
     """KL(p_a || p_b) between the class predictions of f's own head for two batches of features [B, F].
 
     Cross-entropy less the entropy of p_a, which g cannot change: same gradient, and zero where both agree. No label and
-    no evaluator takes part: what f says of x is compared with what f says of G(x). ``temperature`` divides both logits.
+    no evaluator takes part: what f says of x is compared with what f says of G(x). ``temperature``: divides both logits.
     Raises DomtransError where there is no head: on images, or for an f without one.
     """
     if classify is None:
@@ -40,7 +40,10 @@ def cross_entropy(a: Tensor, b: Tensor, classify: Classify | None, *, temperatur
 
 
 class Weighted:
-    """A sum of other distances, each with its weight: ``terms=["mse", "cosine"] weights=[1, 0.5]``."""
+    """A sum of other distances, each with its weight.
+
+    ``terms``: the distances. ``weights``: one number a term.
+    """
 
     def __init__(
         self,

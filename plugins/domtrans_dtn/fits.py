@@ -28,7 +28,11 @@ def classifier(
     label_smoothing: Share = 0.1,
     view: AugmentationOption | None = None,
 ) -> None:
-    """Fit f with its head as a classifier of the labelled source images (Adam, cosine decay)."""
+    """Fit f with its head as a classifier of the labelled source images (Adam, cosine decay).
+
+    ``steps``: of fitting. ``batch_size``: images in a step. ``lr``: Adam's learning rate at its highest.
+    ``label_smoothing``: share of every label that is spread over all classes. ``view``: how f sees the images.
+    """
     labels = labels_of(source)
     images = source.to(session.device)
     batches = Batches(len(images), batch_size, session.seed)
@@ -68,10 +72,16 @@ def self_training(
 ) -> None:
     """Fit f on source labels, then also on target images that its own running average labels; no target label is used.
 
-    A mean teacher (Tarvainen and Valpola 2017) for domain adaptation (French et al. 2018): from the share ``begin`` of the
-    steps on, target images that the average of f, on a weak view, classifies with at least ``confidence`` train f on a
-    strong view. ``even`` steers the average's answers towards equal class shares; 0 leaves them alone. f ends as the
-    average.
+    A mean teacher (Tarvainen and Valpola 2017) for domain adaptation (French et al. 2018): target images that the average of f
+    classifies with confidence on a weak view train f on a strong view. f ends as the average.
+
+    ``steps``: of fitting. ``batch_size``: images of each domain in a step. ``lr``: Adam's learning rate at its highest.
+    ``label_smoothing``: share of every source label that is spread over all classes.
+    ``begin``: share of the steps after which target images take part. ``decay``: of the average of f, a step.
+    ``confidence``: least probability at which the average's answer counts. ``weight``: of the target images in the loss.
+    ``even``: how hard the average's answers are steered towards equal class shares; 0 leaves them alone.
+    ``source_view``, ``target_view``, ``weak_view``: how f sees source images, how f sees target images, and how its average
+    does.
     """
     labels, classes = labels_of(source), len(source.classes)
     images, others = source.to(session.device), target.to(session.device)

@@ -28,7 +28,10 @@ def total(*terms: Tensor | None) -> Tensor:
 
 
 class TernaryDiscriminator(Loss):
-    """L_D = -E_s log D_1(G(s)) - E_t log D_2(G(t)) - E_t log D_3(t)  (equation 3)."""
+    """L_D = -E_s log D_1(G(s)) - E_t log D_2(G(t)) - E_t log D_3(t)  (equation 3).
+
+    ``label_smoothing``: share of every label that is spread over all three kinds.
+    """
 
     reads = frozenset({"source_fake_logits", "target_fake_logits", "target_logits"})
 
@@ -61,7 +64,7 @@ class TernaryGenerator(Loss):
 class FeatureConsistency(Loss):
     """L_CONST = d(f(x), f(G(x))), over source images in the paper (equation 5).
 
-    ``of`` chooses the images x: of the source, or of the target, where the paper has no such term.
+    ``distance``: d. ``of``: whose images x are: the source's, or the target's, where the paper has no such term.
     """
 
     def __init__(self, *, distance: DistanceOption = "mse", of: Literal["source", "target"] = "source") -> None:
@@ -77,7 +80,10 @@ class FeatureConsistency(Loss):
 
 
 class TargetIdentity(Loss):
-    """L_TID = d_2(t, G(t)): G leaves target images as they are (equation 6)."""
+    """L_TID = d_2(t, G(t)): G leaves target images as they are (equation 6).
+
+    ``distance``: d_2.
+    """
 
     reads = frozenset({"target", "target_fake"})
 
@@ -94,10 +100,10 @@ class TargetIdentity(Loss):
 class TotalVariation(Loss):
     """L_TV: smoothness of the generated images (equation 7), per image, averaged over the batch.
 
-    ``form="paper"``: the sum over pixels of ((z[i,j+1] - z[i,j])^2 + (z[i+1,j] - z[i,j])^2)^(exponent / 2), the exponent
-    being the paper's B. ``form="absolute"``: the sum of both absolute differences (the study's replacement).
-    Below exponent 2 the gradient of the paper's form is infinite at flat spots; ``epsilon`` (in squared units of the
-    image range) keeps it finite and is taken off again, so that a flat image costs nothing.
+    ``form``: "paper" is the sum over pixels of ((z[i,j+1] - z[i,j])^2 + (z[i+1,j] - z[i,j])^2)^(exponent / 2), "absolute"
+    the sum of both absolute differences (the study's replacement). ``exponent``: the paper's B. ``epsilon``: in squared
+    units of the image range; below exponent 2 the gradient of the paper's form is infinite at flat spots, and this keeps it
+    finite; it is taken off again, so that a flat image costs nothing.
     """
 
     reads = frozenset({"source_fake", "target_fake"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,8 @@ Split = Literal["train", "test"]
 def arrays(split: Split, size: int, *, path: str, holdout: Holdout = 0.125) -> ImageSet:
     """Images in an .npz file: ``images`` uint8 [N, H, W] or [N, H, W, C], optionally ``labels`` integers [N].
 
-    The last ``holdout`` share, in file order, is the test split (neighbours often belong together, so no shuffling).
+    ``path``: the file. ``holdout``: share of the images, the last in file order, that is the test split (neighbours often
+    belong together, so no shuffling).
     Raises DomtransError for a file that is missing, damaged, of another shape, or holds pickled objects.
     """
     found = _read_npz(Path(path))
@@ -33,8 +35,9 @@ def arrays(split: Split, size: int, *, path: str, holdout: Holdout = 0.125) -> I
 def folder(split: Split, size: int, *, path: str, holdout: Holdout = 0.125, grey: bool = False) -> ImageSet:
     """Pictures under a folder; each subfolder of it that holds pictures is a class.
 
-    With subfolders ``train`` and ``test`` those are the splits; otherwise the last ``holdout`` share of every class, by
-    file name, is the test split. Pictures are cropped to their centre square. ``grey``: read as one channel.
+    Subfolders ``train`` and ``test`` are the splits, where there are both. Pictures are cropped to their centre square.
+    ``path``: the folder. ``holdout``: otherwise the share of every class, the last by file name, that is the test split.
+    ``grey``: read as one channel.
     Raises DomtransError for a folder that is missing or empty and for pictures that cannot be read.
     """
     root = Path(path)
@@ -76,7 +79,8 @@ def _about(kind: str, path: str, split: str) -> str:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw:  # np.load would leave a damaged file open
+            file = np.load(raw, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile) or "images" not in file:
                 raise DomtransError(f"{path} must be an .npz file with an array 'images'")
             return {name: file[name] for name in ("images", "labels") if name in file}
@@ -86,5 +90,5 @@ def _read_npz(path: Path) -> dict[str, Any]:
         pickled = "pickle" in str(error) or "Object arrays" in str(error)
         reason = "it holds pickled objects, which are never loaded" if pickled else " ".join(str(error).split())[:120]
         raise DomtransError(f"{path} cannot be read as an .npz file: {reason}") from None
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError) as error:
         raise DomtransError(f"{path} cannot be read as an .npz file: {' '.join(str(error).split())[:120]}") from None

@@ -1,0 +1,5 @@
+"""``python -m domtrans`` is ``domtrans``."""
+
+from domtrans.cli import main
+
+main()

@@ -1,0 +1,295 @@
+"""The command line: a thin layer over the calls that ``import domtrans`` offers.
+
+Nothing here imports torch, or anything that does, before a command runs: ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import domtrans
+from domtrans.errors import DomtransError, Stopped
+
+if TYPE_CHECKING:
+    from domtrans.plugins import Plugins
+    from domtrans.recipe import Recipe
+
+USER_ERROR = 2
+SOME_FAILED = 1
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 some files failed, 2 something the user can mend, 130 stopped."""
+    code: int | str | None = 0
+    try:
+        app(args=args, prog_name="domtrans")
+    except SystemExit as done:
+        code = done.code
+    except DomtransError as error:
+        from domtrans import terminal
+
+        terminal.complain(str(error))
+        code = USER_ERROR
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _help(purpose: str, *examples: str) -> str:
+    """A command's help: its purpose, and examples that keep their line breaks (so click's ``\\b`` asks)."""
+    return f"{purpose}\n\n\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"domtrans {domtrans.__version__}")
+        raise typer.Exit
+
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A registered recipe, a .toml or .json file, or the folder of a run.")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PATH=VALUE", help="Changes to the recipe, e.g. train.steps=2000; NAME=none removes a part."),
+]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options that come before a command."""
+
+
+@app.command(
+    help=_help(
+        "Train a recipe into a run folder, measure it, and print the figures.",
+        "domtrans train digits-dtn",
+        "domtrans train digits-dtn source=svhn target=mnist train.steps=2000 --out runs/paper-data",
+        "domtrans train digits-dtn --out runs/digits-dtn --resume",
+    )
+)
+def train(
+    recipe: RecipeName,
+    changes: Changes = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The run folder.", show_default="runs/RECIPE; with --resume, RECIPE if it is a run"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder; train.steps and intervals may differ.")
+    ] = False,
+    device: Device = "auto",
+    seed: Annotated[int | None, typer.Option(metavar="N", help="The same as seed=N.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """See the help above."""
+    from domtrans import progress, terminal
+
+    changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
+    plugins = _load_plugins()
+    found = _find_recipe(recipe, changes, plugins)
+    if out is None:
+        out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else Path("runs") / found.name
+    chosen = [] if device == "auto" else ["--device", device]
+    again = shlex.join(["domtrans", "train", recipe, *changes, "--out", str(out), *chosen, "--resume"])
+    with progress.stop_on_signals() as stop:
+        try:
+            with progress.watch(stop, quiet=quiet) as listener, redirect_stdout(sys.stderr):
+                run = domtrans.train(
+                    found, out, device=device, resume=resume, registry=plugins.registry, listeners=(listener,), stop=stop
+                )
+        except Stopped as stopped:
+            saved = "" if (out / "training.safetensors").is_file() else "; g and D had not begun to learn"
+            terminal.tell(f"{stopped}{saved}")
+            terminal.tell(f"go on with: {again}")
+            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt:
+            terminal.tell(f"aborted; what was saved before is intact; go on with: {again}")
+            raise typer.Exit(INTERRUPTED) from None
+    terminal.show_results(run.results, run.path)
+
+
+@app.command(
+    help=_help(
+        "Measure a trained run on its test images, or on other data.",
+        "domtrans evaluate runs/digits-dtn",
+        "domtrans evaluate runs/digits-dtn source=arrays source.path=svhn_test.npz --json",
+    )
+)
+def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, device: Device = "auto") -> None:
+    """See the help above."""
+    from domtrans import progress, terminal
+
+    began = time.perf_counter()
+    plugins = _load_plugins()
+    # Plugins and downloads may print what they like: standard output is for the result alone.
+    with progress.watch() as listener, redirect_stdout(sys.stderr):
+        loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
+        results = loaded.evaluate(changes or [])
+    if as_json:
+        terminal.print_json(results)
+        return
+    computed = {
+        "device": str(loaded.session.device),
+        "precision": str(loaded.session.dtype).removeprefix("torch."),
+        "seconds": {"evaluation": round(time.perf_counter() - began, 1)},
+    }
+    terminal.show_results(computed | results, loaded.path)
+
+
+@app.command(
+    help=_help(
+        "Transfer a picture, or every picture under a folder.",
+        "domtrans transfer runs/digits-dtn house-number.jpg handwritten.png",
+        "domtrans transfer runs/digits-dtn photos/ transferred/",
+    )
+)
+def transfer(
+    run: RunPath,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture file or a folder of them.")],
+    destination: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The file, or the folder, to write.")],
+    device: Device = "auto",
+) -> None:
+    """See the help above."""
+    from domtrans import terminal
+
+    plugins = _load_plugins()
+    if not source.exists():
+        raise DomtransError(f"there is no file or folder {source}")
+    done = domtrans.transfer(domtrans.load(run, device=device, registry=plugins.registry), source, destination)
+    for _, reason in done.failed:
+        terminal.tell(f"skipped: {reason}")
+    if not done.written:
+        raise DomtransError(f"none of the {len(done.failed)} pictures in {source} could be read")
+    what = str(done.written[0]) if not source.is_dir() else f"{_count(len(done.written), 'picture')} to {destination}"
+    typer.echo(f"wrote {what}" + (f"; {_count(len(done.failed), 'file')} could not be read" if done.failed else ""))
+    if done.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command(help=_help("List the recipes that can be trained.", "domtrans recipes", "domtrans recipes --json"))
+def recipes(as_json: Json = False) -> None:
+    """See the help above."""
+    from domtrans import terminal
+
+    registry = _load_plugins().registry
+    found = [registry.get("recipe", name) for name in registry.names("recipe")]
+    if as_json:
+        terminal.print_json([{"name": one.name, "description": one.summary, "plugin": one.owner} for one in found])
+    else:
+        terminal.show_table(("recipe", "plugin", "description"), [(one.name, one.owner, one.summary) for one in found])
+
+
+@app.command(
+    name="plugins",
+    help=_help(
+        "List installed plugins and what each registers; broken ones with the reason.",
+        "domtrans plugins",
+        "domtrans plugins --verbose",
+    ),
+)
+def list_plugins(
+    as_json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the full trace of broken plugins.")] = False,
+) -> None:
+    """See the help above."""
+    from domtrans import terminal
+
+    plugins = _load_plugins(warn=False)
+    found = []
+    for info in plugins.infos:
+        parts: dict[str, list[str]] = {}
+        for entry in plugins.registry:
+            if entry.owner == info.name:
+                parts.setdefault(entry.kind, []).append(entry.name)
+        described: dict[str, Any] = {
+            "name": info.name,
+            "distribution": info.distribution,
+            "version": info.version,
+            "module": info.module,
+            "interface": info.interface,
+            "error": info.error,
+            "advice": info.advice,
+            "registers": parts,
+        }
+        found.append(described | ({"details": info.details} if verbose else {}))
+    if as_json:
+        terminal.print_json(found)
+    else:
+        terminal.show_plugins(found)
+
+
+@app.command(
+    help=_help(
+        "Print a recipe with every option written out, as JSON or TOML that `domtrans train` accepts.",
+        "domtrans show digits-dtn",
+        "domtrans show digits-dtn source=svhn --toml > my.toml",
+    )
+)
+def show(
+    recipe: RecipeName,
+    changes: Changes = None,
+    as_toml: Annotated[bool, typer.Option("--toml", help="Print TOML.")] = False,
+) -> None:
+    """See the help above."""
+    from domtrans import terminal
+
+    plugins = _load_plugins()
+    found = _find_recipe(recipe, changes or [], plugins)
+    if as_toml:
+        from domtrans.recipefiles import to_toml
+
+        terminal.print_code(to_toml(found, plugins.registry), "toml")
+    else:
+        terminal.print_code(found.to_json(), "json")
+
+
+def _load_plugins(*, warn: bool = True) -> Plugins:
+    from domtrans import terminal
+
+    with redirect_stdout(sys.stderr):
+        plugins = domtrans.load_plugins()
+    if warn:
+        for info in plugins.broken:
+            terminal.warn(f"the plugin '{info.name}' of {info.distribution} {info.version} was skipped: {info.error}")
+        for info in plugins.infos:
+            if info.advice:
+                terminal.warn(info.advice)
+    return plugins
+
+
+def _find_recipe(name: str, changes: list[str], plugins: Plugins) -> Recipe:
+    found = domtrans.find_recipe(name, plugins.registry)
+    return domtrans.override(found, changes, plugins.registry) if changes else found
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,177 @@
+"""Words and tables for people: styled on a terminal, plain and unwrapped in a pipe or a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+LABELS = {
+    "source": "source data",
+    "target": "target data",
+    "encoder_accuracy": "accuracy of f",
+    "accuracy": "transfer accuracy",
+    "evaluator_accuracy": "evaluator accuracy",
+    "n": "test images",
+}
+"""Figures every table begins with, in this order, where they are there."""
+
+SECONDS = {"data_and_encoder": "data and f", "training": "training", "evaluation": "evaluation"}
+TOLD_APART = ("seconds", "images_per_second", "steps", "device", "precision", "seed", "not_measured")
+"""Keys of the results that are not printed as figures of their own."""
+
+
+def complain(message: str) -> None:
+    """An error, in one line."""
+    _say(Text.assemble(("error: ", "bold red"), _one_line(message)))
+
+
+def warn(message: str) -> None:
+    """Something that the user should know and that stops nothing."""
+    _say(Text.assemble(("warning: ", "bold yellow"), _one_line(message)))
+
+
+def tell(message: str) -> None:
+    """A word beside the result."""
+    _say(Text(_one_line(message)))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; a figure that is not finite is null, for JSON has no NaN."""
+    print_code(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n", "json")
+
+
+def print_code(text: str, language: str) -> None:
+    """Text for machines on standard output as it is; coloured for a person on a terminal."""
+    if _stdout_is_for_people():
+        Console().print(Syntax(text.rstrip("\n"), language, theme="ansi_dark", background_color="default"), soft_wrap=True)
+    else:
+        sys.stdout.write(text)
+
+
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns under a header."""
+    _print_columns(list(rows), header)
+
+
+def show_results(results: Mapping[str, Any], folder: Path) -> None:
+    """The figures of a run: what was measured on which data, how long it took, and where to look."""
+    rows = [(label, _figure(key, results[key])) for key, label in LABELS.items() if key in results]
+    for key, value in results.items():
+        if key not in LABELS and key not in TOLD_APART:
+            rows += _generic(key, value)
+    rows += [(f"{name}: not measured", str(why)) for name, why in results.get("not_measured", {}).items()]
+    rows += _circumstances(results)
+    rows.append(("run", str(folder)))
+    samples = sorted((folder / "samples").glob("*.png"))
+    if samples:
+        rows.append(("newest sample grid", str(samples[-1])))
+    if _stdout_is_for_people():
+        sys.stdout.write("\n")  # apart from the bars above
+    _print_columns(rows, strong="transfer accuracy")
+
+
+def show_plugins(plugins: Iterable[Mapping[str, Any]]) -> None:
+    """Every plugin: where it comes from, and what it registers or why it is broken."""
+    console = _console()
+    for plugin in plugins:
+        origin = f"{plugin['distribution']} {plugin['version']}, module {plugin['module']}"
+        console.print(Text.assemble((plugin["name"], "bold"), f"  ({origin})"), soft_wrap=True)
+        if plugin["error"]:
+            console.print(Text.assemble(("  broken: ", "bold red"), _one_line(plugin["error"])), soft_wrap=True)
+            if plugin.get("details"):
+                console.print(Text("    " + plugin["details"].rstrip().replace("\n", "\n    ")), soft_wrap=True)
+        if plugin["advice"]:
+            console.print(Text.assemble(("  advice: ", "bold yellow"), _one_line(plugin["advice"])), soft_wrap=True)
+        _print_columns([(f"  {kind}", ", ".join(names)) for kind, names in plugin["registers"].items()])
+
+
+def _circumstances(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    seconds = results.get("seconds", {})
+    if seconds:
+        spent = [f"{SECONDS.get(phase, phase)} {_duration(value)}" for phase, value in seconds.items()]
+        total = [f"total {_duration(sum(seconds.values()))}"] if len(spent) > 1 else []
+        rows.append(("time", ", ".join(spent + total)))
+    if "steps" in results:
+        speed = f", {results['images_per_second']:,.0f} images/s" if results.get("images_per_second") else ""
+        rows.append(("steps of training", f"{results['steps']:,}{speed}"))
+    where = [str(results[key]) for key in ("device", "precision") if key in results]
+    if where:
+        rows.append(("computed on", ", ".join(where + ([f"seed {results['seed']}"] if "seed" in results else []))))
+    return rows
+
+
+def _generic(key: str, value: Any) -> list[tuple[str, str]]:
+    """Figures of metrics that this module knows nothing of."""
+    if isinstance(value, Mapping):
+        return [row for name, item in value.items() for row in _generic(f"{key}.{name}", item)]
+    return [(key.replace("_", " "), _figure(key, value))]
+
+
+def _figure(key: str, value: Any) -> str:
+    if isinstance(value, float):
+        return f"{100 * value:.1f} %" if key.endswith("accuracy") else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), strong: str = "") -> None:
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    if _stdout_is_for_people():
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for column in range(len(rows[0]) if rows else 0):
+            grid.add_column(overflow="fold", no_wrap=column == 0)
+        if header:
+            grid.add_row(*(Text(name, "bold") for name in header))
+        for row in rows:
+            first, *rest = row
+            style = "bold green" if first == strong else ""
+            grid.add_row(Text(first, "bold" if header else "cyan"), *(Text(cell, style) for cell in rest))
+        _console().print(grid)
+        return
+    lines = [list(header), *rows] if header else rows
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _stdout_is_for_people() -> bool:
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
+def _say(text: Text) -> None:
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+
+
+def _one_line(text: str) -> str:
+    return _printable(" ".join(text.split()))
+
+
+def _printable(text: str) -> str:
+    """Names of files come from anywhere; none of them may drive the terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

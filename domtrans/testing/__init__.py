@@ -1,0 +1,26 @@
+"""Contract checks for plugin authors, to call from any test framework::
+
+    import my_plugin
+    from domtrans import load_plugins
+    from domtrans.testing import check_domain
+
+    def test_domain():
+        check_domain(load_plugins(my_plugin, only=()), "my-domain", count=100)
+
+A check takes a registry and a name, or the class or function itself, and the options to build it with. It raises
+AssertionError for the first contract that does not hold: what was found, what the contract is, and where it is written.
+"""
+
+from domtrans.testing.contracts import CONTRACTS as CONTRACTS
+from domtrans.testing.data import check_augmentation as check_augmentation
+from domtrans.testing.data import check_domain as check_domain
+from domtrans.testing.losses import check_distance as check_distance
+from domtrans.testing.losses import check_loss as check_loss
+from domtrans.testing.losses import example_outputs as example_outputs
+from domtrans.testing.networks import check_discriminator as check_discriminator
+from domtrans.testing.networks import check_encoder as check_encoder
+from domtrans.testing.networks import check_generator as check_generator
+from domtrans.testing.runs import check_fit as check_fit
+from domtrans.testing.runs import check_metric as check_metric
+from domtrans.testing.runs import check_recipe as check_recipe
+from domtrans.testing.runs import example_images as example_images

@@ -1,0 +1,79 @@
+"""Checks of domains and augmentations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from domtrans.experiment import load_domain
+from domtrans.images import ImageSet
+from domtrans.parts import Part
+from domtrans.testing.contracts import Subject, check_pickle, examine, seeded
+
+
+def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None:
+    """Check a domain against its contracts: ``check_domain(registry, "mine", root="data")`` or ``check_domain(mine)``.
+
+    ``size`` (32) chooses what the engine asks for; all else are options of the domain.
+    Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("domain", where, name, options, ("size",))
+    size = subject.handed.get("size", 32)
+    train, test = load(subject, "train", size, seed=1), load(subject, "test", size, seed=1)
+    for split, images, again in (
+        ("train", train, load(subject, "train", size, seed=2)),
+        ("test", test, load(subject, "test", size, seed=2)),
+    ):
+        same = images.fingerprint() == again.fingerprint()
+        subject.require(same, "domain-deterministic", f"asked twice for its {split} split, it gives two sets")
+        subject.require("\n" not in images.about, "domain-about", f"its about has several lines: {images.about!r}")
+        alike = len(images) > 1 and bool((images.images == images.images[:1]).all())
+        subject.require(not alike, "domain-about", f"all images of its {split} split are alike")
+        back = check_pickle(subject, images, "any-picklable")
+        subject.require(back.fingerprint() == images.fingerprint(), "any-picklable", "its images change when pickled")
+    kinds = [(images.channels, images.classes) for images in (train, test)]
+    subject.require(kinds[0] == kinds[1], "domain-splits", f"train and test have channels and classes {kinds}")
+    subject.require(train.fingerprint() != test.fingerprint(), "domain-splits", "train and test are the same images")
+    load(subject, "test", size // 2, seed=1)
+    if "seed" in type(subject.registry.options("domain", subject.part)).model_fields:
+        other = Part(name=subject.part.name, options=subject.part.options | {"seed": 12345})
+        found = load_domain(subject.registry, other, "train", size)
+        subject.require(found.fingerprint() != train.fingerprint(), "domain-seed", "seed=12345 gives the same images")
+
+
+def load(subject: Subject, split: str, size: int, *, seed: int) -> ImageSet:
+    """One split, with the global generators in a state that must not matter."""
+    with subject.works("domain-gives", f"asked for its {split} split at {size} pixels"):
+        images = seeded(seed, lambda: subject.build(split, size))
+    subject.require(isinstance(images, ImageSet), "domain-gives", f"it gives a {type(images).__name__}")
+    shape = list(images.images.shape)
+    subject.require(shape[2:] == [size, size], "domain-gives", f"asked for {size} pixels, it gives images {shape}")
+    return images
+
+
+def check_augmentation(where: Any, name: str | None = None, /, **options: Any) -> None:
+    """Check an augmentation against its contracts, on grey and on RGB images.
+
+    Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("augmentation", where, name, options)
+    augment = subject.build()
+    devices = [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
+    for channels, device in [(channels, device) for channels in (1, 3) for device in devices]:
+
+        def view(images: torch.Tensor, seed: int, device: torch.device = device) -> torch.Tensor:
+            with subject.works("augmentation-shape", f"called with {list(images.shape)} on {device.type}"):
+                return seeded(seed, lambda: augment(images, torch.Generator(device).manual_seed(7)))
+
+        images = seeded(0, lambda channels=channels: torch.rand(4, channels, 32, 32) * 2 - 1)  # type: ignore[misc]
+        images = images.to(device).contiguous(memory_format=torch.channels_last).requires_grad_(True)
+        kept = images.detach().clone()
+        found = view(images, 1)
+        fits = found.shape == images.shape and found.dtype == torch.float32 and bool(torch.isfinite(found).all())
+        subject.require(fits, "augmentation-shape", f"{list(images.shape)} becomes {found.dtype} {list(found.shape)}")
+        subject.require(torch.equal(images, kept), "augmentation-shape", "it changes the images that it is given")
+        subject.require(torch.equal(view(images, 2), found), "augmentation-random", "equal generators give two results")
+        gradient = torch.autograd.grad(found.square().sum(), images, allow_unused=True)[0] if found.requires_grad else None
+        reached = gradient is not None and bool(torch.isfinite(gradient).all()) and bool(gradient.abs().sum() > 0)
+        subject.require(reached, "augmentation-gradient", "no gradient reaches the images")

@@ -1,0 +1,149 @@
+"""Checks of losses and distances."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from domtrans.errors import DomtransError
+from domtrans.interfaces import OUTPUT_FIELDS, Loss, Outputs
+from domtrans.testing.contracts import Subject, examine, seeded
+
+JUDGED = ("source_fake", "target_fake", "source_fake_logits", "target_fake_logits", "target_logits")
+"""What a gradient of some loss must reach; features of fakes hang on the fakes."""
+
+
+def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, feature_size: int = 16, classes: int = 5) -> Outputs:
+    """A whole record of random values, its fakes and logits with gradients, as a loss would get it."""
+    rng = torch.Generator().manual_seed(0)
+
+    def images() -> Tensor:
+        return torch.rand(batch, channels, size, size, generator=rng) * 2 - 1
+
+    def features_of(fakes: Tensor) -> Tensor:
+        return torch.tanh(fakes.flatten(1) @ to_features)
+
+    to_features = torch.randn(channels * size * size, feature_size, generator=rng) / size
+    to_classes = torch.randn(feature_size, classes, generator=rng)
+    source, target = images(), images()
+    source_fake, target_fake = images().requires_grad_(True), images().requires_grad_(True)
+    logits = [torch.randn(batch, 3, generator=rng).requires_grad_(True) for _ in range(3)]
+    return Outputs(
+        source=source,
+        target=target,
+        source_features=features_of(source),
+        target_features=features_of(target),
+        source_fake=source_fake,
+        target_fake=target_fake,
+        source_fake_features=features_of(source_fake),
+        target_fake_features=features_of(target_fake),
+        source_fake_logits=logits[0],
+        target_fake_logits=logits[1],
+        target_logits=logits[2],
+        source_labels=torch.arange(batch) % classes,
+        classify=lambda features: features @ to_classes,
+    )
+
+
+def check_loss(where: Any, name: str | None = None, /, *, outputs: Outputs | None = None, **options: Any) -> None:
+    """Check a loss against its contracts: ``check_loss(registry, "mine", strength=2)`` or ``check_loss(Mine)``.
+
+    ``outputs``: the record to try it on, for a loss that needs images of another size; see ``example_outputs``.
+    Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("loss", where, name, options)
+    loss = seeded(0, subject.build)
+    subject.require(isinstance(loss, Loss), "loss-scalar", f"it is a {type(loss).__name__}, not a domtrans.Loss")
+    reads = getattr(loss, "reads", None)
+    known = isinstance(reads, frozenset | set) and bool(reads) and reads <= OUTPUT_FIELDS
+    subject.require(known, "loss-reads", f"its reads are {reads!r}")
+    assert reads is not None
+    learning = [name for name, parameter in loss.named_parameters() if parameter.requires_grad]
+    subject.require(not learning, "loss-parameters", f"its {', '.join(learning)} require gradients")
+    whole = outputs or example_outputs()
+    declared = only(whole, reads)
+    before = {name: value.detach().clone() for name, value in tensors(declared).items()}
+    with subject.works("loss-reads", "it gets no other fields than it declares"):
+        value = loss(declared)
+    check_scalar(subject, value, "loss-scalar")
+    subject.require(torch.equal(loss(declared), value), "loss-scalar", "called twice, it gives two numbers")
+    changed = [name for name, tensor in tensors(declared).items() if not torch.equal(tensor, before[name])]
+    subject.require(not changed, "loss-record", f"it changes {', '.join(changed)}")
+    check_loss_gradient(subject, value, whole)
+    for side, absent in (("source", "target"), ("target", "source")):
+        half = only(declared, {field for field in reads if not field.startswith(absent)})
+        if not tensors(half):
+            continue
+        try:
+            with subject.works("loss-separate", f"it gets the fields of the {side} domain alone"):
+                check_scalar(subject, loss(half), "loss-separate")
+        except DomtransError:
+            pass
+    if torch.cuda.is_available():
+        with subject.works("loss-scalar", "it is on the GPU"):
+            loss.cuda()(on_gpu(declared))
+
+
+def check_loss_gradient(subject: Subject, value: Tensor, outputs: Outputs) -> None:
+    """It reaches something that a player can change."""
+    leaves = [tensor for name in JUDGED if (tensor := getattr(outputs, name)) is not None]
+    found = torch.autograd.grad(value, leaves, allow_unused=True) if value.requires_grad and leaves else ()
+    reached = any(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in found)
+    finite = all(gradient is None or bool(torch.isfinite(gradient).all()) for gradient in found)
+    subject.require(reached, "loss-gradient", "its gradient reaches neither a generated image nor D's logits")
+    subject.require(finite, "loss-gradient", "its gradient is not finite")
+
+
+def check_distance(where: Any, name: str | None = None, /, **options: Any) -> None:
+    """Check a distance against its contracts, on features and on images.
+
+    Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("distance", where, name, options)
+    distance = subject.build()
+    record = example_outputs()
+    a, b = record.source_features, record.target_features
+    assert a is not None and b is not None
+    b = b.clone().requires_grad_(True)
+    with subject.works("distance-scalar", "called with features"):
+        value, own = distance(a, b, record.classify), distance(a, a, record.classify)
+    check_scalar(subject, value, "distance-scalar")
+    least, other = own.item(), value.item()
+    subject.require(least <= other + 1e-6, "distance-least", f"d(a, a) is {least:.4g}, d(a, b) {other:.4g}")
+    found = torch.autograd.grad(value, b, allow_unused=True)[0] if value.requires_grad else None
+    reached = found is not None and bool(found.abs().sum() > 0) and bool(torch.isfinite(found).all())
+    subject.require(reached, "distance-gradient", "no gradient reaches its second argument")
+    try:
+        with subject.works("distance-scalar", "called with images"):
+            check_scalar(subject, distance(record.source, record.target_fake), "distance-scalar")
+    except DomtransError:
+        pass  # a distance may be for features alone, and say so
+
+
+def check_scalar(subject: Subject, value: Any, contract: str) -> None:
+    """One finite float."""
+    subject.require(isinstance(value, Tensor), contract, f"it gives a {type(value).__name__}, not a tensor")
+    single = value.ndim == 0 and value.is_floating_point()
+    subject.require(single, contract, f"it gives {value.dtype} {list(value.shape)}, not one number")
+    subject.require(bool(torch.isfinite(value)), contract, f"it gives {value.item()}")
+
+
+def only(outputs: Outputs, names: set[str] | frozenset[str]) -> Outputs:
+    """The record with all but some fields None."""
+    return Outputs(**{name: getattr(outputs, name) for name in names})
+
+
+def tensors(outputs: Outputs) -> dict[str, Tensor]:
+    """The tensors of a record by name."""
+    found = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def on_gpu(outputs: Outputs) -> Outputs:
+    """The record's tensors on the GPU; its head moves what it gets."""
+    moved: dict[str, Any] = {name: tensor.cuda() for name, tensor in tensors(outputs).items()}
+    head = outputs.classify
+    return replace(outputs, **moved, classify=None if head is None else lambda features: head(features.cpu()).cuda())

@@ -1,0 +1,194 @@
+"""Checks of fits, metrics and recipes, on small stand-ins for what they work on."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from torch import Tensor, nn
+
+from domtrans.cache import Cache
+from domtrans.errors import DomtransError, Stopped
+from domtrans.evaluation import NotMeasurableError, Trial
+from domtrans.images import ImageSet
+from domtrans.interfaces import Encoder, Generator
+from domtrans.model import FrozenEncoder, Transfer
+from domtrans.overrides import differences, override
+from domtrans.parts import handed_in
+from domtrans.recipe import Recipe, make_recipe
+from domtrans.session import Progress, Session
+from domtrans.testing.contracts import Subject, examine, global_seeds, seeded
+from domtrans.training import train
+
+CLASSES = tuple("0123")
+
+
+class ExampleEncoder(Encoder):
+    """A small f with a head."""
+
+    channels = 3
+    feature_size = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(8, len(CLASSES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] to [B, 8]."""
+        return self.layers(images)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[B, 8] to [B, 4]."""
+        return self.head(features)
+
+
+class ExampleGenerator(Generator):
+    """A small g."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, size * size), nn.Tanh(), nn.Unflatten(1, (1, size, size)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, 8] to [B, 1, size, size]."""
+        return self.layers(features)
+
+
+def example_images(count: int = 24, *, channels: int = 3, size: int = 32, seed: int = 0) -> ImageSet:
+    """Noise with a bright bar, whose place tells the class."""
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 60, (count, channels, size, size), generator=rng, dtype=torch.uint8)
+    labels = torch.arange(count) % len(CLASSES)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[:, :, label * size // 4 : label * size // 4 + size // 8] += 190
+    return ImageSet(images, labels, CLASSES, "bars")
+
+
+def check_fit(where: Any, name: str | None = None, /, **options: Any) -> None:
+    """Check a fit against its contracts; give options that keep it short, e.g. ``steps=25``.
+
+    Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("fit", where, name, options)
+    heard: list[Progress] = []
+    first = fitted(subject, heard)
+    untouched = seeded(0, ExampleEncoder).state_dict()
+    learned = any(not torch.equal(tensor, untouched[name]) for name, tensor in first.items())
+    subject.require(learned, "fit-learns", "the encoder's weights are what they were")
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in first.values())
+    subject.require(finite, "fit-learns", "the encoder's weights are not finite")
+    again = fitted(subject, [])
+    same = all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+    subject.require(same, "fit-deterministic", "run twice under one seed, it ends with other weights")
+    subject.require(heard, "fit-stops", "it never reports; does it take at least as many steps as it reports after?")
+
+
+def fitted(subject: Subject, heard: list[Progress]) -> dict[str, Tensor]:
+    """The weights of a small encoder after the fit."""
+    encoder = seeded(0, ExampleEncoder).train()
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session.start(
+            "cpu", precision="float32", seed=3, listeners=(heard.append,), cache=Cache(Path(folder))
+        ).during("fit")
+        source, target = example_images(), example_images(seed=1).unlabelled()
+        arguments = (source, session, target)[: len(handed_in(subject.entry.factory)) - 1]
+        with subject.works("fit-learns", "fitting"):
+            found = seeded(4, lambda: subject.build()(encoder, *arguments))
+    subject.require(found is None, "fit-learns", f"it returns a {type(found).__name__}")
+    return encoder.state_dict()
+
+
+def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None:
+    """Check a metric against its contracts, with labelled and with unlabelled data.
+
+    Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("metric", where, name, options)
+    metric = subject.build()
+    for labelled in (True, False):
+        found = []
+        for seed in (1, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                trial, before = example_trial(Cache(Path(folder)), labelled=labelled)
+                try:
+                    with global_seeds(seed), subject.works("metric-figures", f"data is {'' if labelled else 'un'}labelled"):
+                        found.append(metric(trial))
+                except NotMeasurableError:
+                    break
+            after = trial.transfer.state_dict()
+            kept = not trial.transfer.training and all(torch.equal(before[name], after[name]) for name in before)
+            subject.require(kept, "metric-harmless", "the transfer is not what it was")
+            check_figures(subject, found[-1])
+        subject.require(not found or found[0] == found[-1], "metric-harmless", f"measured twice, it gives {found}")
+
+
+def check_figures(subject: Subject, figures: Any) -> None:
+    """A dict of named finite numbers."""
+    subject.require(isinstance(figures, Mapping) and figures, "metric-figures", f"it gives {figures!r}")
+    for name, value in figures.items():
+        number = isinstance(name, str) and isinstance(value, int | float) and math.isfinite(value)
+        subject.require(number, "metric-figures", f"its figure {name!r} is {value!r}")
+
+
+def example_trial(cache: Cache, *, labelled: bool = True) -> tuple[Trial, dict[str, Tensor]]:
+    """A trial on bars, and the weights of its transfer."""
+    encoder = FrozenEncoder(seeded(0, ExampleEncoder))
+    transfer = Transfer(encoder, seeded(1, lambda: ExampleGenerator(32))).eval()
+    sets = [example_images(), example_images(channels=1, seed=1), example_images(channels=1, seed=2)]
+    source, target_train, target_test = sets if labelled else [images.unlabelled() for images in sets]
+    session = Session.start("cpu", precision="float32", cache=cache).during("evaluate")
+    before = {name: tensor.clone() for name, tensor in transfer.state_dict().items()}
+    return Trial(transfer, source, target_train, target_test, session), before
+
+
+def check_recipe(
+    where: Any, name: str | None = None, /, *, overrides: Mapping[str, Any] | None = None, steps: int = 0, **options: Any
+) -> None:
+    """Check a recipe: whole, writable, and, with ``steps``, that it trains so many on the CPU in a folder of its own.
+
+    ``overrides`` are changes to make first, e.g. data that is at hand: ``{"source.root": "tests/data"}``.
+    Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("recipe", where, name, options)
+    recipe = subject.build()
+    subject.require(isinstance(recipe, Recipe), "recipe-whole", f"it gives a {type(recipe).__name__}")
+    wanted = subject.entry.name.removesuffix("-under-test")
+    if where is subject.registry or hasattr(where, "registry"):
+        subject.require(recipe.name == wanted, "recipe-whole", f"its Recipe is called '{recipe.name}'")
+    subject.require(recipe.description, "recipe-whole", "its description is empty")
+    try:
+        whole = recipe.resolve(subject.registry)
+        whole = override(whole, overrides, subject.registry) if overrides else whole
+    except DomtransError as error:
+        subject.require(False, "recipe-whole", str(error))
+    data = json.loads(whole.to_json())
+    for form, read in (("JSON", data), ("TOML", tomllib.loads(tomli_w.dumps(without_none(data))))):
+        changed = differences(whole, make_recipe(read, f"its {form}").resolve(subject.registry))
+        subject.require(not changed, "recipe-data", f"its {form} reads as another recipe: {'; '.join(changed[:3])}")
+    if steps:
+        check_training(subject, whole, steps)
+
+
+def check_training(subject: Subject, recipe: Recipe, steps: int) -> None:
+    """Train so many steps and load the result."""
+    with tempfile.TemporaryDirectory() as folder, subject.works("recipe-trains", f"trained for {steps} steps"):
+        try:
+            run = train(recipe, folder + "/run", overrides={"train.steps": steps}, device="cpu", registry=subject.registry)
+        except (DomtransError, Stopped) as error:
+            subject.require(False, "recipe-trains", str(error))
+        subject.require(run.results.get("steps") == steps, "recipe-trains", f"its results say {dict(run.results)}")
+
+
+def without_none(value: Any) -> Any:
+    """TOML has no null: what is none is left out."""
+    if isinstance(value, dict):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list) else value

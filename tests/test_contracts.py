@@ -1,0 +1,385 @@
+"""Every registered thing against the contract of its kind, whichever plugin brought it."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tiny import bars, registry, tiny_recipe, tiny_trainer, write_bars
+
+from domtrans import (
+    Discriminator,
+    DomtransError,
+    Encoder,
+    FrozenEncoder,
+    Generator,
+    ImageSet,
+    NotMeasurableError,
+    Session,
+    Transfer,
+    Trial,
+    find_recipe,
+    train,
+    use,
+)
+from domtrans.experiment import load_domain
+from domtrans.parts import handed_in
+
+ALL = list(registry())
+DOWNLOADED = {"mnist", "usps", "svhn"}  # see test_domains_download.py
+
+
+def names(kind):
+    return pytest.mark.parametrize("name", registry().names(kind))
+
+
+@pytest.mark.parametrize("entry", ALL, ids=lambda entry: f"{entry.kind}-{entry.name}")
+def test_everything_says_what_it_is(entry):
+    assert len(entry.summary) > 15 and entry.summary == entry.summary.strip()
+    assert entry.owner in {"dtn", "digits", "files"}
+
+
+# Domains
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory):
+    """A part for every domain that works offline, small."""
+    root = tmp_path_factory.mktemp("domains")
+    for index, (image, label) in enumerate(zip(*bars(16), strict=True)):
+        (root / "pictures" / f"class-{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(root / "pictures" / f"class-{label}" / f"{index:02d}.png")
+    return {
+        "street-digits": use("street-digits", count=120, test_count=40),
+        "mnist-5k": use("mnist-5k"),
+        "arrays": use("arrays", path=write_bars(root / "grey.npz", channels=1), holdout=0.25),
+        "folder": use("folder", path=str(root / "pictures"), holdout=0.25),
+    }
+
+
+def test_every_domain_is_tested_here_or_as_a_download(domains):
+    assert set(registry().names("domain")) == set(domains) | DOWNLOADED
+
+
+@pytest.mark.parametrize("name", sorted(set(registry().names("domain")) - DOWNLOADED))
+@pytest.mark.parametrize("size", [32, 16])
+def test_domain(domains, name, size):
+    splits = {split: load_domain(registry(), domains[name], split, size) for split in ("train", "test")}
+    for split, found in splits.items():
+        assert found.images.dtype == torch.uint8 and found.images.shape[1:] == (found.channels, size, size)
+        assert found.images.is_contiguous() and found.channels in (1, 3)
+        assert found.labels.dtype == torch.int64 and found.labels.shape == (len(found),)
+        assert found.labels.min() >= 0 and found.labels.max() < len(found.classes)
+        assert split in found.about
+        again = load_domain(registry(), domains[name], split, size)
+        assert again.fingerprint() == found.fingerprint()
+    assert splits["train"].classes == splits["test"].classes and splits["train"].channels == splits["test"].channels
+    train_images, test_images = ({image.numpy().tobytes() for image in part.images} for part in splits.values())
+    assert not train_images & test_images
+    assert len(train_images) == len(splits["train"])
+
+
+def test_domains_have_the_promised_sizes(domains):
+    count = {name: [len(load_domain(registry(), domains[name], split, 16)) for split in ("train", "test")] for name in domains}
+    assert count == {"street-digits": [120, 40], "mnist-5k": [4000, 1000], "arrays": [12, 4], "folder": [12, 4]}
+
+
+def test_mnist_5k_is_balanced_and_unchanged_at_32_pixels(domains):
+    found = load_domain(registry(), domains["mnist-5k"], "test", 32)
+    assert torch.bincount(found.labels).tolist() == [100] * 10
+    assert not found.images[:, :, :2].any() and not found.images[..., 30:].any() and found.images.max() == 255
+
+
+def test_street_digits_of_another_seed_are_others(domains):
+    part = domains["street-digits"]
+    other = use("street-digits", **part.options, seed=1)
+    a, b = (load_domain(registry(), each, "train", 32) for each in (part, other))
+    assert a.fingerprint() != b.fingerprint()
+    assert "not SVHN" in a.about
+
+
+def test_arrays_takes_any_form(tmp_path):
+    rng = np.random.default_rng(0)
+    forms = {(8, 20, 30): 1, (8, 20, 30, 1): 1, (8, 20, 30, 3): 3, (8, 3, 20, 30): 3, (8, 1, 20, 30): 1}
+    for shape, channels in forms.items():
+        np.savez(tmp_path / "a.npz", images=rng.integers(0, 256, shape, dtype=np.uint8))
+        found = load_domain(registry(), use("arrays", path=str(tmp_path / "a.npz")), "train", 16)
+        assert found.images.shape == (7, channels, 16, 16) and found.labels is None and found.classes == ()
+
+
+def test_arrays_holds_out_the_end_of_the_file(tmp_path):
+    path = write_bars(tmp_path / "a.npz", 16)
+    whole, _ = bars(16)
+    parts = [load_domain(registry(), use("arrays", path=path, holdout=0.25), split, 32) for split in ("train", "test")]
+    joined = torch.cat([part.images for part in parts]).permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(joined, whole) and len(parts[1]) == 4
+    assert len(load_domain(registry(), use("arrays", path=path, holdout=1.0), "test", 32)) == 16
+    assert len(load_domain(registry(), use("arrays", path=path, holdout=0), "train", 32)) == 16
+    with pytest.raises(DomtransError, match="no images for the test split"):
+        load_domain(registry(), use("arrays", path=path, holdout=0), "test", 32)
+
+
+def save_pictures(root, *places, size=(9, 9)):
+    for index, place in enumerate(places):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, (index * 9, 0, 0)).save(root / place)
+
+
+def test_a_folder_without_subfolders_has_no_labels(tmp_path):
+    save_pictures(tmp_path, *(f"{i}.png" for i in range(8)))
+    found = load_domain(registry(), use("folder", path=str(tmp_path)), "train", 16)
+    assert found.images.shape == (7, 3, 16, 16) and found.labels is None
+
+
+def test_a_folder_may_bring_its_own_split(tmp_path):
+    save_pictures(tmp_path, "train/a/0.png", "train/b/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png")
+    part = use("folder", path=str(tmp_path))
+    train_set, test_set = (load_domain(registry(), part, split, 16) for split in ("train", "test"))
+    assert train_set.labels.tolist() == [0, 1, 1] and test_set.labels.tolist() == [0, 1]
+    assert train_set.classes == test_set.classes == ("a", "b")
+
+
+def test_every_class_of_a_folder_is_split_alike(tmp_path):
+    save_pictures(tmp_path, *(f"{name}/{i}.png" for name in "ab" for i in range(8)))
+    found = load_domain(registry(), use("folder", path=str(tmp_path), holdout=0.25, grey=True), "test", 16)
+    assert found.labels.tolist() == [0, 0, 1, 1] and found.channels == 1
+
+
+# Networks
+
+
+def encoder_of(name):
+    torch.manual_seed(0)
+    return FrozenEncoder(registry().build("encoder", use(name), 32, 10))
+
+
+@names("encoder")
+def test_encoder(name):
+    frozen = encoder_of(name)
+    f = frozen.encoder
+    assert isinstance(f, Encoder) and f.channels in (1, 3)
+    for channels in (1, 3):  # the engine converts
+        features = frozen(torch.rand(2, channels, 32, 32) * 2 - 1)
+        assert features.shape == (2, f.feature_size) == (2, frozen.feature_size)
+        assert features.dtype == torch.float32 and torch.isfinite(features).all()
+    if frozen.has_head():
+        assert frozen.classify(features).shape == (2, 10)
+
+
+@names("encoder")
+def test_the_gradient_runs_through_f_to_the_image_and_stops_at_its_weights(name):
+    frozen = encoder_of(name)
+    images = (torch.rand(2, 3, 32, 32) * 2 - 1).requires_grad_()
+    frozen(images).square().sum().backward()
+    assert torch.isfinite(images.grad).all() and (images.grad.abs().sum((1, 2, 3)) > 0).all()
+    assert not any(weight.requires_grad or weight.grad is not None for weight in frozen.parameters())
+
+
+@names("encoder")
+def test_f_stays_in_eval_mode(name):
+    holder = Transfer(encoder_of(name), registry().build("generator", use("digit-generator", width=4), 128, 1, 32))
+    holder.train()
+    assert holder.generator.training
+    assert not any(module.training for module in holder.encoder.modules())
+
+
+@names("encoder")
+def test_features_are_standardised_over_the_source(name):
+    frozen = encoder_of(name)
+    images = ImageSet.from_arrays(bars(16)[0], size=32)
+    frozen.standardize(images)
+    features = frozen.encode(images)
+    # A feature that hardly varies over this set keeps a small deviation; none has a large one.
+    assert features.mean(0).abs().max() < 1e-3 and features.std(0).max() < 1.01
+    raw = frozen.encoder(torch.from_numpy(bars(16)[0]).permute(0, 3, 1, 2) / 127.5 - 1)
+    torch.testing.assert_close(features * frozen.std + frozen.mean, raw, atol=1e-4, rtol=1e-4)
+    before = frozen.std.clone()
+    frozen.standardize(images)
+    torch.testing.assert_close(frozen.std, before, rtol=1e-3, atol=1e-6)
+
+
+@names("generator")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_generator(name, channels):
+    torch.manual_seed(0)
+    g = registry().build("generator", use(name), 24, channels, 32)
+    features = (torch.randn(3, 24) * 5).requires_grad_()
+    images = g(features)
+    assert isinstance(g, Generator) and images.shape == (3, channels, 32, 32)
+    assert images.abs().max() <= 1
+    images.sum().backward()
+    assert features.grad.abs().sum() > 0 and all(weight.grad is not None for weight in g.parameters())
+
+
+def norms(name):
+    """Every value of an option ``norm``, where the discriminator has one."""
+    annotation = inspect.signature(registry().get("discriminator", name).factory).parameters.get("norm")
+    return ["spectral", "batch", "none"] if annotation else [None]
+
+
+DISCRIMINATORS = [(name, norm) for name in registry().names("discriminator") for norm in norms(name)]
+
+
+@pytest.mark.parametrize(("name", "norm"), DISCRIMINATORS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_discriminator(name, norm, channels):
+    torch.manual_seed(0)
+    part = use(name) if norm is None else use(name, norm=norm)
+    D = registry().build("discriminator", part, channels, 32)  # noqa: N806
+    images = (torch.rand(3, channels, 32, 32) * 2 - 1).requires_grad_()
+    logits = D(images)
+    assert isinstance(D, Discriminator) and logits.shape == (3, 3)
+    logits.square().sum().backward()
+    assert images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["encoder", "generator", "discriminator"])
+def test_networks_of_one_size_refuse_another(kind):
+    handed = {"encoder": (48, 10), "generator": (24, 1, 48), "discriminator": (1, 48)}[kind]
+    for name in registry().names(kind):
+        with pytest.raises(DomtransError, match="works at 32 pixels, not 48"):
+            registry().build(kind, use(name), *handed)
+
+
+# Fits
+
+
+@names("fit")
+def test_a_fit_lowers_the_loss_of_f(name):
+    images, labels = bars(48)
+    source = ImageSet.from_arrays(images, labels, size=32)
+    target = ImageSet.from_arrays(bars(16, channels=1, seed=1)[0], size=32)
+    torch.manual_seed(0)
+    f = registry().build("encoder", use("digit-encoder"), 32, 4)
+    fit = registry().build("fit", use(name, steps=40, batch_size=16))
+    session = Session.start("cpu", precision="float32")
+    arguments = [f, source, session] + ([target] if len(handed_in(registry().get("fit", name).factory)) == 4 else [])
+
+    def loss():
+        with torch.no_grad():
+            return F.cross_entropy(f.logits(f(source.images / 127.5 - 1)), source.labels).item()
+
+    before = loss()
+    fit(*arguments)
+    assert loss() < 0.5 * before
+
+
+@names("fit")
+def test_a_fit_needs_source_labels(name):
+    unlabelled = ImageSet.from_arrays(bars(8)[0], size=32)
+    fit = registry().build("fit", use(name, steps=1))
+    more = [unlabelled] if len(handed_in(registry().get("fit", name).factory)) == 4 else []
+    with pytest.raises(DomtransError, match="source labels"):
+        fit(registry().build("encoder", use("digit-encoder"), 32, 0), unlabelled, Session.start("cpu"), *more)
+
+
+@names("fit")
+def test_target_labels_change_nothing_of_f(name, tmp_path, monkeypatch):
+    """f fitted beside a labelled target equals f fitted beside the same target without labels."""
+    found = []
+    for labelled in (True, False):
+        monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path / f"cache-{labelled}"))
+        recipe = tiny_recipe(tmp_path, fit=name, fit__steps=3, fit__batch_size=4)
+        write_bars(tmp_path / "target.npz", channels=1, seed=1, labelled=labelled)
+        found.append(tiny_trainer(recipe).f.encoder.state_dict())
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+
+
+def test_the_engine_takes_target_labels_away(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path))
+    assert trainer.target.labels is None and trainer.source.labels is not None
+
+
+# Metrics
+
+
+def trial(source_labels=True, target_labels=True, classes=(4, 4)):
+    def images(labelled, channels, seed, classes):
+        pixels, labels = bars(12, channels=channels, seed=seed, classes=classes)
+        return ImageSet.from_arrays(pixels, labels if labelled else None, size=32)
+
+    torch.manual_seed(0)
+    g = registry().build("generator", use("digit-generator", width=4), 128, 1, 32)
+    transfer = Transfer(encoder_of("digit-encoder"), g).eval()
+    target = [images(target_labels, 1, seed, classes[1]) for seed in (1, 2)]
+    return Trial(transfer, images(source_labels, 3, 0, classes[0]), *target, Session.start("cpu", precision="float32"))
+
+
+@names("metric")
+def test_a_metric_gives_named_plain_numbers(name):
+    results = registry().build("metric", use(name, steps=3, batch_size=4))(trial())
+    assert results["n"] == 12
+    for key, value in results.items():
+        assert type(value) in (int, float) and value >= 0, key
+        assert not key.endswith("accuracy") or value <= 1
+    assert {"accuracy", "encoder_accuracy", "evaluator_accuracy"} <= set(results)
+
+
+@names("metric")
+@pytest.mark.parametrize("lacking", [{"source_labels": False}, {"target_labels": False}, {"classes": (4, 2)}])
+def test_a_metric_says_what_it_cannot_measure(name, lacking):
+    with pytest.raises(NotMeasurableError):
+        registry().build("metric", use(name, steps=1))(trial(**lacking))
+
+
+def test_the_evaluator_learns_to_read_bars():
+    assert registry().build("metric", use("digit-accuracy", steps=60, batch_size=12))(trial())["evaluator_accuracy"] == 1.0
+
+
+# Recipes
+
+VARIANTS = {
+    "as it is": {},
+    "separate updates": {"train__updates": "separate"},
+    "more turns": {"train__generator_steps": 2, "train__discriminator_steps": 2},
+    "more turns of g": {"train__generator_steps": 2},
+    "D never steps": {"train__discriminator_floor": 100.0},
+    "sgd": {"train__generator_optimizer__name": "sgd", "train__discriminator_optimizer__name": "sgd"},
+    "adamw": {"train__generator_optimizer": {"name": "adamw", "weight_decay": 0.01}},
+    "no average": {"train__ema": 0},
+    "balanced source": {"train__balance_source": True},
+    "bf16": {"train__precision": "bf16"},
+    "augmented": {"source_augmentation": "warp", "target_augmentation": "noise", "view": "paint", "discriminator_view": "blur"},
+    "tv": {"generator_losses__tv": {"name": "total-variation", "weight": 0.001}},
+    "weighted": {"generator_losses__const__distance": "weighted"},
+    "no D": {"discriminator_losses__gan": None, "generator_losses__gan": None},
+    "batch norm": {"discriminator__norm": "batch", "train__updates": "separate"},
+    "RGB target": {"target": {"name": "street-digits", "count": 20, "test_count": 10}, "metrics": {}},
+}
+
+
+@names("recipe")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_recipe_takes_two_steps_whatever_is_changed(tmp_path, name, variant):
+    recipe = tiny_recipe(tmp_path, name, **({"train__steps": 2} | VARIANTS[variant]))
+    trainer = tiny_trainer(recipe)
+    before = {key: value.clone() for key, value in trainer.g.named_parameters()}
+    D_before = [value.clone() for value in trainer.D.parameters()]  # noqa: N806
+    losses = trainer.step() | trainer.step()
+    wanted = {f"generator.{key}" for key in recipe.generator_losses}
+    wanted |= {f"discriminator.{key}" for key in recipe.discriminator_losses}
+    assert set(losses) == wanted
+    assert all(value.shape == () and torch.isfinite(value) for value in losses.values())
+    moved = [key for key, value in trainer.g.named_parameters() if not torch.equal(value, before[key])]
+    assert len(moved) == len(before)
+    D_moved = any(not torch.equal(a, b) for a, b in zip(D_before, trainer.D.parameters(), strict=True))  # noqa: N806
+    assert D_moved == (variant not in {"D never steps", "no D"})
+
+
+@names("recipe")
+def test_every_recipe_is_complete(name):
+    recipe = find_recipe(name, registry())
+    assert recipe.name == name and recipe.description
+    assert recipe.metrics
+
+
+@names("recipe")
+def test_every_recipe_trains_and_is_measured(tmp_path, name):
+    recipe = tiny_recipe(tmp_path, name, train__steps=2)
+    run = train(recipe, tmp_path / "run", device="cpu", registry=registry())
+    assert run.results["steps"] == 2 and run.results["n"] == 4
+    assert "arrays" in run.results["source"] and run.results["device"] == "cpu" and run.results["precision"] == "float32"
+    assert set(run.results["seconds"]) == {"data_and_encoder", "training", "evaluation"}
+    assert "not_measured" not in run.results

@@ -1,0 +1,103 @@
+"""Every distance against a formula written by hand, in float64."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import registry
+
+from domtrans import DomtransError, use
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=(5, 6)), RNG.normal(size=(5, 6))
+HEAD = RNG.normal(size=(6, 3))
+
+
+def classify(features):
+    return features @ torch.tensor(HEAD)
+
+
+def distance(name, a=A, b=B, head=classify, **options):
+    return registry().build("distance", use(name, **options))(torch.tensor(a), torch.tensor(b), head)
+
+
+def by_hand_cosine(a, b):
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    cos = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return (1 - cos).mean()
+
+
+def softmax(z):
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def by_hand_kl(a, b, temperature):
+    p, q = softmax(a @ HEAD / temperature), softmax(b @ HEAD / temperature)
+    return (p * (np.log(p) - np.log(q))).sum(1).mean()
+
+
+def test_mse():
+    assert distance("mse").item() == pytest.approx(((A - B) ** 2).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 1, 2, 3)])
+def test_cosine_is_the_mean_over_pairs_of_flattened_vectors(shape):
+    found = distance("cosine", A.reshape(shape), B.reshape(shape))
+    assert found.item() == pytest.approx(by_hand_cosine(A, B), rel=1e-9)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
+def test_cross_entropy_is_kl_between_the_head_s_predictions(temperature):
+    found = distance("cross-entropy", temperature=temperature)
+    assert found.item() == pytest.approx(by_hand_kl(A, B, temperature), rel=1e-10)
+
+
+def test_cross_entropy_differs_from_plain_cross_entropy_by_a_constant_only():
+    b = torch.tensor(B, requires_grad=True)
+    registry().build("distance", use("cross-entropy"))(torch.tensor(A), b, classify).backward()
+    mine, b.grad = b.grad, None
+    p = torch.tensor(softmax(A @ HEAD))
+    torch.nn.functional.cross_entropy(classify(b), p).backward()
+    torch.testing.assert_close(mine, b.grad)
+
+
+def test_weighted_is_the_weighted_sum():
+    terms = ["mse", {"name": "cross-entropy", "temperature": 2.0}, "cosine"]
+    found = distance("weighted", terms=terms, weights=[0.5, 3, 0])
+    assert found.item() == pytest.approx(0.5 * ((A - B) ** 2).mean() + 3 * by_hand_kl(A, B, 2.0), rel=1e-10)
+
+
+def test_weighted_nests():
+    inner = {"name": "weighted", "terms": ["mse"], "weights": [2]}
+    assert distance("weighted", terms=[inner], weights=[3]).item() == pytest.approx(6 * ((A - B) ** 2).mean())
+
+
+def test_weighted_wants_one_weight_a_term():
+    with pytest.raises(DomtransError, match="2 terms but 1 weights"):
+        distance("weighted", terms=["mse", "cosine"], weights=[1])
+
+
+@pytest.mark.parametrize("name", registry().names("distance"))
+def test_zero_between_equals_and_a_gradient_that_is_finite(name):
+    for value in (A, np.zeros_like(A)):
+        b = torch.tensor(value, requires_grad=True)
+        found = registry().build("distance", use(name))(torch.tensor(value), b, classify)
+        found.backward()
+        assert torch.isfinite(b.grad).all()
+        if value is A:
+            assert found.item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", registry().names("distance"))
+def test_only_the_second_argument_is_pulled_towards_the_first(name):
+    b = torch.tensor(B, requires_grad=True)
+    registry().build("distance", use(name))(torch.tensor(A), b, classify).backward()
+    assert b.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("options", [{"name": "cross-entropy"}, {"name": "weighted", "terms": ["cross-entropy"], "weights": [1]}])
+@pytest.mark.parametrize("call", [lambda d, a, b: d(a, b), lambda d, a, b: d(a, b, None)])
+def test_cross_entropy_refuses_images(options, call):
+    built = registry().build("distance", use(**options))
+    with pytest.raises(DomtransError, match="cannot compare images"):
+        call(built, torch.tensor(A), torch.tensor(B))
