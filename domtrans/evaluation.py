@@ -60,7 +60,7 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
     missing: dict[str, str] = {}
     for done, (name, part) in enumerate(recipe.metrics.items(), 1):
         try:
-            found = registry.build("metric", part)(trial)
+            found = plain_numbers(registry.build("metric", part)(trial), part.name)
             results |= {key if key not in results else f"{name}.{key}": value for key, value in found.items()}
         except NotMeasurableError as reason:
             missing[name] = str(reason)
@@ -68,6 +68,17 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
     if missing:
         results["not_measured"] = missing
     return results
+
+
+def plain_numbers(found: Any, metric: str) -> dict[str, Any]:
+    """A metric's figures as JSON can hold them; numpy and torch scalars become plain numbers. Raises DomtransError."""
+    if not isinstance(found, Mapping):
+        raise DomtransError(f"the metric '{metric}' must return a dict of named numbers, not {type(found).__name__}")
+    plain = {str(key): value.item() if hasattr(value, "item") else value for key, value in found.items()}
+    for key, value in plain.items():
+        if not isinstance(value, int | float | str | None):
+            raise DomtransError(f"the metric '{metric}' gave {type(value).__name__} for '{key}', which is not a number")
+    return plain
 
 
 def with_other_data(recipe: Recipe, changes: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:

@@ -22,15 +22,13 @@ from domtrans.testing.contracts import CONTRACTS
 HEAD = """# Reference
 
 Written by `python -m domtrans.reference` from the code; a test keeps it so. [How the pieces fit](design.md) comes first,
-[your first domain](tutorial-domain.md) shows them in use, and [stability](stability.md) says what may change.
-"""
+[your first domain](tutorial-domain.md) shows them in use, and [stability](stability.md) says what may change."""
 KINDS_HEAD = """## Kinds of parts
 
 What the engine hands in stands before the `*` of a part's signature; what stands after it is an option that users set.
 Each contract is checked by `domtrans.testing.check_<kind>`.
 
-Every part:
-"""
+Every part:"""
 BASES = {"encoder": Encoder, "generator": Generator, "discriminator": Discriminator, "loss": Loss}
 NETWORKS = ("encoder", "generator", "discriminator")
 
@@ -56,8 +54,10 @@ def undocumented(registry: Registry) -> list[str]:
 
 def _page(registry: Registry) -> Iterator[str]:
     yield HEAD
+    yield ""
     yield from _hook_section()
     yield KINDS_HEAD
+    yield ""
     yield from _contract_list("any")
     yield ""
     yield "Encoders, generators and discriminators:"

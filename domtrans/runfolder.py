@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from domtrans.errors import DomtransError
@@ -44,10 +46,11 @@ class RunFolder:
         self.results_file = path / "results.json"
         self.samples = path / "samples"
 
-    def open(self, recipe: Recipe, *, resume: bool) -> None:
-        """Make the folder, or take it up again if it holds the same recipe. Raises DomtransError otherwise.
+    @contextmanager
+    def open(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
+        """Make the folder, or take it up again if it holds the same recipe, and keep other processes out meanwhile.
 
-        A folder whose run never came as far as a step, e.g. for want of its data, may be given another recipe.
+        Raises DomtransError if it holds another recipe, is no run, or is being trained into. A folder whose run never came as far as a step, e.g. for want of its data, may be given another recipe.
         """
         try:
             if self.recipe_file.is_file():
@@ -62,7 +65,25 @@ class RunFolder:
             raise DomtransError(
                 f"the run folder {self.path} cannot be made: {error.strerror}; choose another with --out"
             ) from None
-        write_bytes(self.recipe_file, recipe.to_json().encode())
+        with self._locked():
+            write_bytes(self.recipe_file, recipe.to_json().encode())
+            yield
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise DomtransError(
+                f"another process is training in {self.path}; wait for it or choose another folder with --out"
+            ) from None
+        except OSError as error:
+            raise DomtransError(f"the run folder {self.path} cannot be written: {error.strerror or error}") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _has_begun(self) -> bool:
         return any(file.is_file() for file in (self.model_file, self.training_file, self.results_file)) or bool(self.metrics())

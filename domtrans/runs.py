@@ -96,7 +96,8 @@ def load(
     try:
         about = json.loads(metadata["about"])
         recipe = make_recipe(json.loads(metadata["recipe"]), str(folder.model_file)).resolve(registry)
-        model = build_transfer(recipe, registry, len(about["classes"]), int(about["channels"]))
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded; the caller's draws go on as they were
+            model = build_transfer(recipe, registry, len(about["classes"]), int(about["channels"]))
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

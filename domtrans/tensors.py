@@ -17,26 +17,35 @@ from torch import Tensor
 from domtrans.errors import DomtransError
 
 
+CHECKSUM = "checksum"
+"""Key of the metadata under which a file of ours notes its checksum; foreign files have none."""
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file atomically. Raises DomtransError if the folder or disk does not allow it."""
-    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata)))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(plain, {**metadata, CHECKSUM: checksum(plain, metadata)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors, on the CPU, and the metadata of a safetensors file.
 
-    Raises DomtransError for a file that is missing, cut short, or no safetensors file at all.
+    Raises DomtransError for a file that is missing, cut short, changed since it was written, or no safetensors file at all.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            return tensors, dict(file.metadata() or {})
+            metadata = dict(file.metadata() or {})
     except FileNotFoundError:
         raise DomtransError(f"there is no file {path}") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise DomtransError(
             f"{path} is not a whole safetensors file ({_short(error)}); it was cut short or is something else"
         ) from None
+    noted = metadata.pop(CHECKSUM, None)
+    if noted is not None and noted != checksum(tensors, metadata):
+        raise DomtransError(f"{path} is damaged: its checksum does not fit its content; use an earlier save")
+    return tensors, metadata
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -59,6 +68,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DomtransError(f"{path} does not hold a state dict (names and tensors)")
     return state
+
+
+def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """What ``write_tensors`` notes in a file and ``read_tensors`` checks: a flipped bit anywhere changes it."""
+    about = json.dumps(dict(metadata), sort_keys=True)
+    return hashlib.sha256((fingerprint(tensors) + about).encode()).hexdigest()
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

@@ -54,10 +54,10 @@ def train(
     found = override(found, overrides, registry) if overrides else found
     folder = RunFolder(Path(out) if out is not None else Path("runs") / found.name)
     session = Session.start(device, precision=found.train.precision, seed=found.seed, listeners=listeners, stop=stop)
-    folder.open(found, resume=resume)
-    if folder.results() is None or _steps_done(folder) < found.train.steps:
-        with torch.random.fork_rng(devices=[session.device] if session.device.type == "cuda" else []):
-            _train(found, registry, session, folder)
+    with folder.open(found, resume=resume):
+        if folder.results() is None or _steps_done(folder) < found.train.steps:
+            with torch.random.fork_rng(devices=[session.device] if session.device.type == "cuda" else []):
+                _train(found, registry, session, folder)
     return load(folder.path, device=str(session.device), registry=registry, listeners=listeners)
 
 
@@ -101,6 +101,8 @@ def _loop(trainer: Trainer, folder: RunFolder, recipe: Recipe, samples: ImageSet
         meter.add(trainer.step())
         step = trainer.step_number
         last = step == config.steps
+        if step % config.sample_every == 0 or last:
+            _sample(trainer, folder, samples)
         try:
             if step % config.log_every == 0 or last:
                 record = meter.read(step, 2 * config.batch_size)
@@ -112,14 +114,16 @@ def _loop(trainer: Trainer, folder: RunFolder, recipe: Recipe, samples: ImageSet
         except Stopped:
             _save(trainer, folder, recipe)
             raise Stopped(f"stopped at step {step} of {config.steps}; everything is saved in {folder.path}") from None
-        if step % config.sample_every == 0 or last:
-            _sample(trainer, folder, samples)
         if step % config.save_every == 0 or last:
             _save(trainer, folder, recipe)
 
 
 def _save(trainer: Trainer, folder: RunFolder, recipe: Recipe) -> None:
-    folder.save_training(trainer.state())
+    state = trainer.state()
+    bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise _diverged(trainer.step_number, bad[0], folder)
+    folder.save_training(state)
     encoder = {f"encoder.{name}": tensor for name, tensor in trainer.f.state_dict().items()}
     generator = {f"generator.{name}": tensor for name, tensor in trainer.average.module.state_dict().items()}
     about = {
@@ -146,10 +150,14 @@ def _sample_images(images: ImageSet) -> ImageSet:
 def _check_finite(record: Mapping[str, float], folder: RunFolder) -> None:
     bad = [name for name, value in record.items() if not math.isfinite(value)]
     if bad:
-        raise DomtransError(
-            f"training diverged at step {record['step']:.0f}: {bad[0]} is not a finite number; the last save in "
-            f"{folder.path} is intact; try a lower train.generator_optimizer.lr or train.precision=float32"
-        )
+        raise _diverged(int(record["step"]), bad[0], folder)
+
+
+def _diverged(step: int, what: str, folder: RunFolder) -> DomtransError:
+    return DomtransError(
+        f"training diverged at step {step}: {what} is not a finite number; the last save in "
+        f"{folder.path} is intact; try a lower train.generator_optimizer.lr or train.precision=float32"
+    )
 
 
 def _steps_done(folder: RunFolder) -> int:

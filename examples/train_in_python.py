@@ -1,6 +1,6 @@
 """Train a recipe from Python, watch it, stop early if you like, and use the result.
 
-    python examples/train_in_python.py [RUN_FOLDER] [path=value ...]
+python examples/train_in_python.py [RUN_FOLDER] [path=value ...]
 """
 
 import sys

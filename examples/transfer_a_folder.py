@@ -1,6 +1,6 @@
 """Transfer every picture under a folder with a trained run; the folder's structure is kept.
 
-    python examples/transfer_a_folder.py RUN_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
+python examples/transfer_a_folder.py RUN_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
 """
 
 import sys

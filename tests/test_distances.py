@@ -95,7 +95,9 @@ def test_only_the_second_argument_is_pulled_towards_the_first(name):
     assert b.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("options", [{"name": "cross-entropy"}, {"name": "weighted", "terms": ["cross-entropy"], "weights": [1]}])
+@pytest.mark.parametrize(
+    "options", [{"name": "cross-entropy"}, {"name": "weighted", "terms": ["cross-entropy"], "weights": [1]}]
+)
 @pytest.mark.parametrize("call", [lambda d, a, b: d(a, b), lambda d, a, b: d(a, b, None)])
 def test_cross_entropy_refuses_images(options, call):
     built = registry().build("distance", use(**options))

@@ -145,7 +145,9 @@ def test_a_plugin_that_takes_another_s_name_for_a_part_is_reported(install):
 def test_two_plugins_of_one_name_are_refused_naming_both(install):
     install("twin", GOOD, distribution="dist-one", module="module_one")
     install("twin", GOOD, distribution="dist-two", module="module_two", version="3.0")
-    with pytest.raises(DomtransError, match=r"called 'twin'.*module_one \(from dist_one 1.0\).*module_two \(from dist_two 3.0\)"):
+    with pytest.raises(
+        DomtransError, match=r"called 'twin'.*module_one \(from dist_one 1.0\).*module_two \(from dist_two 3.0\)"
+    ):
         load_plugins()
 
 

@@ -18,7 +18,7 @@ def digits_dtn() -> Recipe:
         description="house numbers to handwritten digits, unsupervised",
         source=use("street-digits"),
         target=use("mnist-5k"),
-        encoder=EncoderPart(name="digit-encoder"),
+        encoder=EncoderPart(name="digit-encoder", options={"even_contrast": True}),
         fit=use(
             "self-training",
             steps=800,

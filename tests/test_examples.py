@@ -1,0 +1,93 @@
+"""Every example runs, as a person runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SMALL = [
+    "source.count=24",
+    "source.test_count=12",
+    "generator.width=4",
+    "discriminator.width=4",
+    "metrics.digits.steps=2",
+    "train.batch_size=4",
+    "train.steps=4",
+    "train.log_every=1",
+]
+FIT = ["fit.steps=2", "fit.batch_size=4"]
+
+
+def run(name, *arguments, cwd):
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The run of the first example, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder / "run", run("train_in_python.py", folder / "run", *SMALL, *FIT, cwd=folder)
+
+
+def test_train_in_python(trained):
+    _, said = trained
+    assert "step 4 of 4" in said and "transfer accuracy" in said and "(8, 1, 32, 32) torch.uint8" in said
+
+
+def test_transfer_a_folder(trained, tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(tmp_path / "in" / "deep" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("no picture")
+    said = run("transfer_a_folder.py", trained[0], tmp_path / "in", tmp_path / "out", cwd=tmp_path)
+    assert "1 pictures written" in said and "passed over" in said
+    assert (tmp_path / "out" / "deep" / "a.png").is_file()
+
+
+def test_custom_loss(tmp_path):
+    assert "with the layout loss" in run("custom_loss.py", tmp_path / "run", *SMALL, *FIT, cwd=tmp_path)
+    assert "generator.layout" in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_custom_encoder(tmp_path):
+    assert "edge directions as f" in run("custom_encoder.py", tmp_path / "run", *SMALL, cwd=tmp_path)
+
+
+def test_inside_a_program(tmp_path):
+    said = run("inside_a_program.py", tmp_path / "run", *SMALL, *FIT, cwd=tmp_path)
+    assert "(16, 1, 32, 32) torch.float32" not in said  # there are 12 test images
+    assert "(12, 1, 32, 32) torch.float32 (12, 1, 32, 32) torch.uint8" in said and "measured: {'accuracy'" in said
+
+
+def test_a_program_stops_early_and_uses_what_there_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import inside_a_program
+
+    inside_a_program.main(str(tmp_path / "run"), *SMALL, *FIT, "train.steps=400", patience=1)
+    said = capsys.readouterr().out
+    assert "stopped at step" in said and "everything is saved" in said and "measured" in said
+
+
+def test_the_example_parts_keep_their_contracts(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import custom_encoder
+    import custom_loss
+
+    from domtrans.testing import check_encoder, check_loss
+
+    check_encoder(custom_encoder.EdgeDirections)
+    check_encoder(custom_encoder.EdgeDirections, directions=4, cells=2, size=64)
+    check_loss(custom_loss.Layout)
+    check_loss(custom_loss.Layout, either_polarity=False)
+
+
+def test_every_example_is_run_here():
+    named = Path(__file__).read_text()
+    assert not [path.name for path in EXAMPLES.glob("*.py") if path.name not in named]

@@ -1,0 +1,395 @@
+"""domtrans.testing: shipped parts pass, broken ones fail with the contract that they break."""
+
+import functools
+
+import pytest
+import torch
+from tiny import write_bars
+from torch import nn
+
+import domtrans
+from domtrans import load_plugins, testing
+from domtrans.registry import KINDS
+from domtrans.testing.contracts import CONTRACTS, PAGE
+
+
+@functools.cache
+def registry():
+    """What is shipped, and nothing else that may be installed."""
+    return load_plugins(only=()).registry
+
+
+SMALL = {
+    "street-digits": {"count": 40, "test_count": 20},
+    "chain": {"steps": ["noise", "blur"]},
+    "classifier": {"steps": 20, "batch_size": 8},
+    "self-training": {"steps": 20, "batch_size": 8},
+    "digit-accuracy": {"steps": 2, "batch_size": 8},
+}
+DOWNLOADED = {"mnist", "usps", "svhn"}
+FILES = {"arrays", "folder"}
+SHIPPED = [entry for entry in registry() if entry.name not in DOWNLOADED | FILES]
+
+
+@pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: f"{entry.kind}-{entry.name}")
+def test_what_we_ship_keeps_its_contracts(entry):
+    getattr(testing, f"check_{entry.kind}")(registry(), entry.name, **SMALL.get(entry.name, {}))
+
+
+def test_a_domain_of_files_keeps_its_contracts(tmp_path):
+    testing.check_domain(registry(), "arrays", path=write_bars(tmp_path / "bars.npz"), holdout=0.25)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_options_choose_what_is_checked(norm):
+    testing.check_discriminator(registry(), "digit-discriminator", norm=norm, width=4, channels=1)
+
+
+def test_every_kind_has_a_check_and_every_contract_belongs_to_one():
+    for kind in KINDS:
+        assert callable(getattr(testing, f"check_{kind}"))
+    assert {anchor.partition("-")[0] for anchor in CONTRACTS} <= {"any", "network", *KINDS}
+
+
+class Sound(domtrans.Encoder):
+    """A sound f."""
+
+    channels, feature_size = 3, 4
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3 * size * size, 4)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+class Detaches(Sound):
+    """An f through which no gradient comes."""
+
+    def forward(self, images):
+        return super().forward(images.detach())
+
+
+class ViewsMemory(Sound):
+    """An f that relies on the layout of its input."""
+
+    def forward(self, images):
+        return self.layer(images.view(len(images), -1))
+
+
+class LooksAtTheBatch(Sound):
+    """An f whose answer hangs on the rest of the batch."""
+
+    def forward(self, images):
+        features = super().forward(images)
+        return features - features.mean(0)
+
+
+class RemembersOutside(Sound):
+    """An f with a weight that is no parameter."""
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__(size, classes)
+        self.shift = torch.randn(4)
+
+    def forward(self, images):
+        return super().forward(images) + self.shift
+
+
+class StaysBehind(Sound):
+    """An f with a constant that does not move along."""
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__(size, classes)
+        self.shift = torch.arange(4.0)
+
+    def forward(self, images):
+        return super().forward(images) + self.shift
+
+
+class Miscounts(Sound):
+    """An f that gives fewer features than it says."""
+
+    feature_size = 5
+
+
+class Silent(Sound):
+    __doc__ = None
+
+
+class Vague(Sound):
+    """An f with an option that nobody explains."""
+
+    def __init__(self, size: int, classes: int, *, depth: int = 3) -> None:
+        super().__init__(size, classes)
+
+
+class Untyped(Sound):
+    """An f with an option of no type.
+
+    ``depth``: of what?
+    """
+
+    def __init__(self, size: int, classes: int, *, depth=3) -> None:
+        super().__init__(size, classes)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "contract"),
+    [
+        (Detaches, "network-gradient"),
+        (ViewsMemory, "network-layout"),
+        (LooksAtTheBatch, "network-eval"),
+        (RemembersOutside, "network-saved"),
+        (StaysBehind, "network-device"),
+        (Miscounts, "network-forward"),
+        (Silent, "any-documented"),
+        (Vague, "any-documented"),
+        (Untyped, "any-options"),
+    ],
+)
+def test_a_broken_encoder_is_told_what_it_breaks(encoder, contract):
+    with pytest.raises(AssertionError, match=f"{PAGE}#{contract}") as failure:
+        testing.check_encoder(encoder)
+    assert CONTRACTS[contract] in str(failure.value) and encoder.__name__ in str(failure.value)
+
+
+def test_a_sound_encoder_passes_as_a_class_and_at_another_size():
+    testing.check_encoder(Sound)
+    testing.check_encoder(Sound, size=16, classes=0)
+
+
+def test_a_local_class_cannot_be_handed_to_workers():
+    class Local(Sound):
+        """Defined where pickle cannot find it."""
+
+    with pytest.raises(AssertionError, match="any-picklable"):
+        testing.check_encoder(Local)
+
+
+class Bright(domtrans.Generator):
+    """A g beyond the range."""
+
+    def __init__(self, feature_size: int, channels: int, size: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(feature_size, channels * size * size)
+        self.shape = (channels, size, size)
+
+    def forward(self, features):
+        return self.layer(features).unflatten(1, self.shape)
+
+
+def test_a_broken_generator_is_told_what_it_breaks():
+    with pytest.raises(AssertionError, match="generator-range"):
+        testing.check_generator(Bright)
+
+
+class Fine(domtrans.Loss):
+    """Fine."""
+
+    reads = frozenset({"source_fake"})
+
+    def forward(self, outputs):
+        return outputs.source_fake.square().mean()
+
+
+class ReadsOn(Fine):
+    """Reads what it does not declare."""
+
+    def forward(self, outputs):
+        return (outputs.source_fake - outputs.target_fake).square().mean()
+
+
+class ReadsNothing(Fine):
+    """Misspells a field."""
+
+    reads = frozenset({"source_fakes"})
+
+
+class NotReduced(Fine):
+    """A loss an image."""
+
+    def forward(self, outputs):
+        return outputs.source_fake.square().mean((1, 2, 3))
+
+
+class PullsNothing(Fine):
+    """A constant."""
+
+    def forward(self, outputs):
+        return outputs.source_fake.detach().square().mean()
+
+
+class Meddles(Fine):
+    """Changes what it is shown."""
+
+    def forward(self, outputs):
+        with torch.no_grad():
+            outputs.source_fake.mul_(0.5)
+        return outputs.source_fake.square().mean()
+
+
+class Learns(Fine):
+    """Has weights that nothing steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+
+class NeedsBoth(Fine):
+    """Cannot do without the other domain."""
+
+    reads = frozenset({"source_fake", "target_fake"})
+
+    def forward(self, outputs):
+        return (outputs.source_fake - outputs.target_fake).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "contract"),
+    [
+        (ReadsOn, "loss-reads"),
+        (ReadsNothing, "loss-reads"),
+        (NotReduced, "loss-scalar"),
+        (PullsNothing, "loss-gradient"),
+        (Meddles, "loss-scalar|loss-record"),
+        (Learns, "loss-parameters"),
+        (NeedsBoth, "loss-separate"),
+    ],
+)
+def test_a_broken_loss_is_told_what_it_breaks(loss, contract):
+    testing.check_loss(Fine)
+    with pytest.raises(AssertionError, match=contract):
+        testing.check_loss(loss)
+
+
+def leaky(split, size, *, seed: int = 0):
+    """Another set each time.
+
+    ``seed``: is not heeded.
+    """
+    images = torch.randint(0, 255, (4, 1, size, size), dtype=torch.uint8)
+    return domtrans.ImageSet(images)
+
+
+def unheeding(split, size, *, seed: int = 0):
+    """The same set for any seed.
+
+    ``seed``: is not heeded.
+    """
+    rng = torch.Generator().manual_seed(int(split == "test"))
+    return domtrans.ImageSet(torch.randint(0, 255, (4, 1, size, size), dtype=torch.uint8, generator=rng))
+
+
+def cheats(split, size):
+    """Tests on what it trains on."""
+    return unheeding("train", size)
+
+
+def of_one_size(split, size):
+    """Does not resize."""
+    return unheeding(split, 32)
+
+
+@pytest.mark.parametrize(
+    ("domain", "contract"),
+    [
+        (leaky, "domain-deterministic"),
+        (unheeding, "domain-seed"),
+        (cheats, "domain-splits"),
+        (of_one_size, "domain-gives"),
+    ],
+)
+def test_a_broken_domain_is_told_what_it_breaks(domain, contract):
+    with pytest.raises(AssertionError, match=contract):
+        testing.check_domain(domain)
+
+
+def backwards(a, b):
+    """Largest where both agree."""
+    return -(a - b).square().mean()
+
+
+def deaf(a, b):
+    """Pulls nothing."""
+    return (a - b.detach()).square().mean()
+
+
+def ungoverned(images, rng):
+    """Draws from torch's own generator."""
+    return images + torch.randn_like(images)
+
+
+def clips(images, rng):
+    """Grey only."""
+    return images[:, :1]
+
+
+def counts_words(trial):
+    """Figures that are none."""
+    return {"verdict": "good"}
+
+
+def breaks_g(trial):
+    """Trains what it measures."""
+    with torch.no_grad():
+        next(trial.transfer.generator.parameters()).add_(1)
+    return {"figure": 1.0}
+
+
+def idle(encoder, source, session):
+    """Does nothing."""
+    session.report(1, 1)
+
+
+def mute(encoder, source, session):
+    """Tells nobody."""
+    with torch.no_grad():
+        next(encoder.parameters()).add_(1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "contract"),
+    [
+        ("distance", backwards, "distance-least"),
+        ("distance", deaf, "distance-gradient"),
+        ("augmentation", ungoverned, "augmentation-random"),
+        ("augmentation", clips, "augmentation-shape"),
+        ("metric", counts_words, "metric-figures"),
+        ("metric", breaks_g, "metric-harmless"),
+        ("fit", idle, "fit-learns"),
+        ("fit", mute, "fit-stops"),
+    ],
+)
+def test_other_broken_parts_are_told_what_they_break(kind, part, contract):
+    with pytest.raises(AssertionError, match=contract):
+        getattr(testing, f"check_{kind}")(part)
+
+
+def unfinished() -> domtrans.Recipe:
+    """A recipe with a part that nobody has."""
+    recipe = registry().build("recipe", domtrans.use("digits-dtn-paper"))
+    return recipe.model_copy(update={"target": domtrans.use("nowhere-to-be-found")})
+
+
+def test_a_recipe_whose_parts_are_not_there():
+    with pytest.raises(AssertionError, match=r"there is no domain 'nowhere-to-be-found'(.|\n)*recipe-whole"):
+        testing.check_recipe(unfinished)
+
+
+def test_checks_say_how_they_are_called():
+    with pytest.raises(TypeError, match="takes a registry and a name, or a class or function"):
+        testing.check_encoder("digit-encoder")
+    with pytest.raises(TypeError, match="needs the name"):
+        testing.check_encoder(registry())
+
+
+def test_checks_leave_the_global_generators_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    testing.check_encoder(Sound)
+    testing.check_domain(registry(), "street-digits", count=20, test_count=10)
+    testing.check_fit(registry(), "classifier", steps=20, batch_size=4)
+    assert torch.equal(torch.get_rng_state(), before)
