@@ -11,20 +11,25 @@ import sys
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 import domtrans
+from domtrans import cli_look
+from domtrans.cli_shared import (
+    INTERRUPTED,
+    SOME_FAILED,
+    USER_ERROR,
+    Changes,
+    Device,
+    Json,
+    RecipeName,
+    explain,
+    find_recipe,
+    load_plugins,
+)
 from domtrans.errors import DomtransError, Stopped
-
-if TYPE_CHECKING:
-    from domtrans.plugins import Plugins
-    from domtrans.recipe import Recipe
-
-USER_ERROR = 2
-SOME_FAILED = 1
-INTERRUPTED = 130
 
 app = typer.Typer(
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
@@ -54,27 +59,13 @@ def main(args: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _help(purpose: str, *examples: str) -> str:
-    """A command's help: its purpose, and examples that keep their line breaks (so click's ``\\b`` asks)."""
-    return f"{purpose}\n\n\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"domtrans {domtrans.__version__}")
         raise typer.Exit
 
 
-RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A registered recipe, a .toml or .json file, or the folder of a run.")
-]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="PATH=VALUE", help="Changes to the recipe, e.g. train.steps=2000; NAME=none removes a part."),
-]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -87,7 +78,7 @@ def options(
 
 
 @app.command(
-    help=_help(
+    help=explain(
         "Train a recipe into a run folder, measure it, and print the figures.",
         "domtrans train digits-dtn",
         "domtrans train digits-dtn source=svhn target=mnist train.steps=2000 --out runs/paper-data",
@@ -114,8 +105,8 @@ def train(
     from domtrans import progress, terminal
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
-    plugins = _load_plugins()
-    found = _find_recipe(recipe, changes, plugins)
+    plugins = load_plugins()
+    found = find_recipe(recipe, changes, plugins)
     if out is None:
         out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else Path("runs") / found.name
     chosen = [] if device == "auto" else ["--device", device]
@@ -138,7 +129,7 @@ def train(
 
 
 @app.command(
-    help=_help(
+    help=explain(
         "Measure a trained run on its test images, or on other data.",
         "domtrans evaluate runs/digits-dtn",
         "domtrans evaluate runs/digits-dtn source=arrays source.path=svhn_test.npz --json",
@@ -149,7 +140,7 @@ def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, devic
     from domtrans import progress, terminal
 
     began = time.perf_counter()
-    plugins = _load_plugins()
+    plugins = load_plugins()
     # Plugins and downloads may print what they like: standard output is for the result alone.
     with progress.watch() as listener, redirect_stdout(sys.stderr):
         loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
@@ -166,7 +157,7 @@ def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, devic
 
 
 @app.command(
-    help=_help(
+    help=explain(
         "Transfer a picture, or every picture under a folder.",
         "domtrans transfer runs/digits-dtn house-number.jpg handwritten.png",
         "domtrans transfer runs/digits-dtn photos/ transferred/",
@@ -181,7 +172,7 @@ def transfer(
     """See the help above."""
     from domtrans import terminal
 
-    plugins = _load_plugins()
+    plugins = load_plugins()
     if not source.exists():
         raise DomtransError(f"there is no file or folder {source}")
     done = domtrans.transfer(domtrans.load(run, device=device, registry=plugins.registry), source, destination)
@@ -195,101 +186,8 @@ def transfer(
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command(help=_help("List the recipes that can be trained.", "domtrans recipes", "domtrans recipes --json"))
-def recipes(as_json: Json = False) -> None:
-    """See the help above."""
-    from domtrans import terminal
-
-    registry = _load_plugins().registry
-    found = [registry.get("recipe", name) for name in registry.names("recipe")]
-    if as_json:
-        terminal.print_json([{"name": one.name, "description": one.summary, "plugin": one.owner} for one in found])
-    else:
-        terminal.show_table(("recipe", "plugin", "description"), [(one.name, one.owner, one.summary) for one in found])
-
-
-@app.command(
-    name="plugins",
-    help=_help(
-        "List installed plugins and what each registers; broken ones with the reason.",
-        "domtrans plugins",
-        "domtrans plugins --verbose",
-    ),
-)
-def list_plugins(
-    as_json: Json = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show the full trace of broken plugins.")] = False,
-) -> None:
-    """See the help above."""
-    from domtrans import terminal
-
-    plugins = _load_plugins(warn=False)
-    found = []
-    for info in plugins.infos:
-        parts: dict[str, list[str]] = {}
-        for entry in plugins.registry:
-            if entry.owner == info.name:
-                parts.setdefault(entry.kind, []).append(entry.name)
-        described: dict[str, Any] = {
-            "name": info.name,
-            "distribution": info.distribution,
-            "version": info.version,
-            "module": info.module,
-            "interface": info.interface,
-            "error": info.error,
-            "advice": info.advice,
-            "registers": parts,
-        }
-        found.append(described | ({"details": info.details} if verbose else {}))
-    if as_json:
-        terminal.print_json(found)
-    else:
-        terminal.show_plugins(found)
-
-
-@app.command(
-    help=_help(
-        "Print a recipe with every option written out, as JSON or TOML that `domtrans train` accepts.",
-        "domtrans show digits-dtn",
-        "domtrans show digits-dtn source=svhn --toml > my.toml",
-    )
-)
-def show(
-    recipe: RecipeName,
-    changes: Changes = None,
-    as_toml: Annotated[bool, typer.Option("--toml", help="Print TOML.")] = False,
-) -> None:
-    """See the help above."""
-    from domtrans import terminal
-
-    plugins = _load_plugins()
-    found = _find_recipe(recipe, changes or [], plugins)
-    if as_toml:
-        from domtrans.recipefiles import to_toml
-
-        terminal.print_code(to_toml(found, plugins.registry), "toml")
-    else:
-        terminal.print_code(found.to_json(), "json")
-
-
-def _load_plugins(*, warn: bool = True) -> Plugins:
-    from domtrans import terminal
-
-    with redirect_stdout(sys.stderr):
-        plugins = domtrans.load_plugins()
-    if warn:
-        for info in plugins.broken:
-            terminal.warn(f"the plugin '{info.name}' of {info.distribution} {info.version} was skipped: {info.error}")
-        for info in plugins.infos:
-            if info.advice:
-                terminal.warn(info.advice)
-    return plugins
-
-
-def _find_recipe(name: str, changes: list[str], plugins: Plugins) -> Recipe:
-    found = domtrans.find_recipe(name, plugins.registry)
-    return domtrans.override(found, changes, plugins.registry) if changes else found
-
-
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+cli_look.add_to(app)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from domtrans.cli_shared import SOME_FAILED, Changes, Json, explain, find_recipe, load_plugins
+from domtrans.cli_shared import SOME_FAILED, Json, explain, find_recipe, load_plugins
 from domtrans.completion import complete_part_or_change, complete_shown
 from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:
     from domtrans.plugins import Plugins
-    from domtrans.recipe import Recipe
 
 Shown = Annotated[
     str,
@@ -102,7 +100,9 @@ def show(
         return
     found = find_recipe(recipe, changes or [], plugins)
     if as_toml:
-        terminal.print_code(to_toml(found, plugins), "toml")
+        from domtrans.recipefiles import to_toml
+
+        terminal.print_code(to_toml(found, plugins.registry), "toml")
     else:
         terminal.print_code(found.to_json(), "json")
 
@@ -189,25 +189,3 @@ def new_plugin(
 
     folder = write(name, kind, parent, registry=load_plugins().registry)
     typer.echo(f"wrote {folder}; next: cd {folder} && pip install -e '.[dev]' && pytest")
-
-
-def to_toml(recipe: Recipe, plugins: Plugins) -> str:
-    """TOML has no null, so options that are None are left out; refuses a recipe that would then read differently."""
-    import tomllib
-
-    import tomli_w
-
-    from domtrans.overrides import differences
-    from domtrans.recipe import make_recipe
-
-    text = tomli_w.dumps(_without_none(json.loads(recipe.to_json())))
-    changed = differences(recipe, make_recipe(tomllib.loads(text), "its TOML").resolve(plugins.registry))
-    if changed:
-        raise DomtransError(f"TOML cannot hold this recipe, for it has no null ({changed[0]}); use the JSON form")
-    return text
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value if item is not None] if isinstance(value, list) else value

@@ -53,6 +53,9 @@ def load_plugins(*, warn: bool = True) -> Plugins:
     if warn:
         for info in plugins.broken:
             terminal.warn(f"the plugin '{info.name}' of {info.distribution} {info.version} was skipped: {info.error}")
+        for info in plugins.infos:
+            if info.advice:
+                terminal.warn(info.advice)
     return plugins
 
 

@@ -83,22 +83,29 @@ def known() -> dict[str, Any]:
 def survey(registry: Registry) -> dict[str, Any]:
     """Everything that can be offered."""
     from domtrans.errors import DomtransError
+    from domtrans.parts import Nested
     from domtrans.recipe import PART_KINDS
     from domtrans.recipefiles import find_recipe
     from domtrans.registry import KINDS
 
-    parts = {kind: [(name, registry.get(kind, name).summary.replace("`", "")) for name in registry.names(kind)] for kind in KINDS}
+    parts = {
+        kind: [(name, registry.get(kind, name).summary.replace("`", "")) for name in registry.names(kind)] for kind in KINDS
+    }
     paths: dict[str, dict[str, list[str]]] = {}
     for name in registry.names("recipe"):
         try:
-            data = find_recipe(name, registry).model_dump(mode="json")
+            recipe = find_recipe(name, registry)
         except DomtransError:
             continue  # a recipe whose parts are not all installed
-        paths[name] = {path: [] for path in _leaves(data) if not path.endswith(".name")}
+        paths[name] = {path.removesuffix(".name"): [] for path in _leaves(recipe.model_dump(mode="json"))}
         for field, kind in PART_KINDS.items():
-            inner = isinstance(data.get(field), dict) and "name" not in data[field]
-            places = [f"{field}.{key}" for key in data[field]] if inner else [field]
-            paths[name] |= {place: [*registry.names(kind), "none"] for place in places}
+            value = getattr(recipe, field)
+            places = {f"{field}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {field: value}
+            for place, part in places.items():
+                paths[name][place] = [*registry.names(kind), "none"]
+                options = {} if part is None else dict(registry.options(kind, part))
+                nested = {option: inner.kind for option, inner in options.items() if isinstance(inner, Nested)}
+                paths[name] |= {f"{place}.{option}": registry.names(inner) for option, inner in nested.items()}
     return {"parts": parts, "paths": paths}
 
 

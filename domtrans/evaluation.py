@@ -10,7 +10,7 @@ from domtrans.errors import DomtransError
 from domtrans.experiment import load_domain
 from domtrans.images import ImageSet
 from domtrans.model import Transfer
-from domtrans.overrides import override
+from domtrans.overrides import override, parse
 from domtrans.recipe import Recipe
 from domtrans.registry import Registry
 from domtrans.session import Session
@@ -84,18 +84,21 @@ def plain_numbers(found: Any, metric: str) -> dict[str, Any]:
 def with_other_data(recipe: Recipe, changes: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:
     """The recipe with other data to measure on.
 
-    Data that was no part of the training has nothing to hold back: a domain with a ``holdout`` option is measured on
-    all of its images unless the changes say otherwise. Raises DomtransError for changes to what was trained.
+    Source data that was no part of the training has nothing to hold back: a domain with a ``holdout`` option is measured
+    on all of its images unless the changes say otherwise. Raises DomtransError for changes to what was trained.
     """
-    paths = list(changes) if isinstance(changes, Mapping) else [change.partition("=")[0] for change in changes]
-    for path in paths:
+    pairs = parse(changes)
+    for path, _ in pairs:
         if path.partition(".")[0] not in CHANGEABLE:
             raise DomtransError(
                 f"evaluate cannot change '{path}' of a trained run; it takes {', '.join(CHANGEABLE)} and their options"
             )
     changed = override(recipe, changes, registry)
-    for field in ("source", "target"):
-        part = getattr(changed, field)
-        if "holdout" in part.options and part != getattr(recipe, field) and f"{field}.holdout" not in paths:
-            changed = override(changed, {f"{field}.holdout": 1.0}, registry)
+    said = any(path == "source.holdout" or (path == "source" and "holdout" in _table(value)) for path, value in pairs)
+    if "holdout" in changed.source.options and changed.source != recipe.source and not said:
+        changed = override(changed, {"source.holdout": 1.0}, registry)
     return changed
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from domtrans.errors import DomtransError
 from domtrans.images import ImageSet
 from domtrans.interfaces import OUTPUT_FIELDS, Discriminator, Encoder, Generator, Loss
 from domtrans.model import FrozenEncoder, Transfer
-from domtrans.parts import Part, handed_in
+from domtrans.parts import Part, handed_in, nested_parts
 from domtrans.recipe import Recipe, Term
 from domtrans.registry import Registry
 from domtrans.session import Session
@@ -87,7 +89,11 @@ def fit_encoder(
     recipe: Recipe, registry: Registry, encoder: Encoder, source: ImageSet, target: ImageSet, session: Session
 ) -> None:
     """Load f's weights, or fit them on the source; then adapt them. Every stage is cached by what it depends on."""
-    key: dict[str, Any] = {"encoder": _identity(registry, "encoder", recipe.encoder), "size": recipe.image_size}
+    key: dict[str, Any] = {
+        "encoder": _identity(registry, "encoder", recipe.encoder),
+        "size": recipe.image_size,
+        "computed": f"{session.device.type} {session.dtype}",
+    }
     stages = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:
         load_weights(encoder, Path(recipe.encoder.weights))
@@ -153,10 +159,16 @@ def seed_layers(recipe: Recipe, purpose: str) -> None:
 
 
 def _identity(registry: Registry, kind: str, part: Part) -> dict[str, Any]:
-    """What a part's outcome depends on: its name, its options, and the code of the module that it comes from."""
-    factory = registry.get(kind, part.name).factory
-    try:
-        code = hashlib.sha256(Path(inspect.getfile(factory)).read_bytes()).hexdigest()[:16]
-    except (TypeError, OSError):
-        code = ""
-    return {"name": part.name, "options": part.options, "code": code}
+    """What a part's outcome depends on: its name, its options, and the code of its module and of its nested parts'."""
+    code = hashlib.sha256()
+    for factory in _factories(registry, kind, part):
+        with suppress(TypeError, OSError):  # defined at a prompt: no file to read
+            code.update(Path(inspect.getfile(factory)).read_bytes())
+    return {"name": part.name, "options": part.options, "code": code.hexdigest()[:16]}
+
+
+def _factories(registry: Registry, kind: str, part: Part) -> Iterator[Callable[..., Any]]:
+    yield registry.get(kind, part.name).factory
+    options = registry.options(kind, part)
+    for nested in nested_parts([getattr(options, name) for name in type(options).model_fields]):
+        yield from _factories(registry, nested.kind, nested.part)

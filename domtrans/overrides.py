@@ -25,11 +25,15 @@ def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[
     JSON, else text. Setting a part by name drops the options of the one it replaces; ``none`` removes an optional part
     or a loss term. Raises DomtransError for unknown paths, unknown names and values of the wrong type.
     """
-    pairs = list(assignments.items()) if isinstance(assignments, Mapping) else [_parse(text) for text in assignments]
     data = recipe.model_dump(mode="json")
-    for path, value in pairs:
+    for path, value in parse(assignments):
         _set(Recipe, data, path.split("."), value, path)
     return make_recipe(data, f"recipe '{recipe.name}'").resolve(registry)
+
+
+def parse(assignments: list[str] | tuple[str, ...] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The path and the value of every assignment; raises DomtransError for one that is none."""
+    return list(assignments.items()) if isinstance(assignments, Mapping) else [_parse(text) for text in assignments]
 
 
 def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
@@ -110,7 +114,7 @@ def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path:
         node = node[step]
     last = rest[-1]
     nested = isinstance(node.get(last), dict) and "name" in node[last]
-    if value == "none" and (nested or node.get(last) is None):
+    if value == "none" and (nested or node.get(last) is None or rest == ["weights"]):
         node[last] = None
     else:
         node[last] = {"name": value} if nested and isinstance(value, str) else value

@@ -6,7 +6,7 @@ import difflib
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -66,6 +66,17 @@ class Nested:
 
     kind: str
     part: Part
+
+
+def nested_parts(value: Any) -> Iterator[Nested]:
+    """Every nested part in validated options, however deep in lists and tables."""
+    if isinstance(value, Nested):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from nested_parts(item)
+    elif isinstance(value, dict):
+        yield from nested_parts(list(value.values()))
 
 
 def handed_in(factory: Callable[..., Any]) -> list[str]:

@@ -24,6 +24,7 @@ def read_picture(path: Path) -> Image.Image:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
@@ -43,7 +44,9 @@ def flatten(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(values.min()), float(values.max()))
+        finite = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
+        low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(finite.min()), float(finite.max()))
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
         return Image.fromarray(((values - low) / max(high - low, 1e-9) * 255).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from domtrans.device import Precision
-from domtrans.errors import DomtransError
 from domtrans.parts import Part, validate
 from domtrans.registry import Registry
 

@@ -17,7 +17,7 @@ from domtrans.registry import Registry
 
 
 def find_recipe(name: str, registry: Registry) -> Recipe:
-    """A registered recipe, a run's folder, or a ``.toml`` or ``.json`` file, resolved.
+    """A ``.toml`` or ``.json`` file, a registered recipe, or a run's folder, resolved.
 
     A file is a whole recipe, or ``extends = "NAME"`` and the paths that differ.
     Raises DomtransError when there is no such recipe or it does not hold together.
@@ -41,7 +41,7 @@ def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recip
     path = Path(name)
     if path.suffix in (".toml", ".json"):
         return _read(path, registry, extended_by).resolve(registry)
-    if (path / "recipe.json").is_file():
+    if name not in registry.names("recipe") and (path / "recipe.json").is_file():
         return _read(path / "recipe.json", registry, extended_by).resolve(registry)
     recipe = registry.build("recipe", Part(name=name))
     if not isinstance(recipe, Recipe):

@@ -113,7 +113,7 @@ class Registry:
         return self._register("metric", name, factory)
 
     def recipe(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(**options) -> Recipe``."""
+        """``factory() -> Recipe``."""
         return self._register("recipe", name, factory)
 
     def get(self, kind: str, name: str) -> Entry:

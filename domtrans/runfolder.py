@@ -50,7 +50,8 @@ class RunFolder:
     def open(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
         """Make the folder, or take it up again if it holds the same recipe, and keep other processes out meanwhile.
 
-        Raises DomtransError if it holds another recipe, is no run, or is being trained into. A folder whose run never came as far as a step, e.g. for want of its data, may be given another recipe.
+        A folder whose run never came as far as a step, e.g. for want of its data, may be given another recipe.
+        Raises DomtransError if it holds another recipe, is no run, or is being trained into.
         """
         try:
             if self.recipe_file.is_file():

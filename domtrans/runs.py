@@ -37,7 +37,7 @@ class Run:
         self.path, self.recipe, self.model, self.registry, self.session = path, recipe, model.eval(), registry, session
         self.results: Mapping[str, Any] = RunFolder(path).results() or {}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def transfer(self, images: Images) -> Images:
         """G of images, in what they came in: a tensor [B, 1 or 3, H, W] of floats or uint8, a PIL image, or a list.
 
@@ -51,7 +51,7 @@ class Run:
             return to_pil(self.transfer(self._pixels([images])))[0]
         return to_pil(self.transfer(self._pixels(images))) if images else []
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, images: Tensor | Image.Image | Sequence[Image.Image]) -> Tensor:
         """f of images: standardised features [B, F], float32."""
         if isinstance(images, Image.Image):
@@ -62,7 +62,8 @@ class Run:
     def evaluate(self, changes: list[str] | tuple[str, ...] | Mapping[str, Any] = ()) -> dict[str, Any]:
         """Measure the recipe's metrics on test images; ``changes`` may name other data, e.g. ``{"source": "svhn"}``."""
         recipe = with_other_data(self.recipe, changes, self.registry) if changes else self.recipe
-        return measure(self.model, recipe, self.registry, self.session)
+        with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's draws go on as they were
+            return measure(self.model, recipe, self.registry, self.session)
 
     def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
         return torch.stack([from_pil(image, self.recipe.image_size) for image in images])
@@ -96,7 +97,9 @@ def load(
     try:
         about = json.loads(metadata["about"])
         recipe = make_recipe(json.loads(metadata["recipe"]), str(folder.model_file)).resolve(registry)
-        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded; the caller's draws go on as they were
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # weights are drawn before they are loaded; the caller's draws go on as they were
             model = build_transfer(recipe, registry, len(about["classes"]), int(about["channels"]))
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

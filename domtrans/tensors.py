@@ -16,14 +16,14 @@ from torch import Tensor
 
 from domtrans.errors import DomtransError
 
-
 CHECKSUM = "checksum"
 """Key of the metadata under which a file of ours notes its checksum; foreign files have none."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file atomically. Raises DomtransError if the folder or disk does not allow it."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Copies: two names may stand for one tensor, which safetensors would refuse.
+    plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     write_bytes(path, save(plain, {**metadata, CHECKSUM: checksum(plain, metadata)}))
 
 
@@ -34,7 +34,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
             metadata = dict(file.metadata() or {})
     except FileNotFoundError:
         raise DomtransError(f"there is no file {path}") from None

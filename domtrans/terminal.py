@@ -7,12 +7,16 @@ import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from domtrans.describe import Description
+    from domtrans.doctor import Finding
 
 LABELS = {
     "source": "source data",
@@ -83,15 +87,49 @@ def show_plugins(plugins: Iterable[Mapping[str, Any]]) -> None:
     """Every plugin: where it comes from, and what it registers or why it is broken."""
     console = _console()
     for plugin in plugins:
-        origin = f"{plugin['distribution']} {plugin['version']}, module {plugin['module']}"
+        stated = "unstated" if plugin["interface"] is None else plugin["interface"]
+        origin = f"{plugin['distribution']} {plugin['version']}, module {plugin['module']}, interface {stated}"
         console.print(Text.assemble((plugin["name"], "bold"), f"  ({origin})"), soft_wrap=True)
         if plugin["error"]:
             console.print(Text.assemble(("  broken: ", "bold red"), _one_line(plugin["error"])), soft_wrap=True)
             if plugin.get("details"):
                 console.print(Text("    " + plugin["details"].rstrip().replace("\n", "\n    ")), soft_wrap=True)
         if plugin["advice"]:
-            console.print(Text.assemble(("  advice: ", "bold yellow"), _one_line(plugin["advice"])), soft_wrap=True)
+            console.print(Text.assemble(("  note: ", "bold yellow"), _one_line(plugin["advice"])), soft_wrap=True)
         _print_columns([(f"  {kind}", ", ".join(names)) for kind, names in plugin["registers"].items()])
+
+
+def show_part(part: Description) -> None:
+    """What a part is, and its options."""
+    from domtrans.describe import default_in_words
+
+    console = _console()
+    console.print(
+        Text.assemble((f"{part.kind} {part.name}", "bold"), f"  (plugin {part.plugin}, {part.module})"), soft_wrap=True
+    )
+    console.print(Text(_one_line(part.summary)), soft_wrap=True)
+    handed = f" from {', '.join(part.handed_in)}, which the engine hands in" if part.handed_in else ""
+    console.print(Text(f"gives {part.gives}{handed}"), soft_wrap=True)
+    if not part.options:
+        console.print(Text("no options"))
+        return
+    console.print()
+    rows = [(one.name, one.type, default_in_words(one.default), one.help.replace("``", "")) for one in part.options]
+    _print_columns(rows, ("option", "type", "default", "what it is"))
+
+
+MARKS = {"ok": ("ok", "green"), "note": ("note", "bold yellow"), "broken": ("BROKEN", "bold red")}
+
+
+def show_findings(findings: Iterable[Finding]) -> None:
+    """What the doctor found, and how to mend what is wrong."""
+    console = _console()
+    for finding in findings:
+        word, style = MARKS[finding.status]
+        line = Text.assemble((f"{word:<7}", style), f"{finding.name}: {_one_line(finding.found)}")
+        console.print(line, soft_wrap=True)
+        if finding.mend:
+            console.print(Text(f"       mend: {_one_line(finding.mend)}", "cyan"), soft_wrap=True)
 
 
 def _circumstances(results: Mapping[str, Any]) -> list[tuple[str, str]]:

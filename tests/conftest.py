@@ -4,9 +4,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny networks lose more by waiting for threads than they gain
 
-import pytest  # noqa: E402
-from commands import SMALL, domtrans  # noqa: E402
-from tiny import write_bars  # noqa: E402
+import pytest
+from commands import SMALL, domtrans
+from tiny import write_bars
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """Plugins through the real door: distributions with entry points on sys.path."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -228,7 +229,7 @@ TRAIN = """
 def test_a_ten_line_domain_plugin_trains_in_a_fresh_process(install, tmp_path):
     install("stripes", TEN_LINES)
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(TRAIN)]
-    environment = {**__import__("os").environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["stripes", "2", "24"]

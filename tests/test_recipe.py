@@ -351,7 +351,7 @@ def paths(node, prefix=""):
 
 
 KNOWN = sorted(set(paths(VIEWED.model_dump(mode="json"))))
-NAMES = sorted({entry.name for entry in registry()}) + ["none", "true", "null", "[]", "{}", '"x"', "-1", "0", "0.5", "3"]
+NAMES = [*sorted({entry.name for entry in registry()}), "none", "true", "null", "[]", "{}", '"x"', "-1", "0", "0.5", "3"]
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,

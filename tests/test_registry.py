@@ -193,7 +193,7 @@ def test_nested_faults_are_found(registry):
         registry.build("loss", use("holder", main="gop"))
     with pytest.raises(DomtransError, match="distance 'gap': there is no option 'pow'"):
         registry.resolve("loss", use("holder", named={"x": {"name": "gap", "pow": 1}}))
-    with pytest.raises(DomtransError, match="option 'several'.*at most 2"):
+    with pytest.raises(DomtransError, match=r"option 'several'.*at most 2"):
         registry.build("loss", use("holder", several=["gap", "gap", "gap"]))
 
 

@@ -140,7 +140,7 @@ def test_a_run_that_diverges_ends_with_the_last_save_intact(tmp_path, save_every
         train__save_every=save_every,
         train__generator_optimizer={"name": "sgd", "lr": 1e30},
     )
-    with pytest.raises(DomtransError, match="diverged at step.*is not a finite number; the last save in"):
+    with pytest.raises(DomtransError, match=r"diverged at step.*is not a finite number; the last save in"):
         go(recipe, tmp_path / "run")
     for file in TENSOR_FILES:
         if (tmp_path / "run" / file).is_file():
@@ -607,7 +607,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path, resume):
     with pytest.raises(DomtransError, match="exists and is no run"):
         go(tiny_recipe(tmp_path), out, resume=resume)
     assert [path.name for path in out.iterdir()] == ["me.jpg"]
-    with pytest.raises(DomtransError, match="no run in .* to resume"):
+    with pytest.raises(DomtransError, match=r"no run in .* to resume"):
         go(tiny_recipe(tmp_path), tmp_path / "nowhere", resume=True)
 
 

@@ -11,9 +11,8 @@ from domtrans import DomtransError, Plugins, load_plugins
 from domtrans.testing import check_domain, check_recipe
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    """A folder with the four idx files, of 20 noisy strokes each."""
+def write_small(folder: Path) -> None:
+    """The four idx files, of 20 noisy strokes each."""
     rng = np.random.default_rng(0)
     for stem in ("train", "t10k"):
         images = rng.integers(0, 50, (20, 28, 28), dtype=np.uint8)
@@ -22,7 +21,13 @@ def root(tmp_path: Path) -> str:
             image[2 * label : 2 * label + 6, 4:24] += 200
         for name, values in ((f"{stem}-images-idx3-ubyte", images), (f"{stem}-labels-idx1-ubyte", labels)):
             header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
-            (tmp_path / f"{name}.gz").write_bytes(gzip.compress(header + values.tobytes()))
+            (folder / f"{name}.gz").write_bytes(gzip.compress(header + values.tobytes()))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    """A folder with a small data set."""
+    write_small(tmp_path)
     return str(tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -74,7 +75,7 @@ def mnist(split: Split, size: int, *, root: str | None = None, download: bool = 
     folder = _root(root, "mnist")
     stem = "train" if split == "train" else "t10k"
     names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
-    if download and _find_idx(folder, names[0]) is None:
+    if download and any(_find_idx(folder, name) is None for name in names):
         from torchvision.datasets import MNIST
 
         _download(lambda: MNIST(str(folder), train=split == "train", download=True), "mnist", folder)
@@ -162,7 +163,7 @@ def _read_idx(path: Path) -> np.ndarray:
             raise ValueError("it does not begin as an idx file of bytes does")
         shape = np.frombuffer(raw, ">i4", raw[3], 4)
         return np.frombuffer(raw, np.uint8, int(shape.prod()), 4 + 4 * raw[3]).reshape(shape).copy()
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise DomtransError(f"{path} cannot be read: {error}; delete it and download it again") from None
 
 
