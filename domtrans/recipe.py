@@ -77,6 +77,8 @@ class TrainConfig(BaseModel):
     save_every: PositiveInt = 200
     sample_every: PositiveInt = 200
     """Steps between lines of metrics.jsonl, saves, and sample grids."""
+    keep: PositiveInt = 2
+    """Training states kept: the newest, and those before it in case the newest is damaged."""
 
 
 class Recipe(BaseModel):

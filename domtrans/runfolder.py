@@ -5,12 +5,14 @@
 ``samples/``             grids of the same source images every time
 ``model.safetensors``    f, its standardisation and the averaged g; the recipe rides inside
 ``training.safetensors`` weights, optimizers and step: what resuming needs
+``earlier/``             the training states before it, in case it is damaged
 ``results.json``         figures of the finished run
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,17 +22,20 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from domtrans.errors import DomtransError
 from domtrans.overrides import differences
 from domtrans.recipe import Recipe, make_recipe
-from domtrans.tensors import read_tensors, write_bytes, write_json, write_tensors
+from domtrans.tensors import BESIDE, read_tensors, write_bytes, write_json, write_tensors
+
+log = logging.getLogger(__name__)
 
 FORMAT = "domtrans-1"
 """Version of the layout of ``model.safetensors`` and ``training.safetensors``."""
 
-FREE_TO_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.sample_every")
+FREE_TO_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.sample_every", "train.keep")
 """Paths that may differ when a run goes on with ``resume``; any other change would make it another experiment."""
 
 
@@ -45,6 +50,7 @@ class RunFolder:
         self.training_file = path / "training.safetensors"
         self.results_file = path / "results.json"
         self.samples = path / "samples"
+        self.earlier = path / "earlier"
 
     @contextmanager
     def open(self, recipe: Recipe, *, resume: bool) -> Iterator[None]:
@@ -67,6 +73,7 @@ class RunFolder:
                 f"the run folder {self.path} cannot be made: {error.strerror}; choose another with --out"
             ) from None
         with self._locked():
+            self._sweep()
             write_bytes(self.recipe_file, recipe.to_json().encode())
             yield
 
@@ -111,17 +118,60 @@ class RunFolder:
             raise DomtransError(f"{self.recipe_file} must hold a table, not {type(data).__name__}")
         return make_recipe(data, str(self.recipe_file))
 
-    def save_training(self, state: Mapping[str, Tensor]) -> None:
-        """Replace the training state."""
-        write_tensors(self.training_file, state, {"format": FORMAT})
+    def save_training(self, state: Mapping[str, Tensor], keep: int = 1) -> None:
+        """Write a new training state; of those before it the newest ``keep - 1`` stay under ``earlier/``.
+
+        A full disk or a vanished folder raises DomtransError, and the last save stays as it is.
+        """
+        if keep > 1 and self.training_file.is_file():
+            self._set_aside()
+        write_tensors(self.training_file, state, {"format": FORMAT, "step": str(int(state["step"]))})
+        for old in self._earlier()[keep - 1 :]:
+            old.unlink(missing_ok=True)
 
     def load_training(self) -> dict[str, Tensor] | None:
-        """The training state, or None before the first save. Raises DomtransError if it is damaged."""
-        if not self.training_file.is_file():
-            return None
-        state, about = read_tensors(self.training_file)
-        check_format(about, self.training_file)
-        return state
+        """The newest training state that is whole, or None before the first save.
+
+        Raises DomtransError, saying what is wrong with the newest, if there are saves but none is whole.
+        """
+        fault: DomtransError | None = None
+        for file in (self.training_file, *self._earlier()):
+            if not file.is_file():
+                continue
+            try:
+                state, about = read_tensors(file)
+                check_format(about, file)
+            except DomtransError as error:
+                fault = fault or error
+                continue
+            if fault is not None:
+                log.warning("%s; going on from the save before it, step %d", fault, int(state["step"]))
+            return state
+        if fault is not None:
+            raise fault
+        return None
+
+    def _set_aside(self) -> None:
+        """Link the present state under ``earlier/``: it stays in its place until the next one is whole."""
+        try:
+            self.earlier.mkdir(exist_ok=True)
+            with safe_open(self.training_file, framework="pt") as file:
+                step = int((file.metadata() or {}).get("step", 0))
+            aside = self.earlier / f"step-{step:08d}.safetensors"
+            aside.unlink(missing_ok=True)
+            aside.hardlink_to(self.training_file)
+        except (OSError, SafetensorError, ValueError) as error:
+            log.debug("the training state before this one is not kept: %s", error)  # no links here, or it was damaged
+
+    def _earlier(self) -> list[Path]:
+        """Training states before the newest, newest first."""
+        return sorted(self.earlier.glob("step-*.safetensors"), reverse=True)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half written."""
+        for folder in (self.path, self.samples, self.earlier):
+            for leftover in folder.glob(f"{BESIDE}*"):
+                leftover.unlink(missing_ok=True)
 
     def save_model(self, weights: Mapping[str, Tensor], recipe: Recipe, about: Mapping[str, Any]) -> None:
         """Replace the model; it carries all that ``load`` needs."""

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from domtrans.errors import DomtransError
 
+BESIDE = ".being-written-"
+"""How the names of files begin that are not whole yet; a killed process may leave one behind."""
+
 CHECKSUM = "checksum"
 """Key of the metadata under which a file of ours notes its checksum; foreign files have none."""
 
@@ -92,7 +95,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` in one step: what was there stays until all of the new is on disk."""
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, beside = tempfile.mkstemp(prefix=BESIDE, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -100,13 +103,24 @@ def write_bytes(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             Path(beside).chmod(0o644)
             Path(beside).replace(path)
+            _sync_folder(path.parent)
         except BaseException:
-            Path(beside).unlink()
+            Path(beside).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise DomtransError(
             f"{path} cannot be written: {error.strerror or error}; what was there before is untouched"
         ) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last through a power cut, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, value: object) -> None:

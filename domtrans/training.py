@@ -123,7 +123,7 @@ def _save(trainer: Trainer, folder: RunFolder, recipe: Recipe) -> None:
     bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise _diverged(trainer.step_number, bad[0], folder)
-    folder.save_training(state)
+    folder.save_training(state, recipe.train.keep)
     encoder = {f"encoder.{name}": tensor for name, tensor in trainer.f.state_dict().items()}
     generator = {f"generator.{name}": tensor for name, tensor in trainer.average.module.state_dict().items()}
     about = {
