@@ -47,6 +47,13 @@ class Encoder(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, channels, H, W] in [-1, 1] to raw features [B, F]."""
 
+    def load_pretrained(self) -> None:
+        """Load published weights, for an encoder that begins from some; called once before f is fitted.
+
+        Not called where f's weights come from a file: when a run is loaded, or with ``encoder.weights``.
+        Raises DomtransError if they cannot be had.
+        """
+
     def logits(self, features: Tensor) -> Tensor:
         """Raw features [B, F] to class logits [B, K], for an encoder with a classification head.
 
@@ -111,7 +118,7 @@ class Outputs:
     target_logits: Tensor | None = None
     """D(x_t) [B, 3]"""
     source_labels: Tensor | None = None
-    """int64 [B]. A loss that reads them makes the run supervised, and the results say so."""
+    """int64 [B], for a loss that says it reads them, and None for any other; the results say "source labels" then."""
     classify: Callable[[Tensor], Tensor] | None = None
     """f's own head: standardised features [B, F] -> class logits [B, K]"""
 

@@ -38,7 +38,7 @@ def names(kind):
 @pytest.mark.parametrize("entry", ALL, ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_everything_says_what_it_is(entry):
     assert len(entry.summary) > 15 and entry.summary == entry.summary.strip()
-    assert entry.owner in {"dtn", "digits", "files"}
+    assert entry.owner in {"dtn", "digits", "encoders", "files"}
 
 
 # Domains
@@ -238,7 +238,7 @@ def test_discriminator(name, norm, channels):
 @pytest.mark.parametrize("kind", ["encoder", "generator", "discriminator"])
 def test_networks_of_one_size_refuse_another(kind):
     handed = {"encoder": (48, 10), "generator": (24, 1, 48), "discriminator": (1, 48)}[kind]
-    for name in registry().names(kind):
+    for name in (name for name in registry().names(kind) if name.startswith("digit-")):
         with pytest.raises(DomtransError, match="works at 32 pixels, not 48"):
             registry().build(kind, use(name), *handed)
 
@@ -360,7 +360,7 @@ def test_every_recipe_takes_two_steps_whatever_is_changed(tmp_path, name, varian
     losses = trainer.step() | trainer.step()
     wanted = {f"generator.{key}" for key in recipe.generator_losses}
     wanted |= {f"discriminator.{key}" for key in recipe.discriminator_losses}
-    assert set(losses) == wanted
+    assert {key for key in losses if not key.startswith("health.")} == wanted
     assert all(value.shape == () and torch.isfinite(value) for value in losses.values())
     moved = [key for key, value in trainer.g.named_parameters() if not torch.equal(value, before[key])]
     assert len(moved) == len(before)
