@@ -15,6 +15,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pip check
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +17,22 @@ from domtrans.errors import DomtransError
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 """Endings of files that are taken for pictures."""
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
+"""What is decoded, whatever a file's ending says. Pillow knows more, some of which start other programs."""
+
 
 def read_picture(path: Path) -> Image.Image:
-    """A picture file, decoded, turned the way it was taken, as RGB or grey.
+    """A picture file, decoded, turned the way it was taken, as RGB or grey; of an animation the first frame.
 
     Raises DomtransError if it is missing, cut short, no picture, or large enough to be an attack.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # a pipe would be waited for
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 image.load()
                 return flatten(image)
     except FileNotFoundError:
@@ -35,19 +41,25 @@ def read_picture(path: Path) -> Image.Image:
         raise DomtransError(f"{path} has too many pixels to be read safely (limit {Image.MAX_IMAGE_PIXELS:,})") from None
     except UnidentifiedImageError:
         raise DomtransError(f"{path} is not a picture that can be read") from None
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise DomtransError(f"{path} cannot be read: {' '.join(str(error).split())[:120]}") from None
+    except Exception as error:  # noqa: BLE001 - Pillow raises whatever a damaged file provokes
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DomtransError(f"{path} cannot be read: {reason}") from None
 
 
 def flatten(image: Image.Image) -> Image.Image:
     """Any mode to "L" or "RGB": EXIF rotation applied, transparency laid over white, 16 bits and floats scaled to 8."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        finite = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
-        low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(finite.min()), float(finite.max()))
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-        return Image.fromarray(((values - low) / max(high - low, 1e-9) * 255).round().astype(np.uint8))
+        values = np.array(image, dtype=np.float32)  # and from here on in place: the picture may be a large one
+        finite = values[np.isfinite(values)] if image.mode == "F" else values.ravel()
+        ends = (0.0, 65535.0) if image.mode.startswith("I;16") else (finite.min(initial=np.inf), finite.max(initial=-np.inf))
+        low, high = map(float, ends) if finite.size else (0.0, 0.0)
+        np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
+        values -= low
+        values *= 255 / max(high - low, 1e-9)
+        return Image.fromarray(values.round().astype(np.uint8))
+    if image.mode == "La":
+        image = image.convert("LA")  # the one way out of it that Pillow knows
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -72,9 +84,17 @@ def to_pil(images: Tensor) -> list[Image.Image]:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """All picture files under a folder, sorted by name; hidden ones are passed over. Links to folders are not followed."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(step.startswith(".") for step in path.relative_to(folder).parts))
+    """All picture files under a folder, sorted by name.
+
+    Passed over: what is hidden, folders that are links or may not be opened, and what is no regular file (pipes, devices,
+    links that lead nowhere), whatever its name.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(place, name) for name in names if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]  # noqa: PTH113 - never raises
+    return sorted(found)
 
 
 def read_pictures(paths: Sequence[Path], size: int, channels: int = 3) -> Tensor:

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +24,11 @@ BESIDE = ".being-written-"
 CHECKSUM = "checksum"
 """Key of the metadata under which a file of ours notes its checksum; foreign files have none."""
 
+MAX_HEADER = 16 * 2**20
+"""Bytes of names, shapes and metadata that a file may begin with; a run's are some thousands."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file atomically. Raises DomtransError if the folder or disk does not allow it."""
@@ -30,47 +37,72 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, save(plain, {**metadata, CHECKSUM: checksum(plain, metadata)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors, on the CPU, and the metadata of a safetensors file.
+def read_tensors(path: Path, *, own: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors, on the CPU, and the metadata of a safetensors file. ``own``: only a file with our checksum will do.
 
     Raises DomtransError for a file that is missing, cut short, changed since it was written, or no safetensors file at all.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dict
-            metadata = dict(file.metadata() or {})
-    except FileNotFoundError:
-        raise DomtransError(f"there is no file {path}") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DomtransError(
-            f"{path} is not a whole safetensors file ({_short(error)}); it was cut short or is something else"
-        ) from None
-    noted = metadata.pop(CHECKSUM, None)
-    if noted is not None and noted != checksum(tensors, metadata):
-        raise DomtransError(f"{path} is damaged: its checksum does not fit its content; use an earlier save")
-    return tensors, metadata
+    with open_tensors(path, own=own) as file:
+        return file.read(), file.metadata
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Weights from a ``.safetensors`` file, or a foreign ``.pth``/``.pt`` state dict, of which only tensors are read.
+@contextmanager
+def open_tensors(path: Path, *, own: bool = False) -> Iterator[TensorFile]:
+    """A safetensors file of which only the header has been read. Raises DomtransError as ``read_tensors`` does."""
+    with _refusing(path):
+        _check_header(path)
+        file = safe_open(path, framework="pt")
+    with file:
+        with _refusing(path):
+            found = TensorFile(path, file)
+        if own and found.noted is None:
+            raise DomtransError(
+                f"{path} has no checksum, so it was changed or was not written by domtrans; use an earlier save"
+            )
+        yield found
 
-    Raises DomtransError for anything else, above all for a pickle that would run code.
+
+class TensorFile:
+    """An open safetensors file: what it says it holds, and a way to read it.
+
+    ``metadata``: without the checksum. ``shapes``: of every tensor, by name.
     """
-    if path.suffix == ".safetensors":
-        return read_tensors(path)[0]
-    if path.suffix not in (".pth", ".pt"):
-        raise DomtransError(f"weights are read from .safetensors, .pth or .pt files, not from {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DomtransError(f"there is no file {path}") from None
-    except Exception as error:  # noqa: BLE001 - torch raises whatever a damaged archive provokes
-        raise DomtransError(f"{path} is not a plain file of weights ({_short(error)})") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DomtransError(f"{path} does not hold a state dict (names and tensors)")
-    return state
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path, self._file = path, file
+        self.metadata: dict[str, str] = dict(file.metadata() or {})
+        self.noted = self.metadata.pop(CHECKSUM, None)
+        self.shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no dict
+
+    def read(self) -> dict[str, Tensor]:
+        """Every tensor, on the CPU; DomtransError if they or the metadata are not what was written."""
+        with _refusing(self.path):
+            tensors = {name: self._file.get_tensor(name).clone() for name in self.shapes}
+            sound = self.noted is None or self.noted == checksum(tensors, self.metadata)
+        if not sound:
+            raise DomtransError(f"{self.path} is damaged: its checksum does not fit its content; use an earlier save")
+        return tensors
+
+
+def difference(found: Shapes, wanted: Shapes) -> str | None:
+    """The first name, in order, that is missing, not expected or of another shape; None if all fits."""
+    for name in sorted(found.keys() | wanted.keys()):
+        if name not in found or name not in wanted:
+            return f"{name[:200]} is {'missing from' if name in wanted else 'not expected in'} the file"
+        if tuple(found[name]) != tuple(wanted[name]):
+            return f"{name[:200]} has the shape {list(found[name])[:8]} instead of {list(wanted[name])}"
+    return None
+
+
+def not_finite(tensors: Mapping[str, Tensor], may_be_infinite: Iterable[str] = ()) -> str | None:
+    """The first name of a tensor that holds NaN, or infinity unless it may; None if all are numbers."""
+    allowed = frozenset(may_be_infinite)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            wide = tensor if tensor.element_size() > 1 else tensor.float()  # 8-bit floats have no comparisons of their own
+            if bool(torch.isnan(wide).any()) or (name not in allowed and bool(torch.isinf(wide).any())):
+                return name
+    return None
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -92,25 +124,29 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step: what was there stays until all of the new is on disk."""
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace ``path`` by ``content`` in one step: what was there stays until all of the new is on disk.
+
+    ``durable``: wait for the disk, so that it holds through a power cut; not worth it for what is soon made again.
+    """
     try:
         handle, beside = tempfile.mkstemp(prefix=BESIDE, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             Path(beside).chmod(0o644)
             Path(beside).replace(path)
-            _sync_folder(path.parent)
+            if durable:
+                _sync_folder(path.parent)
         except BaseException:
             Path(beside).unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise DomtransError(
-            f"{path} cannot be written: {error.strerror or error}; what was there before is untouched"
-        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DomtransError(f"{path} cannot be written: {reason}; what was there before is untouched") from None
 
 
 def _sync_folder(folder: Path) -> None:
@@ -128,5 +164,26 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+def _check_header(path: Path) -> None:
+    """Refuse what is no regular file (a pipe would be waited for) or has a header that no file of weights needs."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"its header would be {length:,} bytes long")
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Whatever the libraries raise for a file that is not there or not whole, as one sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DomtransError(f"there is no file {path}") from None
+    # A header may ask for types and shapes that torch cannot hold, and then any of these comes.
+    except (SafetensorError, OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DomtransError(
+            f"{path} is not a whole safetensors file ({reason}); it was cut short or is something else"
+        ) from None
