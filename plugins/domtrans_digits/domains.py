@@ -20,6 +20,9 @@ from domtrans import Cache, DomtransError, ImageSet
 from domtrans_digits.render import TEST_FONTS, TRAIN_FONTS, render_digits
 
 Split = Literal["train", "test"]
+
+LARGEST = 2**27
+"""Bytes of an idx file, unpacked, that are read; the largest of MNIST's has 47 million."""
 DIGITS = tuple("0123456789")
 
 
@@ -158,7 +161,8 @@ def _find_idx(folder: Path, name: str) -> Path | None:
 def _read_idx(path: Path) -> np.ndarray:
     """An idx file of bytes: two zeros, the type 8, the number of dimensions, then each as big-endian int32."""
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(LARGEST)
         if raw[:3] != b"\0\0\x08":
             raise ValueError("it does not begin as an idx file of bytes does")
         shape = np.frombuffer(raw, ">i4", raw[3], 4)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from domtrans import AugmentationOption, Batches, ImageSet, NotMeasurableError, Trial, to_float
+from domtrans import AugmentationOption, Batches, ImageSet, NotMeasurableError, Trial, seeded, to_float
 from domtrans_digits import networks
 
 HANDWRITING = {
@@ -47,7 +47,8 @@ def digit_accuracy(
             f"digit-accuracy needs the source's classes in the target too; the source has {len(source.classes)} "
             f"({', '.join(source.classes[:12])}), the target {len(train.classes)} ({', '.join(train.classes[:12])})"
         )
-    evaluator = fit_evaluator(trial, steps or (800 if len(train) <= 10_000 else 2_500), batch_size, lr, view)
+    with seeded(0):  # the ruler is the same for every run: it does not hang on the run's seed
+        evaluator = fit_evaluator(trial, steps or (800 if len(train) <= 10_000 else 2_500), batch_size, lr, view)
     results: dict[str, float | int] = {
         "accuracy": share(read(evaluator, ImageSet(trial.transfer.apply_to(source)), trial), source.labels),
         "evaluator_accuracy": share(read(evaluator, test, trial), test.labels),
@@ -62,7 +63,6 @@ def fit_evaluator(trial: Trial, steps: int, batch_size: int, lr: float, view: Au
     """The evaluator, fitted on real target images (AdamW, cosine decay, label smoothing 0.05) or found in the cache."""
     session, train = trial.session, trial.target_train
     assert train.labels is not None
-    torch.manual_seed(0)  # the ruler is the same for every run: it does not hang on the run's seed
     evaluator = networks.DigitEvaluator(train.channels, len(train.classes)).to(session.device)
     images, labels = train.images.to(session.device), train.labels.to(session.device)
 

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from domtrans import Discriminator, DomtransError, Encoder, Generator
+from domtrans import Discriminator, DomtransError, Encoder, Evaluator, Generator
 
 Width = Annotated[int, Field(ge=4, le=1024)]
 
@@ -121,7 +121,7 @@ class DigitDiscriminator(Discriminator):
         return self.layers(images)
 
 
-class DigitEvaluator(nn.Module):
+class DigitEvaluator(Evaluator):
     """A digit classifier for measuring only; no loss ever sees it."""
 
     def __init__(self, channels: int, classes: int, width: int = 24) -> None:

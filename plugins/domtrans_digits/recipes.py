@@ -40,10 +40,10 @@ def digits_dtn() -> Recipe:
         discriminator_losses={"gan": term("ternary-discriminator", start=0.1)},
         metrics={"digits": use("digit-accuracy")},
         train=TrainConfig(
-            steps=600,
+            steps=700,
             batch_size=64,
             generator_optimizer=OptimizerConfig(lr=1e-3, schedule="cosine"),
-            discriminator_optimizer=OptimizerConfig(lr=2e-4, schedule="cosine"),
+            discriminator_optimizer=OptimizerConfig(lr=1e-3, schedule="cosine"),
             balance_source=True,
         ),
     )

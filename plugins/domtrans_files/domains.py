@@ -79,6 +79,8 @@ def _about(kind: str, path: str, split: str) -> str:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")  # a pipe would be waited for
         with path.open("rb") as raw:  # np.load would leave a damaged file open
             file = np.load(raw, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile) or "images" not in file:
@@ -90,5 +92,5 @@ def _read_npz(path: Path) -> dict[str, Any]:
         pickled = "pickle" in str(error) or "Object arrays" in str(error)
         reason = "it holds pickled objects, which are never loaded" if pickled else " ".join(str(error).split())[:120]
         raise DomtransError(f"{path} cannot be read as an .npz file: {reason}") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, MemoryError) as error:
         raise DomtransError(f"{path} cannot be read as an .npz file: {' '.join(str(error).split())[:120]}") from None
