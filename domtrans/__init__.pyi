@@ -24,6 +24,7 @@ from .interfaces import Encoder as Encoder
 from .interfaces import Generator as Generator
 from .interfaces import Loss as Loss
 from .interfaces import Outputs as Outputs
+from .leaks import Evaluator as Evaluator
 from .model import FrozenEncoder as FrozenEncoder
 from .model import Transfer as Transfer
 from .overrides import override as override
@@ -47,8 +48,12 @@ from .registry import Registry as Registry
 from .runs import Run as Run
 from .runs import evaluate as evaluate
 from .runs import load as load
+from .seeding import seeded as seeded
 from .session import Progress as Progress
 from .session import Session as Session
 from .training import train as train
+from .verification import Verification as Verification
+from .verification import verify as verify
+from .weights import read_weights as read_weights
 
 __version__: str

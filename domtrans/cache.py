@@ -31,7 +31,7 @@ class Cache:
         path = self.path(kind, key)
         if path.is_file():
             try:
-                return read_tensors(path)[0]
+                return read_tensors(path, own=True)[0]
             except DomtransError:
                 pass
         made = make()

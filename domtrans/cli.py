@@ -29,7 +29,7 @@ from domtrans.cli_shared import (
     find_recipe,
     load_plugins,
 )
-from domtrans.errors import DomtransError, Stopped
+from domtrans.errors import DomtransError, Stopped, one_line
 
 app = typer.Typer(
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
@@ -97,25 +97,38 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the folder; train.steps and intervals may differ.")
     ] = False,
+    allow_changes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH=VALUE", help="With --resume: a change that the run goes on with; may be repeated."),
+    ] = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(metavar="N", help="The same as seed=N.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """See the help above."""
     from domtrans import progress, terminal
+    from domtrans.runfolder import default_folder
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     plugins = load_plugins()
     found = find_recipe(recipe, changes, plugins)
     if out is None:
-        out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else Path("runs") / found.name
+        out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else default_folder(found.name)
     chosen = [] if device == "auto" else ["--device", device]
+    chosen += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
     again = shlex.join(["domtrans", "train", recipe, *changes, "--out", str(out), *chosen, "--resume"])
     with progress.stop_on_signals() as stop:
         try:
             with progress.watch(stop, quiet=quiet) as listener, redirect_stdout(sys.stderr):
                 run = domtrans.train(
-                    found, out, device=device, resume=resume, registry=plugins.registry, listeners=(listener,), stop=stop
+                    found,
+                    out,
+                    device=device,
+                    resume=resume,
+                    allow_changes=allow_changes or [],
+                    registry=plugins.registry,
+                    listeners=(listener,),
+                    stop=stop,
                 )
         except Stopped as stopped:
             saved = "" if (out / "training.safetensors").is_file() else "; g and D had not begun to learn"
@@ -158,6 +171,29 @@ def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, devic
 
 @app.command(
     help=explain(
+        "Measure a finished run again and compare with what it recorded; exit code 1 if they differ.",
+        "domtrans verify runs/digits-dtn",
+        "domtrans verify runs/digits-dtn --json",
+    )
+)
+def verify(run: RunPath, as_json: Json = False, device: Device = "auto") -> None:
+    """See the help above."""
+    from domtrans import progress, terminal
+
+    plugins = load_plugins()
+    with progress.watch() as listener, redirect_stdout(sys.stderr):
+        loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
+        found = domtrans.verify(loaded)
+    if as_json:
+        terminal.print_json(found.to_json())
+    else:
+        terminal.show_verification(found)
+    if found.differences:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command(
+    help=explain(
         "Transfer a picture, or every picture under a folder.",
         "domtrans transfer runs/digits-dtn house-number.jpg handwritten.png",
         "domtrans transfer runs/digits-dtn photos/ transferred/",
@@ -173,7 +209,7 @@ def transfer(
     from domtrans import terminal
 
     plugins = load_plugins()
-    if not source.exists():
+    if not os.path.exists(source):  # noqa: PTH110 - never raises, whatever the name
         raise DomtransError(f"there is no file or folder {source}")
     done = domtrans.transfer(domtrans.load(run, device=device, registry=plugins.registry), source, destination)
     for _, reason in done.failed:
@@ -181,7 +217,7 @@ def transfer(
     if not done.written:
         raise DomtransError(f"none of the {len(done.failed)} pictures in {source} could be read")
     what = str(done.written[0]) if not source.is_dir() else f"{_count(len(done.written), 'picture')} to {destination}"
-    typer.echo(f"wrote {what}" + (f"; {_count(len(done.failed), 'file')} could not be read" if done.failed else ""))
+    typer.echo(f"wrote {one_line(what)}" + (f"; {_count(len(done.failed), 'file')} could not be read" if done.failed else ""))
     if done.failed:
         raise typer.Exit(SOME_FAILED)
 

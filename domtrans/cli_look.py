@@ -25,7 +25,7 @@ Shown = Annotated[
 NameOrChanges = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PATH=VALUE]|NAME",
+        metavar="PATH=VALUE|NAME",
         autocompletion=complete_part_or_change,
         help="Changes to the recipe; or, after a kind, the name of a part.",
     ),

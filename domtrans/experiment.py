@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from domtrans.batches import derive_seed
 from domtrans.errors import DomtransError
 from domtrans.images import ImageSet
 from domtrans.interfaces import OUTPUT_FIELDS, Discriminator, Encoder, Generator, Loss
+from domtrans.leaks import check_for_evaluators, evaluators_kept_out
 from domtrans.model import FrozenEncoder, Transfer
 from domtrans.parts import Part, handed_in, nested_parts
 from domtrans.recipe import Recipe, Term
 from domtrans.registry import Registry
+from domtrans.seeding import reseed, seeded
 from domtrans.session import Session
-from domtrans.tensors import fingerprint, read_weights
+from domtrans.tensors import difference, fingerprint
 from domtrans.trainer import Experiment, WeightedLoss
+from domtrans.weights import read_weights
 
 
 def load_domain(registry: Registry, part: Part, split: str, size: int) -> ImageSet:
@@ -49,38 +52,59 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
         raise DomtransError(
             "train.balance_source needs an encoder with a classification head; set it to false or change the encoder"
         )
-    fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
-    transfer.encoder.to(session.device).standardize(source)
-    seed_layers(recipe, "discriminator")
-    discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)
+    with layers_of(recipe, "discriminator"), _enough_memory("discriminator", recipe.discriminator):
+        discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)
     expect(discriminator, Discriminator, "discriminator", recipe.discriminator)
 
     def optional(part: Part | None) -> Any:
         return None if part is None else registry.build("augmentation", part)
 
-    return Experiment(
+    with layers_of(recipe, "losses"):
+        generator_losses = build_losses(registry, recipe.generator_losses)
+        discriminator_losses = build_losses(registry, recipe.discriminator_losses)
+    experiment = Experiment(
         config=recipe.train,
         source=source,
         target=target.unlabelled(),
         transfer=transfer,
         discriminator=discriminator,
-        generator_losses=build_losses(registry, recipe.generator_losses),
-        discriminator_losses=build_losses(registry, recipe.discriminator_losses),
+        generator_losses=generator_losses,
+        discriminator_losses=discriminator_losses,
         source_augmentation=optional(recipe.source_augmentation),
         target_augmentation=optional(recipe.target_augmentation),
         view=optional(recipe.view),
         discriminator_view=optional(recipe.discriminator_view),
     )
+    check_for_evaluators(_parts(experiment, recipe, registry), oracle=recipe.oracle)
+    with evaluators_kept_out(oracle=recipe.oracle):
+        fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
+    transfer.encoder.to(session.device).standardize(source)
+    return experiment
+
+
+def _parts(experiment: Experiment, recipe: Recipe, registry: Registry) -> dict[str, object]:
+    """All that f, g and D learn from or with, by its place in the recipe."""
+    terms = {"generator_losses": experiment.generator_losses, "discriminator_losses": experiment.discriminator_losses}
+    views = ("source_augmentation", "target_augmentation", "view", "discriminator_view")
+    fits = {name: part for name in ("fit", "adapt") if (part := getattr(recipe, name)) is not None}
+    return {
+        **{f"{side}.{item.name}": item.loss for side, items in terms.items() for item in items},
+        **{name: getattr(experiment, name) for name in views},
+        **{name: registry.build("fit", part) for name, part in fits.items()},
+        "encoder": experiment.transfer.encoder.encoder,
+        "generator": experiment.transfer.generator,
+        "discriminator": experiment.discriminator,
+    }
 
 
 def build_transfer(recipe: Recipe, registry: Registry, classes: int, channels: int) -> Transfer:
     """f and g, untrained. ``classes``: labelled classes of the source. ``channels``: of the target images."""
-    seed_layers(recipe, "encoder")
-    encoder = registry.build("encoder", recipe.encoder, recipe.image_size, classes)
+    with layers_of(recipe, "encoder"), _enough_memory("encoder", recipe.encoder):
+        encoder = registry.build("encoder", recipe.encoder, recipe.image_size, classes)
     expect(encoder, Encoder, "encoder", recipe.encoder)
     frozen = FrozenEncoder(encoder)
-    seed_layers(recipe, "generator")
-    generator = registry.build("generator", recipe.generator, frozen.feature_size, channels, recipe.image_size)
+    with layers_of(recipe, "generator"), _enough_memory("generator", recipe.generator):
+        generator = registry.build("generator", recipe.generator, frozen.feature_size, channels, recipe.image_size)
     expect(generator, Generator, "generator", recipe.generator)
     return Transfer(frozen, generator)
 
@@ -97,8 +121,10 @@ def fit_encoder(
     stages = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:
         load_weights(encoder, Path(recipe.encoder.weights))
-        key |= {"weights": fingerprint(encoder.state_dict())}
         stages = stages[1:]
+    else:
+        encoder.load_pretrained()
+    key |= {"begins_as": fingerprint(encoder.state_dict())}
     for stage, part in stages:
         if part is None:
             continue
@@ -112,7 +138,7 @@ def fit_encoder(
 
         def train_f(fit: Any = fit, arguments: tuple[Any, ...] = arguments, stage: str = stage) -> None:
             encoder.to(session.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
-            seed_layers(recipe, stage)
+            reseed(derive_seed(recipe.seed, stage))  # for dropout in f
             fit(*arguments)
             encoder.requires_grad_(False).eval()
 
@@ -124,13 +150,12 @@ def fit_encoder(
 def load_weights(encoder: Encoder, path: Path) -> None:
     """Load weights into f; raises DomtransError, naming the first difference, unless names and shapes fit exactly."""
     weights, wanted = read_weights(path), encoder.state_dict()
-    for name in sorted(wanted.keys() | weights.keys()):
-        if name not in weights or name not in wanted:
-            where = "missing from" if name in wanted else "not expected in"
-            raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: {name} is {where} the file")
-        if weights[name].shape != wanted[name].shape:
-            shapes = f"{list(weights[name].shape)} instead of {list(wanted[name].shape)}"
-            raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: {name} has the shape {shapes}")
+    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted)]
+    wrong = difference(*shapes)
+    if wrong:
+        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: {wrong}")
+    if any(tensor.is_complex() != wanted[name].is_complex() for name, tensor in weights.items()):
+        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: it holds complex numbers")
     encoder.load_state_dict(weights)
 
 
@@ -147,15 +172,32 @@ def build_losses(registry: Registry, terms: dict[str, Term]) -> tuple[WeightedLo
     return tuple(losses)
 
 
+@contextmanager
+def _enough_memory(kind: str, part: Part) -> Iterator[None]:
+    """Options may ask for more than any machine has; torch says so in many words."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(word in str(error) for word in TOO_LARGE):
+            raise
+        raise DomtransError(
+            f"there is not enough memory for the {kind} '{part.name}'; choose smaller options for it"
+        ) from error
+
+
+TOO_LARGE = ("allocate memory", "out of memory", "calculation overflowed", "Overflow when unpacking")
+"""Words of torch when what is asked for does not fit into memory, or into the numbers that count it."""
+
+
 def expect(thing: object, base: type, kind: str, part: Part) -> None:
     """Raise DomtransError unless a plugin built what it should."""
     if not isinstance(thing, base):
         raise DomtransError(f"the {kind} '{part.name}' must be a domtrans.{base.__name__}, not {type(thing).__name__}")
 
 
-def seed_layers(recipe: Recipe, purpose: str) -> None:
-    """Seed torch's global generator for one purpose: a network's initial weights, or dropout while f is fitted."""
-    torch.manual_seed(derive_seed(recipe.seed, purpose))
+def layers_of(recipe: Recipe, purpose: str) -> AbstractContextManager[None]:
+    """A block in which a network for one purpose draws its initial weights."""
+    return seeded(derive_seed(recipe.seed, purpose))
 
 
 def _identity(registry: Registry, kind: str, part: Part) -> dict[str, Any]:

@@ -89,6 +89,11 @@ class ImageSet:
         """The same images without their labels."""
         return ImageSet(self.images, about=self.about)
 
+    def some(self, count: int) -> ImageSet:
+        """At most ``count`` of the images, unlabelled, evenly over the set, so that sorted classes all show."""
+        index = torch.linspace(0, len(self) - 1, min(count, len(self))).long()
+        return ImageSet(self.images[index.to(self.images.device)], about=self.about)
+
     def to(self, device: torch.device) -> ImageSet:
         """The same set held on a device."""
         labels = None if self.labels is None else self.labels.to(device)

@@ -39,10 +39,10 @@ class Optimizer:
             kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
             self.torch = kind(self.parameters, betas=config.betas, **options)
 
-    def schedule(self, step: int) -> None:
-        """Set the learning rate of this step."""
+    def schedule(self, step: int, factor: float = 1.0) -> None:
+        """Set the learning rate of this step, times a factor."""
         for group in self.torch.param_groups:
-            group["lr"] = rate(self.config, step, self.steps)
+            group["lr"] = rate(self.config, step, self.steps) * factor
 
     def zero_grad(self) -> None:
         """Forget the last gradient."""
@@ -62,15 +62,27 @@ class Optimizer:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take up a saved state; raises ValueError if it belongs to other parameters."""
+        """Take up a saved state; raises ValueError if it belongs to other parameters or to another optimizer."""
+        figures = (
+            {"momentum_buffer": False} if self.config.name == "sgd" else {"exp_avg": False, "exp_avg_sq": False, "step": True}
+        )
+        taken: dict[str, set[str]] = {}
+        self.torch.state.clear()
         for key, value in state.items():
             position, _, name = key.partition(".")
-            parameter = self.parameters[int(position)] if int(position) < len(self.parameters) else None
-            if parameter is None or (value.ndim and value.shape != parameter.shape):
-                raise ValueError(f"optimizer state {key} of shape {list(value.shape)} belongs to no parameter")
+            parameter = (
+                self.parameters[int(position)] if position.isdecimal() and int(position) < len(self.parameters) else None
+            )
+            fits = parameter is not None and name in figures and value.is_floating_point()
+            if parameter is None or not fits or value.shape != (() if figures[name] else parameter.shape):
+                raise ValueError(f"optimizer state {key[:200]} of shape {list(value.shape)} belongs to no parameter")
+            taken.setdefault(position, set()).add(name)
             # In the parameter's own memory layout: fused kernels walk through both side by side.
             empty = torch.empty_like(parameter if value.ndim else value, dtype=value.dtype, device=parameter.device)
             self.torch.state[parameter][name] = empty.copy_(value)
+        for position, names in taken.items():
+            if names != figures.keys():
+                raise ValueError(f"the optimizer state of parameter {position} lacks {sorted(figures.keys() - names)[0]}")
 
 
 class Average:

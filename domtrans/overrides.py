@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from domtrans.errors import DomtransError
-from domtrans.parts import Part, did_you_mean
+from domtrans.parts import Part, check_plain, did_you_mean
 from domtrans.recipe import Recipe, make_recipe
 from domtrans.registry import Registry
 
@@ -27,6 +27,7 @@ def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[
     """
     data = recipe.model_dump(mode="json")
     for path, value in parse(assignments):
+        check_plain(value, f"'{path}'")
         _set(Recipe, data, path.split("."), value, path)
     return make_recipe(data, f"recipe '{recipe.name}'").resolve(registry)
 
@@ -38,6 +39,7 @@ def parse(assignments: list[str] | tuple[str, ...] | Mapping[str, Any]) -> list[
 
 def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
     """The recipe with a tree of changes laid over it; not resolved."""
+    check_plain(changes, where)
     data = recipe.model_dump(mode="json")
     for key in changes:
         if key not in Recipe.model_fields:
@@ -88,7 +90,7 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
     elif not rest:
         data[key] = value
     elif isinstance(inner, type) and issubclass(inner, BaseModel):
-        _set(inner, data[key], rest, value, path)
+        _set(inner, data.setdefault(key, {}), rest, value, path)  # an assignment before may have emptied the table
     else:
         raise DomtransError(f"there is no option '{path}': '{key}' is a plain value")
 

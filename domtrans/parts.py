@@ -14,6 +14,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, cre
 
 from domtrans.errors import DomtransError
 
+DEEPEST, MOST_VALUES = 50, 100_000
+"""Levels and values of a recipe; written by hand, it has a tenth of either."""
+
+MOST_FAULTS = 5
+"""Faults that one sentence names."""
+
 
 class Part(BaseModel):
     """The name of a registered thing and the options to build it with.
@@ -128,7 +134,8 @@ def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseMo
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One clause a fault: where it is, what is wrong, what was given."""
     clauses = []
-    for fault in error.errors():
+    faults = error.errors(include_url=False, include_context=False)
+    for fault in faults[:MOST_FAULTS]:
         path = ".".join(str(step) for step in fault["loc"])
         if fault["type"] == "extra_forbidden":
             clauses.append(f"there is no option '{path}'{did_you_mean(path.split('.')[-1], model.model_fields, 'options')}")
@@ -139,7 +146,32 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = message[:1].lower() + message[1:]
             given = repr(fault["input"])
             clauses.append(f"option '{path}': {message}, not {given[:80]}" if path else message)
-    return "; ".join(clauses)
+    more = len(faults) - MOST_FAULTS
+    return "; ".join([*clauses, f"and {more} more"] if more > 0 else clauses)
+
+
+def check_plain(value: Any, where: str) -> None:
+    """Raise DomtransError for a tree that is no recipe's: nested too deeply, too large, or with numbers no machine has.
+
+    Whatever comes after, recursion and all, may then rely on it.
+    """
+    level, seen = [value], 0
+    for _ in range(DEEPEST):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list | tuple):
+                inner += item
+            elif isinstance(item, int) and item.bit_length() > 64:
+                raise DomtransError(f"{where}: it holds a number of {item.bit_length():,} bits; 64 are the most")
+        seen += len(level)
+        if not inner:
+            return
+        if seen + len(inner) > MOST_VALUES:
+            raise DomtransError(f"{where}: it holds more than {MOST_VALUES:,} values")
+        level = inner
+    raise DomtransError(f"{where}: it is nested more than {DEEPEST} levels deep")
 
 
 def did_you_mean(name: str, known: Iterable[str], what: str) -> str:

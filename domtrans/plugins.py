@@ -62,6 +62,12 @@ class PluginInfo:
     advice: str | None = None
     """One sentence about a plugin that works now and will not with the next interface version."""
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, in words, for models made with it."""
+        where = f"{self.distribution} {self.version}" if self.distribution else f"the module {self.module}"
+        return f"{where} (plugin '{self.name}', interface {'unstated' if self.interface is None else self.interface})"
+
 
 @dataclass(frozen=True)
 class Plugins:
@@ -91,6 +97,7 @@ def load_plugins(*modules: Any, only: Iterable[str] | None = None) -> Plugins:
         name = str(getattr(module, "__name__", type(module).__name__))
         found = _register(manager, registry, name, module)
         infos.append(PluginInfo(name, "", "", name, interface=found.stated, advice=found.advice))
+    registry.origins = {info.name: info.origin for info in infos if not info.error}
     return Plugins(registry, tuple(infos))
 
 

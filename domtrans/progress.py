@@ -31,6 +31,8 @@ PHASES = {
     "train": "training g and D",
     "evaluate": "evaluating",
 }
+NOTES = 5
+"""Notes that stay on the screen; all of them are in metrics.jsonl and the results."""
 NOT_LOSSES = ("step", "seconds", "images_per_second")
 STOPPING = "stopping and saving as soon as this step is done; press Ctrl-C again to abort at once"
 
@@ -112,7 +114,7 @@ class Phase:
 
     def losses(self) -> dict[str, str]:
         """Values by short name, ready to print."""
-        values = {name: value for name, value in self.values.items() if name not in NOT_LOSSES}
+        values = {name: v for name, v in self.values.items() if name not in NOT_LOSSES and not name.startswith("health.")}
         short = short_names(list(values))
         return {short[name]: f"{value:.3g}" for name, value in values.items()}
 
@@ -123,6 +125,7 @@ class Bars:
     def __init__(self, stop: threading.Event) -> None:
         self.stop = stop
         self.phases: list[Phase] = []
+        self.notes: list[str] = []
 
     def __call__(self, progress: Progress) -> None:
         """Listen."""
@@ -130,6 +133,8 @@ class Bars:
             self.end()
             self.phases.append(Phase(progress.phase, first=progress.step))
         self.phases[-1].hear(progress)
+        if progress.note:
+            self.notes.append(f"step {progress.step:,}: {progress.note}")
 
     def end(self) -> None:
         """The last phase is done."""
@@ -156,6 +161,7 @@ class Bars:
                 # A no-break space keeps a name with its value where the line must break.
                 text.append(f"{name}\u00a0", "dim").append(f"{value:<6}  ")
             lines.append(text)
+        lines += [Text(note, "yellow") for note in self.notes[-NOTES:]]
         if self.stop.is_set():
             lines.append(Text(STOPPING, "yellow"))
         return Group(*lines)
@@ -175,6 +181,8 @@ class Lines:
             self._print(self.phase.label)
         phase = self.phase
         phase.hear(progress)
+        if progress.note:
+            self._print(f"{phase.label:<16} {phase.step:>7}/{phase.steps:<7} note: {progress.note}")
         finished = phase.step == phase.steps and bool(progress.values)
         if phase.values and (finished or time.monotonic() - self.told >= LINE_EVERY):
             taken = clock(phase.heard - phase.began)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from domtrans.device import Precision
-from domtrans.parts import Part, validate
+from domtrans.parts import Part, check_plain, validate
 from domtrans.registry import Registry
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -49,6 +49,19 @@ class OptimizerConfig(BaseModel):
     """Share of the run over which the rate rises from zero."""
 
 
+class HealthConfig(BaseModel):
+    """What is watched while g and D learn (docs/health.md), and what is done about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    watch: bool = True
+    """Log how sure D is and how varied g's images are, and say so when something goes wrong."""
+    window: Annotated[int, Field(ge=2)] = 5
+    """Lines of metrics.jsonl over which something must hold before it is said: noise does not last."""
+    act: bool = False
+    """D stands still while it is winning."""
+
+
 class TrainConfig(BaseModel):
     """How g and D learn."""
 
@@ -79,6 +92,13 @@ class TrainConfig(BaseModel):
     """Steps between lines of metrics.jsonl, saves, and sample grids."""
     keep: PositiveInt = 2
     """Training states kept: the newest, and those before it in case the newest is damaged."""
+    health: HealthConfig = HealthConfig()
+    rollbacks: NonNegativeInt = 2
+    """How often training that diverges goes back to its last save, each time with a quarter of the learning rates."""
+    validate_every: NonNegativeInt = 0
+    """Steps between label-free scores on training images; the best model so far is kept beside the last. 0: never."""
+    deterministic: bool = False
+    """Only algorithms that give the same result every time, also on a GPU; slower, and refused where there is none."""
 
 
 class Recipe(BaseModel):
@@ -109,6 +129,8 @@ class Recipe(BaseModel):
     generator_losses: dict[str, Term]
     discriminator_losses: dict[str, Term]
     metrics: dict[str, Part] = {}
+    oracle: bool = False
+    """Allows an evaluator among what g learns from; the results then say "supervised: oracle"."""
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
@@ -164,6 +186,7 @@ def term(name: str, *, weight: float = 1.0, start: float = 0.0, stop: float = 1.
 
 def make_recipe(data: dict[str, Any], where: str) -> Recipe:
     """Check a tree of plain values; raises DomtransError naming ``where`` and the path of what is wrong."""
+    check_plain(data, where)
     recipe = validate(Recipe, data, where)
     assert isinstance(recipe, Recipe)
     return recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import tomli_w
 
 from domtrans.errors import DomtransError
 from domtrans.overrides import differences, merge
-from domtrans.parts import Part
+from domtrans.parts import DEEPEST, Part
 from domtrans.recipe import Recipe, make_recipe
 from domtrans.registry import Registry
+
+LARGEST = 2**24
+"""Bytes of a recipe file; written by hand, it has a thousandth of that."""
 
 
 def find_recipe(name: str, registry: Registry) -> Recipe:
@@ -41,7 +45,7 @@ def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recip
     path = Path(name)
     if path.suffix in (".toml", ".json"):
         return _read(path, registry, extended_by).resolve(registry)
-    if name not in registry.names("recipe") and (path / "recipe.json").is_file():
+    if name not in registry.names("recipe") and os.path.isfile(path / "recipe.json"):  # noqa: PTH113 - raises for no name
         return _read(path / "recipe.json", registry, extended_by).resolve(registry)
     recipe = registry.build("recipe", Part(name=name))
     if not isinstance(recipe, Recipe):
@@ -51,9 +55,13 @@ def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recip
 
 
 def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Recipe:
+    if len(extended_by) > DEEPEST:
+        raise DomtransError(f"the recipe file {extended_by[0]} extends a chain of more than {DEEPEST} files")
     if path in extended_by:
         raise DomtransError(f"recipe files extend one another in a circle: {' -> '.join(map(str, (*extended_by, path)))}")
     try:
+        if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
+            raise OSError(f"it is no regular file of at most {LARGEST:,} bytes")
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:

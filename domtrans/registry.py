@@ -68,6 +68,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self.origins: dict[str, str] = {}
+        """Where each plugin comes from, in words: its distribution and version, and the interface that it states."""
         self._owner = "this program"
 
     def domain(self, name: str, factory: Factory | None = None) -> Any:

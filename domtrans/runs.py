@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,16 +12,15 @@ from torch import Tensor
 
 from domtrans.errors import DomtransError
 from domtrans.evaluation import measure, with_other_data
-from domtrans.experiment import build_transfer
 from domtrans.images import centre_square, to_float, to_uint8
 from domtrans.model import Transfer
+from domtrans.modelfile import read_model
 from domtrans.pictures import from_pil, to_pil
 from domtrans.plugins import load_plugins
-from domtrans.recipe import Recipe, make_recipe
+from domtrans.recipe import Recipe
 from domtrans.registry import Registry
-from domtrans.runfolder import RunFolder, check_format
+from domtrans.runfolder import RunFolder
 from domtrans.session import Listener, Session
-from domtrans.tensors import read_tensors
 
 Images = TypeVar("Images", Tensor, Image.Image, list[Image.Image])
 
@@ -30,12 +28,17 @@ Images = TypeVar("Images", Tensor, Image.Image, list[Image.Image])
 class Run:
     """A trained transfer with its recipe. Made by ``load`` and ``train``.
 
-    ``path``: its folder. ``recipe``: resolved. ``results``: figures measured at the end of training, or empty.
+    ``path``: its folder. ``recipe``: resolved. ``results``: figures measured at the end of training, or empty; they are the
+    last model's. ``about``: what the model file says of where it comes from.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, model: Transfer, registry: Registry, session: Session) -> None:
-        self.path, self.recipe, self.model, self.registry, self.session = path, recipe, model.eval(), registry, session
-        self.results: Mapping[str, Any] = RunFolder(path).results() or {}
+    def __init__(
+        self, file: Path, recipe: Recipe, model: Transfer, about: Mapping[str, Any], registry: Registry, session: Session
+    ) -> None:
+        self.path, self.recipe, self.model, self.registry, self.session = file.parent, recipe, model.eval(), registry, session
+        self.about = about
+        folder = RunFolder(self.path)
+        self.results: Mapping[str, Any] = (folder.results() or {}) if file == folder.model_file else {}
 
     @torch.no_grad()
     def transfer(self, images: Images) -> Images:
@@ -63,7 +66,9 @@ class Run:
         """Measure the recipe's metrics on test images; ``changes`` may name other data, e.g. ``{"source": "svhn"}``."""
         recipe = with_other_data(self.recipe, changes, self.registry) if changes else self.recipe
         with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's draws go on as they were
-            return measure(self.model, recipe, self.registry, self.session)
+            results = measure(self.model, recipe, self.registry, self.session)
+        said = self.about.get("supervision")
+        return results | ({"supervision": said} if isinstance(said, str) else {})
 
     def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
         return torch.stack([from_pil(image, self.recipe.image_size) for image in images])
@@ -84,29 +89,23 @@ class Run:
 def load(
     path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: tuple[Listener, ...] = ()
 ) -> Run:
-    """Load a run from its folder. Raises DomtransError if it is none, is damaged, or needs a plugin that is missing."""
-    folder = RunFolder(Path(path))
-    if not folder.path.is_dir():
-        raise DomtransError(f"there is no run in {path}: no such folder")
-    if not folder.model_file.is_file():
-        folder.recipe()  # no run at all says so first
-        raise DomtransError(f"the run in {path} has not saved a model yet; go on with `domtrans train --resume`")
-    weights, metadata = read_tensors(folder.model_file)
-    check_format(metadata, folder.model_file)
+    """Load a run from its folder, or one of its model files, e.g. ``runs/x/best.safetensors``.
+
+    Raises DomtransError if it is none, is damaged, or needs a plugin that is missing.
+    """
+    file = Path(path)
+    if file.suffix != ".safetensors" or not file.is_file():
+        folder = RunFolder(Path(path))
+        file = folder.model_file
+        if not folder.path.is_dir():
+            raise DomtransError(f"there is no run in {path}: no such folder")
+        if not file.is_file():
+            folder.recipe()  # no run at all says so first
+            raise DomtransError(f"the run in {path} has not saved a model yet; go on with `domtrans train --resume`")
     registry = registry or load_plugins().registry
-    try:
-        about = json.loads(metadata["about"])
-        recipe = make_recipe(json.loads(metadata["recipe"]), str(folder.model_file)).resolve(registry)
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # weights are drawn before they are loaded; the caller's draws go on as they were
-            model = build_transfer(recipe, registry, len(about["classes"]), int(about["channels"]))
-        model.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DomtransError(f"{folder.model_file} does not hold the model that its recipe describes: {reason}") from None
+    recipe, model, about = read_model(file, registry)
     session = Session.start(device, precision=recipe.train.precision, seed=recipe.seed, listeners=listeners)
-    return Run(folder.path, recipe, model.to(session.device), registry, session)
+    return Run(file, recipe, model.to(session.device), about, registry, session)
 
 
 def evaluate(

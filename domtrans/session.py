@@ -23,6 +23,8 @@ class Progress:
     step: int
     steps: int
     values: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+    """One sentence for the user: something that should be known and stops nothing."""
 
 
 Listener = Callable[[Progress], None]
@@ -68,6 +70,11 @@ class Session:
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision as the recipe asks for it."""
         return autocast(self.dtype, self.device)
+
+    def tell(self, step: int, steps: int, note: str) -> None:
+        """Tell the listeners something that the user should know; unlike ``report``, no place to stop at."""
+        for listener in self.listeners:
+            listener(Progress(self.phase, step, steps, note=note))
 
     def report(self, step: int, steps: int, values: Mapping[str, float] | None = None) -> None:
         """Tell the listeners how far this phase has come. Raises Stopped if the caller asked to stop."""

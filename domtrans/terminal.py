@@ -17,6 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from domtrans.describe import Description
     from domtrans.doctor import Finding
+    from domtrans.verification import Verification
 
 LABELS = {
     "source": "source data",
@@ -25,11 +26,15 @@ LABELS = {
     "accuracy": "transfer accuracy",
     "evaluator_accuracy": "evaluator accuracy",
     "n": "test images",
+    "supervision": "supervision",
 }
 """Figures every table begins with, in this order, where they are there."""
 
 SECONDS = {"data_and_encoder": "data and f", "training": "training", "evaluation": "evaluation"}
-TOLD_APART = ("seconds", "images_per_second", "steps", "device", "precision", "seed", "not_measured")
+TOLD_APART = (
+    "seconds", "images_per_second", "steps", "device", "precision", "seed", "not_measured", "computed_on",
+    "health", "test_images_in_training", "best", "measured_before_at", "changed",
+)  # fmt: skip
 """Keys of the results that are not printed as figures of their own."""
 
 
@@ -73,6 +78,7 @@ def show_results(results: Mapping[str, Any], folder: Path) -> None:
         if key not in LABELS and key not in TOLD_APART:
             rows += _generic(key, value)
     rows += [(f"{name}: not measured", str(why)) for name, why in results.get("not_measured", {}).items()]
+    rows += _doubts(results)
     rows += _circumstances(results)
     rows.append(("run", str(folder)))
     samples = sorted((folder / "samples").glob("*.png"))
@@ -81,6 +87,16 @@ def show_results(results: Mapping[str, Any], folder: Path) -> None:
     if _stdout_is_for_people():
         sys.stdout.write("\n")  # apart from the bars above
     _print_columns(rows, strong="transfer accuracy")
+
+
+def show_verification(found: Verification) -> None:
+    """What differs between a run's results and those measured anew."""
+    rows = [(one.name, str(one.recorded), str(one.found)) for one in found.differences]
+    if rows:
+        _print_columns(rows, ("figure", "recorded", "found"))
+    alike = f"{found.compared - len(rows)} of {found.compared} figures are as recorded"
+    margin = "" if not found.tolerance else f" within {found.tolerance:g} ({found.why})"
+    _console().print(Text(alike + margin), soft_wrap=True)
 
 
 def show_plugins(plugins: Iterable[Mapping[str, Any]]) -> None:
@@ -130,6 +146,23 @@ def show_findings(findings: Iterable[Finding]) -> None:
         console.print(line, soft_wrap=True)
         if finding.mend:
             console.print(Text(f"       mend: {_one_line(finding.mend)}", "cyan"), soft_wrap=True)
+
+
+def _doubts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a reader of the figures should know of how they came about."""
+    rows = [("health", str(sentence)) for sentence in results.get("health", {}).values()]
+    if results.get("health") == {}:
+        rows.append(("health", "nothing to report"))
+    repeats = [f"{count:,} of the {side}" for side, count in results.get("test_images_in_training", {}).items() if count]
+    if repeats:
+        rows.append(("test images in training", ", ".join(repeats)))
+    if "measured_before_at" in results:
+        steps = ", ".join(f"{step:,}" for step in results["measured_before_at"])
+        rows.append(("measured before", f"at step {steps}: to go on was a choice with test figures in sight"))
+    rows += [("changed on the way", str(change)) for change in results.get("changed", ())]
+    best = results.get("best", {})
+    rows += [("best model", f"{name} {_figure(name, best[name])} at step {best['step']:,}") for name in best if name != "step"]
+    return rows
 
 
 def _circumstances(results: Mapping[str, Any]) -> list[tuple[str, str]]:

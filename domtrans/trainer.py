@@ -16,12 +16,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from domtrans.batches import Batches, balanced, derive_seed
 from domtrans.errors import DomtransError
+from domtrans.health import DIVERSITY, spread, surprise
 from domtrans.images import ImageSet, to_channels, to_float
 from domtrans.interfaces import Augmentation, Discriminator, Loss, Outputs
 from domtrans.model import FrozenEncoder, Transfer
 from domtrans.optim import Average, Optimizer
 from domtrans.recipe import Term, TrainConfig
+from domtrans.seeding import reseed
 from domtrans.session import Session
+
+ROLLBACK_RATE = 0.25
+"""What every rollback multiplies the learning rates by."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Trainer:
         self.f: FrozenEncoder = experiment.transfer.encoder.to(device).to(memory_format=torch.channels_last)
         self.g: nn.Module = experiment.transfer.generator.to(device).to(memory_format=torch.channels_last)
         self.D: nn.Module = experiment.discriminator.to(device).to(memory_format=torch.channels_last)
+        for item in (*experiment.generator_losses, *experiment.discriminator_losses):
+            item.loss.to(device)  # a loss may hold a network of its own
         self.average = Average(self.g, self.config.ema)
         self.g_optimizer = Optimizer(self.g, self.config.generator_optimizer, self.config.steps)
         self.D_optimizer = Optimizer(self.D, self.config.discriminator_optimizer, self.config.steps)
@@ -72,6 +79,11 @@ class Trainer:
         # what it should learn from the image itself.
         self.judges_jointly = not any(isinstance(module, _BatchNorm) for module in self.D.modules())
         self.step_number = 0
+        self.rollbacks = 0
+        """How often the run went back to a save after diverging; every time with a quarter of the learning rates."""
+        self.holds_d = False
+        """Whether D stands still, because it is winning and the recipe lets the health watch act."""
+        self.real_spread = spread(to_float(self.target.some(1000).images)).clamp_min(1e-3) if self.config.health.watch else None
 
     def step(self) -> dict[str, Tensor]:
         """One step: every turn of both players on fresh batches. Returns unweighted losses by name, on the device."""
@@ -80,14 +92,16 @@ class Trainer:
         rounds = max(config.discriminator_steps, config.generator_steps)
         sides = (("source", "target"),) if config.updates == "joint" else (("source",), ("target",))
         self.rng = self.session.rng("step", self.step_number)
-        torch.manual_seed(derive_seed(self.session.seed, "layers", self.step_number))  # dropout in anyone's layers
+        reseed(derive_seed(self.session.seed, "layers", self.step_number))  # for dropout in anyone's layers
         for optimizer in (self.g_optimizer, self.D_optimizer):
-            optimizer.schedule(self.step_number)
+            optimizer.schedule(self.step_number, ROLLBACK_RATE**self.rollbacks)
         for turn in range(rounds):
             for side in sides:
                 with self.session.autocast():
                     seen = self.look(side, self.step_number * rounds + turn)
                     seen = self.generate(seen, learning=turn < config.generator_steps)
+                if self.real_spread is not None and seen.source_fake is not None:
+                    losses[DIVERSITY] = spread(seen.source_fake) / self.real_spread
                 if turn < config.discriminator_steps:
                     losses |= self.discriminator_turn(seen, progress)
                 if turn < config.generator_steps:
@@ -130,9 +144,10 @@ class Trainer:
             return {}
         self.D_optimizer.zero_grad()
         total.backward()
-        if not self.config.discriminator_floor or float(total.detach()) >= self.config.discriminator_floor:
+        floor = self.config.discriminator_floor
+        if not self.holds_d and (not floor or float(total.detach()) >= floor):
             self.D_optimizer.step()
-        return losses
+        return losses | (surprise(judged) if self.config.health.watch else {})
 
     def generator_turn(self, seen: Outputs, progress: float) -> dict[str, Tensor]:
         """g learns to please D while keeping f's features; D stands still, and spends nothing on its own gradients."""
@@ -174,6 +189,7 @@ class Trainer:
         """Everything that the next step depends on, as named tensors."""
         return {
             "step": torch.tensor(self.step_number),
+            "rollbacks": torch.tensor(self.rollbacks),
             **{f"generator.{name}": tensor for name, tensor in self.g.state_dict().items()},
             **{f"average.{name}": tensor for name, tensor in self.average.module.state_dict().items()},
             **{f"discriminator.{name}": tensor for name, tensor in self.D.state_dict().items()},
@@ -190,6 +206,7 @@ class Trainer:
             self.g_optimizer.load_state(under(state, "generator_optimizer."))
             self.D_optimizer.load_state(under(state, "discriminator_optimizer."))
             self.step_number = int(state["step"])
+            self.rollbacks = int(state.get("rollbacks", torch.tensor(0)))
         except (RuntimeError, KeyError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise DomtransError(f"the saved training state does not fit this recipe's networks: {reason}") from None
@@ -247,7 +264,7 @@ def weighted_sum(terms: Iterable[WeightedLoss], seen: Outputs, player: str) -> t
     for item in terms:
         if all(getattr(seen, name) is None for name in item.loss.reads - {"classify"}):
             continue  # a term of the other domain, in separate updates
-        value = item.loss(seen)
+        value = item.loss(seen if "source_labels" in item.loss.reads else replace(seen, source_labels=None))
         total = item.term.weight * value + (0 if total is None else total)
         losses[f"{player}.{item.name}"] = value.detach()
     return total, losses

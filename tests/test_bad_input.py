@@ -209,7 +209,7 @@ def test_damaged_checkpoints(trained, tmp_path, capsys, kind, name):
     else:
         sentence = refused(capsys, "train", run, "train.steps=6", "--out", run, "--resume", "-q")
     assert name in sentence
-    assert ("not written by this version" if kind == "foreign" else "not a whole safetensors file") in sentence
+    assert ("not written by" if kind == "foreign" else "not a whole safetensors file") in sentence
     assert (run / name).read_bytes() == damaged, "left for the user to look at"
 
 

@@ -14,16 +14,17 @@ ROOT = Path(__file__).parents[1]
 ENGINE, PLUGINS = ROOT / "domtrans", ROOT / "plugins"
 
 LAYERS: list[set[str]] = [
-    {"errors", "folders", "batches"},
+    {"errors", "folders", "batches", "seeding"},
     {"parts", "images", "tensors", "device", "pictures", "compatibility"},
-    {"registry", "interfaces", "cache", "grid"},
+    {"registry", "interfaces", "cache", "grid", "weights", "leaks"},
     {"recipe", "model", "session", "describe", "plugins"},
-    {"overrides", "optim"},
+    {"overrides", "optim", "health"},
     {"recipefiles", "runfolder", "trainer"},
+    {"loop", "provenance"},
     {"experiment"},
-    {"evaluation"},
+    {"evaluation", "modelfile"},
     {"runs"},
-    {"inference", "training"},
+    {"inference", "training", "verification"},
     {"domtrans"},  # the public names; what stands above may use them as any caller does
     {"testing"},
     {"progress", "reference", "scaffold", "doctor", "completion"},

@@ -9,6 +9,8 @@ import time
 import pytest
 from neighbours import GOOD, install
 
+from domtrans import DomtransError, load_plugins
+
 
 def command(folder, *words, **environment):
     """``domtrans`` in a process that has the folder on its path."""
@@ -108,11 +110,16 @@ def test_a_choice_of_plugins_leaves_the_others_unloaded(street):
     done = command(street, "plugins", "--json", DOMTRANS_PLUGINS="decent, paperless")
     assert {one["name"] for one in json.loads(done.stdout)} == {"digits", "dtn", "files", "decent", "paperless"}
     assert done.stderr == ""
-    done = command(street, "plugins", "--json", DOMTRANS_PLUGINS="descent")
-    assert (
-        done.returncode == 2
-        and "DOMTRANS_PLUGINS names 'descent', which is not installed (did you mean 'decent'?)" in done.stderr
-    )
+
+
+@pytest.mark.parametrize("choice", ["descent", "decent,descent"])
+def test_a_plugin_that_is_not_installed_cannot_be_chosen(street, monkeypatch, choice):
+    monkeypatch.syspath_prepend(str(street))
+    monkeypatch.setenv("DOMTRANS_PLUGINS", choice)
+    with pytest.raises(DomtransError, match=r"DOMTRANS_PLUGINS names 'descent', which is not.*did you mean 'decent'"):
+        load_plugins()
+    with pytest.raises(DomtransError, match=r"load_plugins\(only=...\) names 'nobody'"):
+        load_plugins(only=("nobody",))
 
 
 def test_doctor_names_them_and_exits_with_1(street):

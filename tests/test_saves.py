@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,7 +85,8 @@ from pathlib import Path
 from tiny import registry
 import domtrans
 recipe = domtrans.find_recipe(sys.argv[1], registry())
-domtrans.train(recipe, sys.argv[2], device="cpu", registry=registry(), listeners=(lambda p: print(p.phase, p.step, flush=True),))
+tell = lambda progress: print(progress.phase, progress.step, flush=True)
+domtrans.train(recipe, sys.argv[2], device="cpu", registry=registry(), listeners=(tell,))
 """
 
 
@@ -93,12 +95,13 @@ def test_killed_again_and_again_a_run_ends_as_one_never_killed(tmp_path):
     whole = go(recipe, tmp_path / "whole")
     file = tmp_path / "recipe.json"
     file.write_text(recipe.to_json())
-    os.environ["DOMTRANS_CACHE"], cache = str(tmp_path / "own-cache"), os.environ["DOMTRANS_CACHE"]  # so that f's fit is hit too
+    # a cache of its own, so that f's fit is hit too
+    os.environ["DOMTRANS_CACHE"], cache = str(tmp_path / "own-cache"), os.environ["DOMTRANS_CACHE"]
     try:
         for kill_after in ("fit", "train", "train", "evaluate"):
             child = subprocess.Popen(
                 [sys.executable, "-c", CHILD, str(file), str(tmp_path / "run")],
-                cwd=os.path.dirname(__file__),
+                cwd=Path(__file__).parent,
                 stdout=subprocess.PIPE,
                 text=True,
             )

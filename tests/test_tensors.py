@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from domtrans import DomtransError
-from domtrans.tensors import fingerprint, read_tensors, read_weights, write_bytes, write_json, write_tensors
+from domtrans.tensors import fingerprint, read_tensors, write_bytes, write_json, write_tensors
+from domtrans.weights import read_weights
 
 TENSORS = {
     "a": torch.arange(6.0).view(2, 3),
