@@ -115,8 +115,9 @@ class Watch:
         figures = {name: float(value) for name, value in record.items() if isinstance(value, int | float) and "." in name}
         if not figures or not self.config.watch:
             return {}
-        if figures.keys() - {"validation.agreement"} != self.terms:  # a term began or ended: what was normal is no more
-            self.terms, self.history, self.best = figures.keys() - {"validation.agreement"}, {}, {}
+        terms = {name for name in figures if not name.startswith("validation.")}
+        if terms != self.terms:  # a term began or ended: what was normal is no more
+            self.terms, self.history, self.best = terms, {}, {}
         for name, value in figures.items():
             self.history[name] = [*self.history.get(name, []), value][-5 * self.config.window :]
         found = self._of_d() | self._of_g()

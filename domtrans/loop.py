@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from domtrans.errors import DomtransError, Stopped
@@ -20,11 +19,7 @@ from domtrans.recipe import Recipe
 from domtrans.runfolder import RunFolder
 from domtrans.tensors import not_finite
 from domtrans.trainer import Trainer, under
-
-VALIDATION = "validation.agreement"
-VALIDATED = 1000
-"""Source training images that the validation score is taken over, at most."""
-
+from domtrans.validation import SCORE, Validation
 
 WATCHED = 500
 """Source training images that f's features are looked at over, at most."""
@@ -44,8 +39,8 @@ class Loop:
         self.config, self.session = recipe.train, trainer.session
         averaged: Any = trainer.average.module
         self.transfer = Transfer(trainer.f, averaged)
-        self.validated = trainer.experiment.source.some(VALIDATED)
-        self.best_score, self.best_step = -2.0, 0  # a cosine may be -1
+        self.validation = Validation(trainer.source, trainer.target) if self.config.validate_every else None
+        self.best_score, self.best_step = -1.0, 0
         self.beginning = {name: tensor.detach().cpu().clone() for name, tensor in trainer.state().items()}
         self.meter = Meter(0)
         self.alarms: dict[str, str] = {}
@@ -78,8 +73,8 @@ class Loop:
         if step % config.sample_every == 0 or last:
             made = self.transfer.apply_to(self.samples)
             self.folder.save_sample(f"step-{step:06d}", pair_grid(self.samples.images, made))
-        if config.validate_every and (step % config.validate_every == 0 or last):
-            self._validate()
+        if self.validation and (step % config.validate_every == 0 or last):
+            self._validate(self.validation)
         try:
             if step % config.log_every == 0 or last:
                 self._log()
@@ -114,13 +109,12 @@ class Loop:
         self.alarms[name] = sentence
         self.session.tell(self.trainer.step_number, self.config.steps, sentence)
 
-    @torch.no_grad()
-    def _validate(self) -> None:
-        score = agreement(self.transfer, self.validated)
-        self.meter.add({VALIDATION: torch.tensor(score)})
-        if score > self.best_score:
-            self.best_score, self.best_step = score, self.trainer.step_number
-            chosen = f"{VALIDATION} {score:.4g} at step {self.best_step}"
+    def _validate(self, validation: Validation) -> None:
+        scores = validation.score(self.transfer)
+        self.meter.add({name: torch.tensor(score) for name, score in scores.items()})
+        if scores[SCORE] > self.best_score:
+            self.best_score, self.best_step = scores[SCORE], self.trainer.step_number
+            chosen = f"{SCORE} {self.best_score:.4g} at step {self.best_step}"
             self.folder.save_model(self._weights(), self.recipe, self._about(chosen), best=True)
 
     def _save(self) -> None:
@@ -186,16 +180,6 @@ class Loop:
             }
         )
         self.session.tell(self.trainer.step_number, self.config.steps, sentence)
-
-
-@torch.no_grad()
-def agreement(transfer: Transfer, images: ImageSet) -> float:
-    """Label-free score: the share of images x in which f's head sees the same in G(x); without a head, their mean cosine."""
-    f = transfer.encoder
-    before, after = f.encode(images), f.encode(ImageSet(transfer.apply_to(images)))
-    if f.has_head():
-        return float((f.classify(before).argmax(1) == f.classify(after).argmax(1)).double().mean())
-    return float(F.cosine_similarity(before, after).double().mean())
 
 
 class Meter:

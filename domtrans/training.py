@@ -16,7 +16,7 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation import measure
 from domtrans.experiment import load_domain, prepare
 from domtrans.leaks import MANY, evaluators_kept_out, repeated, supervision
-from domtrans.loop import VALIDATION, Loop
+from domtrans.loop import Loop
 from domtrans.overrides import override, parse
 from domtrans.plugins import load_plugins
 from domtrans.provenance import computed_on, origin_of
@@ -27,6 +27,7 @@ from domtrans.runfolder import RunFolder, default_folder, may_change
 from domtrans.runs import Run, load
 from domtrans.session import Listener, Session
 from domtrans.trainer import Trainer
+from domtrans.validation import SCORE
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 SAMPLES = 32
@@ -86,20 +87,19 @@ def _changeable(changes: list[str] | tuple[str, ...] | Mapping[str, Any], *, res
 def _train(recipe: Recipe, registry: Registry, session: Session, folder: RunFolder, changed: list[str]) -> None:
     began = time.perf_counter()
     measured_before = _measured_before(folder)
-    tests = {"source": load_domain(registry, recipe.source, "test", recipe.image_size)}
+    source_test = load_domain(registry, recipe.source, "test", recipe.image_size)
     experiment = prepare(recipe, registry, session)
-    tests["target"] = load_domain(registry, recipe.target, "test", recipe.image_size)
-    known = {"source": experiment.source, "target": experiment.target}
-    repeats = {side: repeated(known[side], tests[side]) for side in known}
-    for side, count in repeats.items():
-        if count > MANY * len(tests[side]):
-            session.during("data").tell(2, 2, _too_many_repeats(side, count, len(tests[side])))
-    about = origin_of(recipe, registry, session, experiment)
+    target_test = load_domain(registry, recipe.target, "test", recipe.image_size)
+    repeats = {"source": repeated(experiment.source, source_test), "target": repeated(experiment.target, target_test)}
+    for side, test in (("source", source_test), ("target", target_test)):
+        if repeats[side] > MANY * len(test):
+            session.during("data").tell(2, 2, _too_many_repeats(side, repeats[side], len(test)))
     losses = (*experiment.generator_losses, *experiment.discriminator_losses)
+    about = origin_of(recipe, registry, session, experiment)
     about["supervision"] = supervision(recipe.oracle, (item.loss.reads for item in losses))
     ready = time.perf_counter()
     trainer = Trainer(experiment, session.during("train"))
-    loop = Loop(trainer, folder, recipe, tests["source"].some(SAMPLES), about)
+    loop = Loop(trainer, folder, recipe, source_test.some(SAMPLES), about)
     first = trainer.step_number
     if changed:
         folder.log({"step": first, "seconds": folder.seconds(), "changed": changed})
@@ -108,35 +108,31 @@ def _train(recipe: Recipe, registry: Registry, session: Session, folder: RunFold
     trained = time.perf_counter()
     experiment.transfer.generator.load_state_dict(trainer.average.module.state_dict())
     results = measure(experiment.transfer, recipe, registry, session)
-    steps = trainer.step_number - first
+    results |= {"supervision": about["supervision"], "test_images_in_training": repeats, **_said(folder)}
+    results |= {"measured_before_at": measured_before} if measured_before else {}
+    results |= {"best": {SCORE: loop.best_score, "step": loop.best_step}} if recipe.train.validate_every else {}
     results |= {
-        "supervision": about["supervision"],
-        "test_images_in_training": repeats,
-        "health": {
-            name: f"step {record['step']}: {sentence}"
-            for record in folder.metrics()
-            for name, sentence in record.get("alarms", {}).items()
-        },
         "steps": trainer.step_number,
         "seconds": {
             "data_and_encoder": round(ready - began, 1),
             "training": round(folder.seconds(), 1),
             "evaluation": round(time.perf_counter() - trained, 1),
         },
-        "images_per_second": round(2 * steps * recipe.train.batch_size / max(trained - ready, 1e-9), 1),
+        "images_per_second": round(2 * (trainer.step_number - first) * recipe.train.batch_size / max(trained - ready, 1e-9), 1),
         "device": str(session.device),
         "precision": str(session.dtype).removeprefix("torch."),
         "computed_on": computed_on(session, deterministic=recipe.train.deterministic),
         "seed": recipe.seed,
     }
-    if recipe.train.validate_every:
-        results["best"] = {VALIDATION: loop.best_score, "step": loop.best_step}
-    changes = [f"from step {line['step']}: {change}" for line in folder.metrics() for change in line.get("changed", ())]
-    if changes:
-        results["changed"] = changes
-    if measured_before:
-        results["measured_before_at"] = measured_before
     folder.save_results(results)
+
+
+def _said(folder: RunFolder) -> dict[str, Any]:
+    """What the log says besides losses: what the health watch found, and what was changed on the way."""
+    log = folder.metrics()
+    alarms = {name: f"step {line['step']}: {sentence}" for line in log for name, sentence in line.get("alarms", {}).items()}
+    changes = [f"from step {line['step']}: {change}" for line in log for change in line.get("changed", ())]
+    return {"health": alarms} | ({"changed": changes} if changes else {})
 
 
 def _measured_before(folder: RunFolder) -> list[int]:

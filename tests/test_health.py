@@ -86,7 +86,7 @@ def test_the_figures_are_logged_and_change_nothing(tmp_path):
 @pytest.mark.parametrize("name", ["dlr", "even", "watched"])
 @pytest.mark.parametrize("window", [2, 3, 5])
 def test_good_runs_raise_no_alarm(name, window):
-    """Runs of digits-dtn that ended above 90 %; only "watched" was logged with the health figures."""
+    """Runs of digits-dtn that went well; only "watched" was logged with the health figures."""
     records = json.loads((FIXTURES / f"good-run-{name}.json").read_text())
     assert (SURPRISE in records[-1]) == (name == "watched")
     for chance in (1.0, 8.0):

@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"registry", "interfaces", "cache", "grid", "weights", "leaks"},
     {"recipe", "model", "session", "describe", "plugins"},
     {"overrides", "optim", "health"},
-    {"recipefiles", "runfolder", "trainer"},
+    {"recipefiles", "runfolder", "trainer", "validation"},
     {"loop", "provenance"},
     {"experiment"},
     {"evaluation", "modelfile"},

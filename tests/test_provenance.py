@@ -13,8 +13,10 @@ from tiny import registry, tiny_recipe, write_bars
 
 import domtrans
 from domtrans import DomtransError, Stopped, load, override, verify
+from domtrans.images import to_channels, to_uint8
 from domtrans.provenance import git_state, made_by
 from domtrans.tensors import read_tensors, write_tensors
+from domtrans.validation import Validation, distance
 
 
 @pytest.fixture(scope="module")
@@ -77,21 +79,55 @@ def test_a_missing_plugin_is_named_with_its_distribution(finished, tmp_path, par
 
 
 def test_the_best_model_is_kept_beside_the_last(finished):
-    scores = {line["step"]: line["validation.agreement"] for line in metrics(finished.path)}
+    scores = {line["step"]: line["validation.score"] for line in metrics(finished.path)}
     assert list(scores) == [1, 2, 3, 4, 5] and all(0 <= score <= 1 for score in scores.values())
     best = max(scores, key=lambda step: scores[step])  # the first of several
-    assert finished.results["best"] == {"validation.agreement": pytest.approx(scores[best], abs=1e-6), "step": best}
+    assert finished.results["best"] == {"validation.score": pytest.approx(scores[best], abs=1e-6), "step": best}
     run = load(finished.path / "best.safetensors", device="cpu", registry=registry())
-    assert run.about["chosen"] == f"validation.agreement {scores[best]:.4g} at step {best}" and run.about["step"] == best
-    assert run.results == {} and run.path == finished.path
+    assert run.about["chosen"] == f"validation.score {finished.results['best']['validation.score']:.4g} at step {best}"
+    assert run.results == {} and run.path == finished.path and run.about["step"] == best
     assert run.evaluate()["n"] == 4
 
 
 def test_the_score_needs_no_label_and_no_head(tmp_path):
     unlabelled = {"name": "arrays", "path": write_bars(tmp_path / "u.npz", labelled=False), "holdout": 0.25}
     run = go(tiny_recipe(tmp_path, source=unlabelled, fit=None, train__validate_every=3), tmp_path / "run")
-    scores = [line["validation.agreement"] for line in metrics(run.path) if "validation.agreement" in line]
-    assert len(scores) == 2 and all(-1 <= score <= 1 for score in scores)  # at steps 3 and 4, the last
+    scores = [line["validation.score"] for line in metrics(run.path) if "validation.score" in line]
+    assert len(scores) == 2 and all(0 <= score <= 1 for score in scores)  # at steps 3 and 4, the last
+
+
+def test_the_distance_between_samples_is_zero_for_one_distribution_and_grows():
+    torch.manual_seed(0)
+    a, b = torch.randn(400, 10), torch.randn(400, 10)
+    shifted = [distance(a, b + shift) for shift in (0.0, 0.5, 1.0, 3.0)]
+    assert shifted[0] < 0.01 < shifted[1] < shifted[2] < shifted[3]
+    assert distance(a, 2 * b) > 0.1  # spread counts, not the mean alone
+    by_hand = 2 * (a[:3, None] - b[None, :2]).norm(dim=2).mean()
+    by_hand -= (a[:3, None] - a[None, :3]).norm(dim=2).sum() / 6 + (b[:2, None] - b[None, :2]).norm(dim=2).sum() / 2
+    assert distance(a[:3], b[:2]) == pytest.approx(max(0.0, by_hand.item()), abs=1e-5)
+
+
+class Copying(torch.nn.Module):
+    """A transfer that gives what it is told to."""
+
+    def __init__(self, encoder, images):
+        super().__init__()
+        self.encoder, self.images = encoder, images
+
+    def apply_to(self, images):
+        return self.images
+
+
+def test_content_without_looks_and_looks_without_content_score_low(finished):
+    recipe = finished.recipe
+    source = registry().build("domain", recipe.source, "train", 32)
+    target = domtrans.ImageSet(255 - registry().build("domain", recipe.target, "train", 32).images)
+    validation = Validation(source, target)
+    grey = to_uint8(to_channels(source.images / 127.5 - 1, 1))
+    untouched = validation.score(Copying(finished.model.encoder, grey))
+    assert untouched["validation.realism"] < 0.05 and untouched["validation.score"] < 0.05
+    others = validation.score(Copying(finished.model.encoder, target.images[torch.arange(12).roll(1)]))
+    assert others["validation.realism"] > 0.9
 
 
 def test_validating_changes_nothing_and_resumes_exactly(tmp_path):
@@ -148,8 +184,11 @@ def test_verify_says_what_differs(finished, tmp_path, capsys):
 
 def test_deterministic_algorithms_are_asked_for_and_put_back(tmp_path):
     asked = []
+
+    def listen(progress):
+        asked.append(torch.are_deterministic_algorithms_enabled())
+
     recipe = tiny_recipe(tmp_path, train__deterministic=True)
-    listen = lambda progress: asked.append(torch.are_deterministic_algorithms_enabled())  # noqa: E731
     run = go(recipe, tmp_path / "run", listeners=(listen,))
     assert all(asked) and not torch.are_deterministic_algorithms_enabled()
     assert run.results["computed_on"]["deterministic"]
