@@ -9,6 +9,7 @@ from .errors import Stopped as Stopped
 from .evaluation import NotMeasurableError as NotMeasurableError
 from .evaluation import Trial as Trial
 from .experiment import load_domain as load_domain
+from .images import Attribute as Attribute
 from .images import ImageSet as ImageSet
 from .images import to_channels as to_channels
 from .images import to_float as to_float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,17 +19,36 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, eq=False)
+class Attribute:
+    """One property of every image, e.g. its hair colour.
+
+    ``values``: the names it can take. ``index``: int64 [N] into ``values``; -1 where it is not known.
+    """
+
+    values: tuple[str, ...]
+    index: Tensor
+
+    def __post_init__(self) -> None:
+        if self.index.dtype != torch.int64 or self.index.ndim != 1:
+            raise DomtransError(f"an attribute's index must be int64 [N], not {self.index.dtype} {list(self.index.shape)}")
+        if len(self.index) and not -1 <= int(self.index.min()) <= int(self.index.max()) < len(self.values):
+            raise DomtransError(f"an attribute's index must be -1 (unknown) or below {len(self.values)}, its number of values")
+
+
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images of one size, and their labels where the domain has them.
 
     ``images``: uint8 [N, C, H, W], C 1 (grey) or 3 (RGB). ``labels``: int64 [N] in 0..K-1, or None.
     ``classes``: the K names, empty without labels. ``about``: one line for people, saying what the data is.
+    ``attributes``: labels beside the class, by name, e.g. "glasses"; each of N images.
     """
 
     images: Tensor
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     about: str = field(default="", compare=False)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = tuple(self.images.shape)
@@ -37,6 +56,9 @@ class ImageSet:
             raise DomtransError(f"images must be uint8 [N, 1 or 3, H, W], not {self.images.dtype} {list(shape)}")
         if shape[0] == 0:
             raise DomtransError(f"an image set has no images{': ' + self.about if self.about else ''}")
+        for name, attribute in self.attributes.items():
+            if len(attribute.index) != shape[0]:
+                raise DomtransError(f"there are {shape[0]} images but {len(attribute.index)} values of the attribute '{name}'")
         if self.labels is None:
             return
         if self.labels.dtype != torch.int64 or tuple(self.labels.shape) != (shape[0],):
@@ -86,8 +108,15 @@ class ImageSet:
         return self.images.shape[1]
 
     def unlabelled(self) -> ImageSet:
-        """The same images without their labels."""
+        """The same images without their labels and attributes."""
         return ImageSet(self.images, about=self.about)
+
+    def take(self, index: Tensor) -> ImageSet:
+        """The images at ``index``, int64 [n], with their labels and attributes."""
+        index = index.to(self.images.device)
+        labels = None if self.labels is None else self.labels[index]
+        attributes = {name: Attribute(of.values, of.index[index]) for name, of in self.attributes.items()}
+        return ImageSet(self.images[index], labels, self.classes, self.about, attributes)
 
     def some(self, count: int) -> ImageSet:
         """At most ``count`` of the images, unlabelled, evenly over the set, so that sorted classes all show."""
@@ -97,14 +126,17 @@ class ImageSet:
     def to(self, device: torch.device) -> ImageSet:
         """The same set held on a device."""
         labels = None if self.labels is None else self.labels.to(device)
-        return ImageSet(self.images.to(device), labels, self.classes, self.about)
+        attributes = {name: Attribute(of.values, of.index.to(device)) for name, of in self.attributes.items()}
+        return ImageSet(self.images.to(device), labels, self.classes, self.about, attributes)
 
     def fingerprint(self) -> str:
-        """SHA-256 over images and labels, 16 hex digits: equal data, equal fingerprint."""
+        """SHA-256 over images, labels and attributes, 16 hex digits: equal data, equal fingerprint."""
         digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
         digest.update(self.images.cpu().contiguous().numpy().tobytes())
         if self.labels is not None:
             digest.update(self.labels.cpu().numpy().tobytes())
+        for name, attribute in sorted(self.attributes.items()):
+            digest.update(repr((name, attribute.values)).encode() + attribute.index.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
 

@@ -27,9 +27,7 @@ def arrays(split: Split, size: int, *, path: str, holdout: Holdout = 0.125) -> I
     """
     found = _read_npz(Path(path))
     whole = ImageSet.from_arrays(found["images"], found.get("labels"), size=size, about=_about("arrays", path, split))
-    chosen = _split(torch.arange(len(whole)), split, holdout, path)
-    labels = None if whole.labels is None else whole.labels[chosen]
-    return ImageSet(whole.images[chosen], labels, whole.classes, whole.about)
+    return whole.take(_split(torch.arange(len(whole)), split, holdout, path))
 
 
 def folder(split: Split, size: int, *, path: str, holdout: Holdout = 0.125, grey: bool = False) -> ImageSet:
