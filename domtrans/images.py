@@ -1,18 +1,26 @@
-"""Sets of images: uint8 in memory, float in [-1, 1] where networks see them."""
+"""Sets of images: uint8, in memory or in files; float in [-1, 1] where networks see them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from domtrans.batches import evenly
 from domtrans.errors import DomtransError
+from domtrans.stored import StoredImages
+
+Memory = Literal["auto", "yes", "no"]
+"""Whether a domain holds its images in memory; see ``ImageSet.kept``."""
+
+LARGE = 2**30
+"""Bytes of pixels that are held in memory without being asked for: 87,000 images of 64 x 64 pixels in colour."""
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601 weights of R, G, B in grey."""
@@ -39,31 +47,32 @@ class Attribute:
 class ImageSet:
     """Images of one size, and their labels where the domain has them.
 
-    ``images``: uint8 [N, C, H, W], C 1 (grey) or 3 (RGB). ``labels``: int64 [N] in 0..K-1, or None.
-    ``classes``: the K names, empty without labels. ``about``: one line for people, saying what the data is.
-    ``attributes``: labels beside the class, by name, e.g. "glasses"; each of N images.
+    ``pixels``: uint8 [N, C, H, W], C 1 (grey) or 3 (RGB); or StoredImages, which are decoded as they are asked for.
+    ``labels``: int64 [N] in 0..K-1, or None. ``classes``: the K names, empty without labels.
+    ``about``: one line for people, saying what the data is. ``attributes``: labels beside the class, by name, e.g. "glasses";
+    each of N images.
     """
 
-    images: Tensor
+    pixels: Tensor | StoredImages
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
     about: str = field(default="", compare=False)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        shape = tuple(self.images.shape)
-        if self.images.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3):
-            raise DomtransError(f"images must be uint8 [N, 1 or 3, H, W], not {self.images.dtype} {list(shape)}")
-        if shape[0] == 0:
+        count, shape = len(self), list(self.shape)
+        if self.pixels.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3):
+            raise DomtransError(f"images must be uint8 [N, 1 or 3, H, W], not {self.pixels.dtype} {shape}")
+        if count == 0:
             raise DomtransError(f"an image set has no images{': ' + self.about if self.about else ''}")
         for name, attribute in self.attributes.items():
-            if len(attribute.index) != shape[0]:
-                raise DomtransError(f"there are {shape[0]} images but {len(attribute.index)} values of the attribute '{name}'")
+            if len(attribute.index) != count:
+                raise DomtransError(f"there are {count} images but {len(attribute.index)} values of the attribute '{name}'")
         if self.labels is None:
             return
-        if self.labels.dtype != torch.int64 or tuple(self.labels.shape) != (shape[0],):
+        if self.labels.dtype != torch.int64 or tuple(self.labels.shape) != (count,):
             raise DomtransError(
-                f"labels must be int64 [{shape[0]}], one an image, not {self.labels.dtype} {list(self.labels.shape)}"
+                f"labels must be int64 [{count}], one an image, not {self.labels.dtype} {list(self.labels.shape)}"
             )
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= len(self.classes):
@@ -100,39 +109,96 @@ class ImageSet:
         return cls(resize(pixels, size).contiguous(), targets, tuple(classes) if targets is not None else (), about)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> torch.Size:
+        """[N, C, H, W]"""
+        return self.pixels.shape
 
     @property
     def channels(self) -> int:
         """1 (grey) or 3 (RGB)."""
-        return self.images.shape[1]
+        return self.shape[1]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels are held; otherwise looking at images takes time, for which ``Session.feed`` has processes."""
+        return isinstance(self.pixels, Tensor)
+
+    @property
+    def block(self) -> int:
+        """Neighbours that are best read together; 1 where it does not matter."""
+        return 1 if isinstance(self.pixels, Tensor) else self.pixels.block
+
+    @property
+    def damaged(self) -> int:
+        """Pictures that could not be read so far, in whose place others stand."""
+        return 0 if isinstance(self.pixels, Tensor) else len(self.pixels.damage.found)
+
+    @property
+    def images(self) -> Tensor:
+        """uint8 [N, C, H, W], the whole set at once. Raises DomtransError where it is too large for that."""
+        if isinstance(self.pixels, Tensor):
+            return self.pixels
+        if self.shape.numel() > LARGE:
+            raise DomtransError(
+                f"{self.about or 'an image set'} has {self.shape.numel() / 2**30:.1f} GiB of pixels, and a part of this recipe "
+                "wants them all at once; give the domain memory=yes, or another part (its author: see ImageSet.batch)"
+            )
+        return self.kept("yes").images
+
+    def batch(self, index: Tensor) -> Tensor:
+        """The images at ``index``, int64 [n]: uint8 [n, C, H, W], on the device of the set."""
+        if isinstance(self.pixels, Tensor):
+            return self.pixels[index.to(self.pixels.device)]
+        return self.pixels.read(index, like=self.labels)
+
+    def blocks(self, count: int = 512) -> Iterator[Tensor]:
+        """All images in order, uint8 [count, C, H, W] at a time, the last block shorter."""
+        return (self.batch(index) for index in torch.arange(len(self)).split(count))
+
+    def kept(self, memory: Memory) -> ImageSet:
+        """The same set, held in memory or left in its files: "yes", "no", or "auto", held up to 1 GiB of pixels."""
+        if self.in_memory or memory == "no" or (memory == "auto" and self.shape.numel() > LARGE):
+            return self
+        pixels = torch.empty(self.shape, dtype=torch.uint8)
+        for index in torch.arange(len(self)).split(512):
+            pixels[index] = self.batch(index)
+        return ImageSet(pixels, self.labels, self.classes, self.about, self.attributes)
 
     def unlabelled(self) -> ImageSet:
         """The same images without their labels and attributes."""
-        return ImageSet(self.images, about=self.about)
+        return ImageSet(self.pixels, about=self.about)
 
     def take(self, index: Tensor) -> ImageSet:
-        """The images at ``index``, int64 [n], with their labels and attributes."""
-        index = index.to(self.images.device)
+        """The images at ``index``, int64 [n], with their labels and attributes; images in files stay there."""
+        index = index.to(self.pixels.device)
+        pixels = self.pixels[index] if isinstance(self.pixels, Tensor) else self.pixels.take(index)
         labels = None if self.labels is None else self.labels[index]
         attributes = {name: Attribute(of.values, of.index[index]) for name, of in self.attributes.items()}
-        return ImageSet(self.images[index], labels, self.classes, self.about, attributes)
+        return ImageSet(pixels, labels, self.classes, self.about, attributes)
 
     def some(self, count: int) -> ImageSet:
-        """At most ``count`` of the images, unlabelled, evenly over the set, so that sorted classes all show."""
-        index = torch.linspace(0, len(self) - 1, min(count, len(self))).long()
-        return ImageSet(self.images[index.to(self.images.device)], about=self.about)
+        """At most ``count`` of the images, in memory, unlabelled, evenly over the set, so that sorted classes all show."""
+        return ImageSet(self.batch(evenly(len(self), count)), about=self.about)
 
     def to(self, device: torch.device) -> ImageSet:
-        """The same set held on a device."""
+        """The same set held on a device; images in files are handed out there."""
         labels = None if self.labels is None else self.labels.to(device)
         attributes = {name: Attribute(of.values, of.index.to(device)) for name, of in self.attributes.items()}
-        return ImageSet(self.images.to(device), labels, self.classes, self.about, attributes)
+        return ImageSet(self.pixels.to(device), labels, self.classes, self.about, attributes)
 
     def fingerprint(self) -> str:
-        """SHA-256 over images, labels and attributes, 16 hex digits: equal data, equal fingerprint."""
-        digest = hashlib.sha256(repr((tuple(self.images.shape), self.classes)).encode())
-        digest.update(self.images.cpu().contiguous().numpy().tobytes())
+        """SHA-256 over images, labels and attributes, 16 hex digits: equal data, equal fingerprint.
+
+        Of images in files it takes in names and sizes of all and the bytes of a sample.
+        """
+        digest = hashlib.sha256(repr((tuple(self.shape), self.classes)).encode())
+        if isinstance(self.pixels, Tensor):
+            digest.update(self.pixels.cpu().contiguous().numpy().tobytes())
+        else:
+            digest.update(self.pixels.fingerprint().encode())
         if self.labels is not None:
             digest.update(self.labels.cpu().numpy().tobytes())
         for name, attribute in sorted(self.attributes.items()):

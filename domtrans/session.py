@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
-from domtrans.batches import derive_seed
+from domtrans.batches import Batches, derive_seed
 from domtrans.cache import Cache
 from domtrans.device import Precision, autocast, pick_device, pick_dtype
+from domtrans.distributed import ALONE, Group
 from domtrans.errors import Stopped
+from domtrans.feed import Feed, Readers
+from domtrans.images import ImageSet
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class Session:
     listeners: tuple[Listener, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
     phase: str = ""
+    readers: Readers = field(default_factory=Readers)
+    group: Group = ALONE
+    """The processes that train together."""
 
     @classmethod
     def start(
@@ -53,11 +60,17 @@ class Session:
         listeners: tuple[Listener, ...] = (),
         stop: threading.Event | None = None,
         cache: Cache | None = None,
+        workers: int | None = 0,
+        group: Group = ALONE,
     ) -> Session:
-        """Pick the device and its precision; raises DomtransError if the device is not there."""
+        """Pick the device and its precision; raises DomtransError if the device is not there.
+
+        ``workers``: processes that decode pictures for ``feed``. ``group``: the processes that train together.
+        """
         found = pick_device(device)
         dtype = pick_dtype(precision, found)
-        return cls(found, dtype, seed, cache or Cache(), listeners, stop or threading.Event())
+        heard, readers = stop or threading.Event(), Readers(workers)
+        return cls(found, dtype, seed, cache or Cache(), listeners, heard, readers=readers, group=group)
 
     def during(self, phase: str) -> Session:
         """The same session in a named phase, with random numbers of its own."""
@@ -66,6 +79,13 @@ class Session:
     def rng(self, *purpose: str | int) -> torch.Generator:
         """A generator on the device, seeded for one purpose, e.g. ``session.rng("noise", step)``."""
         return torch.Generator(self.device).manual_seed(derive_seed(self.seed, self.phase, *purpose))
+
+    def feed(self, images: ImageSet, batches: Batches | Sequence[Tensor]) -> Feed:
+        """Batches of a set, on the device: ``feed[k]`` is ``(index, images)``, int64 [B] and uint8 [B, C, H, W].
+
+        Asked for one after another, batches of a set that is not in memory are decoded ahead by other processes.
+        """
+        return Feed(images, batches, self.device, self.readers)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision as the recipe asks for it."""

@@ -1,4 +1,4 @@
-"""Anyone's own images as a domain: a folder of pictures, or arrays in an .npz file."""
+"""Anyone's own images as a domain: a folder of pictures, tar shards of them, or arrays in an .npz file."""
 
 import domtrans
 
@@ -8,7 +8,9 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the domains."""
-    from domtrans_files import domains
+    from domtrans_files import domains, subset, webdataset
 
     registry.domain("folder", domains.folder)
     registry.domain("arrays", domains.arrays)
+    registry.domain("webdataset", webdataset.webdataset)
+    registry.domain("subset", subset.subset)
