@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from domtrans.errors import DomtransError
 from domtrans.images import ImageSet
 from domtrans.interfaces import OUTPUT_FIELDS, Discriminator, Encoder, Generator, Loss
 from domtrans.leaks import check_for_evaluators, evaluators_kept_out
+from domtrans.memory import enough_memory
 from domtrans.model import FrozenEncoder, Transfer
 from domtrans.parts import Part, handed_in, nested_parts
 from domtrans.recipe import Recipe, Term
@@ -23,7 +24,8 @@ from domtrans.registry import Registry
 from domtrans.seeding import reseed, seeded
 from domtrans.session import Session
 from domtrans.tensors import difference, fingerprint
-from domtrans.trainer import Experiment, WeightedLoss
+from domtrans.terms import WeightedLoss
+from domtrans.trainer import Experiment
 from domtrans.weights import read_weights
 
 
@@ -32,10 +34,8 @@ def load_domain(registry: Registry, part: Part, split: str, size: int) -> ImageS
     images = registry.build("domain", part, split, size)
     if not isinstance(images, ImageSet):
         raise DomtransError(f"the domain '{part.name}' must return an ImageSet, not {type(images).__name__}")
-    if tuple(images.images.shape[-2:]) != (size, size):
-        raise DomtransError(
-            f"the domain '{part.name}' gave {list(images.images.shape[-2:])} pixels where {size} were asked for"
-        )
+    if tuple(images.shape[-2:]) != (size, size):
+        raise DomtransError(f"the domain '{part.name}' gave {list(images.shape[-2:])} pixels where {size} were asked for")
     return images
 
 
@@ -43,18 +43,24 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
     """Everything of a resolved recipe, ready to train. Fits f, or finds it in the cache."""
     data = session.during("data")
     data.report(0, 2)
-    source = load_domain(registry, recipe.source, "train", recipe.image_size)
-    data.report(1, 2)
-    target = load_domain(registry, recipe.target, "train", recipe.image_size)
+    with session.group.leader_first():
+        source = load_domain(registry, recipe.source, "train", recipe.image_size)
+        data.report(1, 2)
+        target = load_domain(registry, recipe.target, "train", recipe.image_size)
     data.report(2, 2)
     transfer = build_transfer(recipe, registry, len(source.classes), target.channels)
     if recipe.train.balance_source and not transfer.encoder.has_head():
         raise DomtransError(
             "train.balance_source needs an encoder with a classification head; set it to false or change the encoder"
         )
-    with layers_of(recipe, "discriminator"), _enough_memory("discriminator", recipe.discriminator):
+    with layers_of(recipe, "discriminator"), _fits_memory("discriminator", recipe.discriminator):
         discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)
     expect(discriminator, Discriminator, "discriminator", recipe.discriminator)
+    if discriminator.reads_classes and discriminator.reads_classes != transfer.encoder.classes():
+        raise DomtransError(
+            f"the discriminator '{recipe.discriminator.name}' reads {discriminator.reads_classes} classes, but f's head has "
+            f"{transfer.encoder.classes()}; give it as many, or 0 to judge images alone"
+        )
 
     def optional(part: Part | None) -> Any:
         return None if part is None else registry.build("augmentation", part)
@@ -76,9 +82,12 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
         discriminator_view=optional(recipe.discriminator_view),
     )
     check_for_evaluators(_parts(experiment, recipe, registry), oracle=recipe.oracle)
-    with evaluators_kept_out(oracle=recipe.oracle):
-        fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
-    transfer.encoder.to(session.device).standardize(source)
+    if session.group.leads:
+        with evaluators_kept_out(oracle=recipe.oracle):
+            fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
+        transfer.encoder.to(session.device).standardize(source)
+    if session.group.size > 1:
+        transfer.encoder.load_state_dict(session.group.share(transfer.encoder.state_dict()))
     return experiment
 
 
@@ -99,11 +108,11 @@ def _parts(experiment: Experiment, recipe: Recipe, registry: Registry) -> dict[s
 
 def build_transfer(recipe: Recipe, registry: Registry, classes: int, channels: int) -> Transfer:
     """f and g, untrained. ``classes``: labelled classes of the source. ``channels``: of the target images."""
-    with layers_of(recipe, "encoder"), _enough_memory("encoder", recipe.encoder):
+    with layers_of(recipe, "encoder"), _fits_memory("encoder", recipe.encoder):
         encoder = registry.build("encoder", recipe.encoder, recipe.image_size, classes)
     expect(encoder, Encoder, "encoder", recipe.encoder)
     frozen = FrozenEncoder(encoder)
-    with layers_of(recipe, "generator"), _enough_memory("generator", recipe.generator):
+    with layers_of(recipe, "generator"), _fits_memory("generator", recipe.generator):
         generator = registry.build("generator", recipe.generator, frozen.feature_size, channels, recipe.image_size)
     expect(generator, Generator, "generator", recipe.generator)
     return Transfer(frozen, generator)
@@ -139,7 +148,10 @@ def fit_encoder(
         def train_f(fit: Any = fit, arguments: tuple[Any, ...] = arguments, stage: str = stage) -> None:
             encoder.to(session.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
             reseed(derive_seed(recipe.seed, stage))  # for dropout in f
-            fit(*arguments)
+            with enough_memory(
+                f"{'fitting' if stage == 'fit' else 'adapting'} f", f"choose a smaller {stage}.batch_size or a smaller encoder"
+            ):
+                fit(*arguments)
             encoder.requires_grad_(False).eval()
 
         during.report(0, 1)
@@ -172,21 +184,9 @@ def build_losses(registry: Registry, terms: dict[str, Term]) -> tuple[WeightedLo
     return tuple(losses)
 
 
-@contextmanager
-def _enough_memory(kind: str, part: Part) -> Iterator[None]:
-    """Options may ask for more than any machine has; torch says so in many words."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(word in str(error) for word in TOO_LARGE):
-            raise
-        raise DomtransError(
-            f"there is not enough memory for the {kind} '{part.name}'; choose smaller options for it"
-        ) from error
-
-
-TOO_LARGE = ("allocate memory", "out of memory", "calculation overflowed", "Overflow when unpacking")
-"""Words of torch when what is asked for does not fit into memory, or into the numbers that count it."""
+def _fits_memory(kind: str, part: Part) -> AbstractContextManager[None]:
+    """Options may ask for more than any machine has."""
+    return enough_memory(f"the {kind} '{part.name}'", "choose smaller options for it")
 
 
 def expect(thing: object, base: type, kind: str, part: Part) -> None:

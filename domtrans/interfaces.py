@@ -30,6 +30,12 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 AugmentationOption = Annotated[Any, PartOf("augmentation")]
 """Annotation of an option that takes an augmentation by name."""
 
+EncoderOption = Annotated[Any, PartOf("encoder")]
+"""Annotation of an option that takes an encoder by name; it arrives as a function (size, classes) -> Encoder."""
+
+DomainOption = Annotated[Any, PartOf("domain")]
+"""Annotation of an option that takes a domain by name; it arrives as a function (split, size) -> ImageSet."""
+
 
 class Encoder(nn.Module, ABC):
     """f: images to features. Built as ``cls(size, classes, **options)``.
@@ -68,6 +74,9 @@ class Encoder(nn.Module, ABC):
 class Generator(nn.Module, ABC):
     """g: features to target images. Built as ``cls(feature_size, channels, size, **options)``."""
 
+    reads_images: ClassVar[bool] = False
+    """True: G does not contain f (an ablation of the paper's): ``forward`` gets x itself, RGB [B, 3, size, size]."""
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features [B, F] to images [B, channels, size, size] in [-1, 1]."""
@@ -82,6 +91,12 @@ class Discriminator(nn.Module, ABC):
     """D_2: the image is G(target)."""
     REAL_TARGET: ClassVar[int] = 2
     """D_3: the image is a real target image."""
+
+    reads_classes: int = 0
+    """K: ``forward(images, classes=None)`` also gets what f's own head, of K classes, sees in each x: one-hot [B, K]. 0: not.
+
+    No label takes part: of G(x) it is what f says of x, of a real target image what f says of that.
+    """
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

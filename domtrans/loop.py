@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,8 +15,10 @@ from domtrans.errors import DomtransError, Stopped
 from domtrans.grid import pair_grid
 from domtrans.health import Watch, const_chances, saturation
 from domtrans.images import ImageSet
+from domtrans.memory import peak
 from domtrans.model import Transfer
 from domtrans.recipe import Recipe
+from domtrans.rehearsal import take_step
 from domtrans.runfolder import RunFolder
 from domtrans.tensors import not_finite
 from domtrans.trainer import Trainer, under
@@ -41,7 +44,10 @@ class Loop:
         self.transfer = Transfer(trainer.f, averaged)
         self.validation = Validation(trainer.source, trainer.target) if self.config.validate_every else None
         self.best_score, self.best_step = -1.0, 0
-        self.beginning = {name: tensor.detach().cpu().clone() for name, tensor in trainer.state().items()}
+        self.diverged_at, self.went_back_to = 0, 0
+        """The steps that the last rollback came from and went to."""
+        begins_as = trainer.state() if self.config.rollbacks else {}
+        self.beginning = {name: tensor.detach().cpu().clone() for name, tensor in begins_as.items()}
         self.meter = Meter(0)
         self.alarms: dict[str, str] = {}
         """Said at once, logged with the next line."""
@@ -52,6 +58,7 @@ class Loop:
             losses = {f"generator.{item.name}": item.loss for item in trainer.experiment.generator_losses}
             self.chances, self.saturation = const_chances(losses, features, trainer.f.classify), saturation(features)
         self._take_up(folder.load_training())
+        self._hand_out()
 
     def run(self) -> None:
         """Train to the last step. Raises Stopped, with everything saved, when the caller asks to stop."""
@@ -59,47 +66,56 @@ class Loop:
         for name, sentence in self.saturation.items() if self.trainer.step_number == 0 else ():
             self._say(name, sentence)
         while self.trainer.step_number < self.config.steps:
-            try:
-                self._step()
-            except _DivergedError as fault:
-                self._roll_back(str(fault))
+            self._step()
 
     def _step(self) -> None:
         """One step of the trainer and all that is due after it."""
-        config, trainer = self.config, self.trainer
-        self.meter.add(trainer.step())
-        step = trainer.step_number
+        trainer, group = self.trainer, self.session.group
+        self.meter.add(take_step(trainer))
+        step, last = trainer.step_number, trainer.step_number == self.config.steps
+        saves = step % self.config.save_every == 0 or last
+        fault = ""
+        try:
+            self._look_after(saves=saves)
+        except _DivergedError as found:
+            fault = str(found)
+        stop, trainer.holds_d, back = group.any(self.session.stop.is_set(), self.watch.holds_d, bool(fault))
+        if back:
+            self._roll_back(fault)
+        elif stop:
+            if not not_finite(self._state()):  # else the resumed run diverges as this one would have
+                self._save()
+            group.any()  # the other processes stay until all is saved
+            raise Stopped(f"stopped at step {step} of {self.config.steps}; everything is saved in {self.folder.path}")
+        elif saves:
+            self._save()
+
+    def _look_after(self, *, saves: bool) -> None:
+        """Sample, validate and log what is due; raises _DivergedError before anything that is not finite is saved."""
+        step, config = self.trainer.step_number, self.config
         last = step == config.steps
         if step % config.sample_every == 0 or last:
             made = self.transfer.apply_to(self.samples)
             self.folder.save_sample(f"step-{step:06d}", pair_grid(self.samples.images, made))
         if self.validation and (step % config.validate_every == 0 or last):
             self._validate(self.validation)
-        try:
-            if step % config.log_every == 0 or last:
+        if step % config.log_every == 0 or last:
+            with suppress(Stopped):  # all processes have to hear of it before any stops
                 self._log()
-            elif self.session.stop.is_set():
-                raise Stopped("stopped during training")
-        except Stopped:
-            if not not_finite(self._state()):  # else the resumed run diverges as this one would have
-                self._save()
-            raise Stopped(f"stopped at step {step} of {config.steps}; everything is saved in {self.folder.path}") from None
-        if step % config.save_every == 0 or last:
-            bad = not_finite(self.meter.sums) or not_finite(self.trainer.state())
-            if bad:
-                raise _DivergedError(bad)
-            self._save()
+        bad = (not_finite(self.meter.sums) or not_finite(self.trainer.state())) if saves else None
+        if bad:
+            raise _DivergedError(bad)
 
     def _log(self) -> None:
         """Write a line of the log, hear the watch on it, and tell how far training has come."""
         record: dict[str, Any] = self.meter.read(self.trainer.step_number, 2 * self.config.batch_size)
+        record |= self.trainer.reading() | peak(self.session.device)
         bad = [name for name, value in record.items() if not math.isfinite(value)]
         if bad:
             raise _DivergedError(bad[0])
         figures = dict(record)
         for name, sentence in self.watch.see(record).items():
             self._say(name, sentence)
-        self.trainer.holds_d = self.watch.holds_d
         if self.alarms:
             record["alarms"], self.alarms = self.alarms, {}
         self.folder.log(record)
@@ -118,10 +134,9 @@ class Loop:
             self.folder.save_model(self._weights(), self.recipe, self._about(chosen), best=True)
 
     def _save(self) -> None:
-        self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
+        # The state last: a run that is killed between the two goes on from the state before it, and writes both again.
         self.folder.save_model(self._weights(), self.recipe, self._about("last step"))
-        if self.trainer.step_number >= self.config.save_every:
-            self.beginning = {}  # no rollback will want it
+        self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
 
     def _weights(self) -> dict[str, Tensor]:
         encoder = {f"encoder.{name}": tensor for name, tensor in self.trainer.f.state_dict().items()}
@@ -137,7 +152,8 @@ class Loop:
             "best.score": torch.tensor(self.best_score, dtype=torch.float64),
             "best.step": torch.tensor(self.best_step),
         }
-        return self.trainer.state() | self.meter.state() | (validation if self.config.validate_every else {})
+        back = {"diverged_at": torch.tensor(self.diverged_at), "went_back_to": torch.tensor(self.went_back_to)}
+        return self.trainer.state() | self.meter.state() | back | (validation if self.config.validate_every else {})
 
     def _take_up(self, state: Mapping[str, Tensor] | None) -> None:
         """Go on from a saved state, or from the beginning; the log ends there too."""
@@ -145,6 +161,7 @@ class Loop:
             self.trainer.load_state(state)
             self.best_score = float(state.get("best.score", self.best_score))
             self.best_step = int(state.get("best.step", self.best_step))
+            self.diverged_at, self.went_back_to = (int(state.get(name, 0)) for name in ("diverged_at", "went_back_to"))
         self.folder.rewind(self.trainer.step_number)
         self.meter = Meter(self.trainer.step_number, self.folder.seconds(), state)
         self.watch = Watch(self.config.health, self.chances)
@@ -153,7 +170,11 @@ class Loop:
         self.trainer.holds_d = self.watch.holds_d
 
     def _roll_back(self, what: str) -> None:
-        """Go back to the last save that every run makes, with lower rates; raise DomtransError if that did not help."""
+        """Go back to a save that every run makes, with lower rates; raise DomtransError when that was done often enough.
+
+        It is the newest, or, where none was reached behind the last divergence, one from before the last that was gone back
+        to; before all of them is the beginning.
+        """
         step, done, most = self.trainer.step_number, self.trainer.rollbacks, self.config.rollbacks
         if done >= most:
             tried = f" after {done} rollbacks to lower learning rates" if done else ""
@@ -161,25 +182,61 @@ class Loop:
                 f"training diverged at step {step}{tried}: {what} is not a finite number; the last save in "
                 f"{self.folder.path} is intact; try a lower train.generator_optimizer.lr or train.precision=float32"
             )
-        best = self.best_score, self.best_step
-        save = self.folder.load_training(self.config.save_every) if step > self.config.save_every else None
+        best, said = (self.best_score, self.best_step), self._rollbacks_said()
+        save = self.folder.load_training(self.config.save_every)
+        if save is not None and int(save["step"]) < self.diverged_at:
+            save = self.folder.load_training(self.config.save_every, before=self.went_back_to)
         self._take_up(save or self.beginning)
         self.best_score, self.best_step = best  # the best model so far stays where it is
         self.trainer.rollbacks = done + 1
-        self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
+        self.diverged_at, self.went_back_to = step, self.trainer.step_number
         sentence = (
             f"training diverged at step {step}: {what} is not a finite number; going on from step "
             f"{self.trainer.step_number} with a quarter of the learning rates (rollback {done + 1} of {most}); if it helps, "
             "write lower ones into the recipe"
         )
-        self.folder.log(
-            {
-                "step": self.trainer.step_number,
-                "seconds": self.folder.seconds(),
-                "alarms": {f"rollback-{done + 1}": sentence},
-            }
-        )
+        # Said first and once: a run that is killed before the save comes here again, and one after it never does.
+        said[f"rollback-{done + 1}"] = sentence
+        there = self._rollbacks_said()
+        unsaid = {name: text for name, text in said.items() if name not in there}
+        if unsaid:
+            record = {"step": self.trainer.step_number, "seconds": self.folder.seconds(), "alarms": unsaid}
+            self.folder.log(record)
+        self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
+        self._hand_out()
         self.session.tell(self.trainer.step_number, self.config.steps, sentence)
+
+    def _rollbacks_said(self) -> dict[str, str]:
+        """What the log tells of rollbacks; going back takes lines off it."""
+        alarms = [item for record in self.folder.metrics() for item in record.get("alarms", {}).items()]
+        return {name: sentence for name, sentence in alarms if name.startswith("rollback-")}
+
+    def _hand_out(self) -> None:
+        """Put the other processes where this one is; they wait for it in ``follow``."""
+        self.session.group.share(self.trainer.state() | {"holds_d": torch.tensor(self.trainer.holds_d)})
+
+
+def follow(trainer: Trainer) -> None:
+    """What every process but the first does: its share of every step, as the first, in its ``Loop``, says.
+
+    Raises Stopped when that stops.
+    """
+    group = trainer.session.group
+
+    def catch_up() -> None:
+        state = group.share()
+        trainer.load_state(state)
+        trainer.holds_d = bool(state["holds_d"])
+
+    catch_up()
+    while trainer.step_number < trainer.config.steps:
+        take_step(trainer)
+        stop, trainer.holds_d, back = group.any(trainer.session.stop.is_set(), False, False)
+        if back:
+            catch_up()
+        elif stop:
+            group.any()  # until all is saved
+            raise Stopped(f"stopped at step {trainer.step_number} of {trainer.config.steps}")
 
 
 class Meter:

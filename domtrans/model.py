@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from domtrans.batches import evenly
 from domtrans.errors import DomtransError
 from domtrans.images import ImageSet, to_channels, to_float, to_uint8
 from domtrans.interfaces import Encoder, Generator
+
+MEASURED = 20_000
+"""Source images over which features are standardised, at most: enough for a standard deviation to within 1 %."""
 
 
 class FrozenEncoder(nn.Module):
@@ -43,18 +48,28 @@ class FrozenEncoder(nn.Module):
         """Standardised features [B, F] to f's own class logits [B, K], float32; DomtransError if f has no head."""
         return self.encoder.logits(features * self.std + self.mean).float()
 
+    def opinion(self, features: Tensor) -> Tensor:
+        """The class that f's own head sees in each of [B, F], one-hot: [B, K]. DomtransError if f has no head."""
+        with torch.no_grad():
+            logits = self.classify(features)
+        return F.one_hot(logits.argmax(1), logits.shape[1]).float()
+
+    def classes(self) -> int:
+        """K, the classes of f's head; 0 without one."""
+        try:
+            return self.classify(torch.zeros(1, self.feature_size, device=self.mean.device)).shape[1]
+        except DomtransError:
+            return 0
+
     def has_head(self) -> bool:
         """Whether f can classify."""
-        try:
-            self.classify(torch.zeros(1, self.feature_size, device=self.mean.device))
-        except DomtransError:
-            return False
-        return True
+        return self.classes() > 0
 
     @torch.no_grad()
     def standardize(self, source: ImageSet) -> None:
-        """Measure mean and standard deviation of every feature over the source set."""
-        raw = (self.encode(source) * self.std + self.mean).double()
+        """Measure mean and standard deviation of every feature over the source set, or 20,000 images of a larger one."""
+        seen = source if len(source) <= MEASURED else source.take(evenly(len(source), MEASURED))
+        raw = (self.encode(seen) * self.std + self.mean).double()
         if not bool(torch.isfinite(raw).all()):
             raise DomtransError(
                 "the encoder gives features that are not finite numbers on the source images; check its weights"
@@ -68,7 +83,7 @@ class FrozenEncoder(nn.Module):
     def encode(self, images: ImageSet, batch_size: int = 512) -> Tensor:
         """Standardised features [N, F] of a whole set, float32, on the device of f."""
         device = self.mean.device
-        return torch.cat([self(to_float(block.to(device))) for block in images.images.split(batch_size)])
+        return torch.cat([self(to_float(block.to(device))) for block in images.blocks(batch_size)])
 
 
 class Transfer(nn.Module):
@@ -81,12 +96,12 @@ class Transfer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, H, W] in [-1, 1] to target images [B, C, size, size] in [-1, 1]."""
-        return self.generator(self.encoder(images))
+        return self.generator(to_channels(images, 3) if self.generator.reads_images else self.encoder(images))
 
     @torch.no_grad()
     def apply_to(self, images: ImageSet, batch_size: int = 512) -> Tensor:
         """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode."""
         self.eval()
         device = self.encoder.mean.device
-        blocks = (to_float(block.to(device)) for block in images.images.split(batch_size))
+        blocks = (to_float(block.to(device)) for block in images.blocks(batch_size))
         return torch.cat([to_uint8(self(block)).cpu() for block in blocks])

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from domtrans.distributed import ALONE, Group
 from domtrans.recipe import OptimizerConfig
 
 
@@ -27,10 +28,13 @@ def rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 class Optimizer:
-    """A torch optimizer as a recipe describes it, whose state is plain named tensors."""
+    """A torch optimizer as a recipe describes it, whose state is plain named tensors.
 
-    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int) -> None:
-        self.config, self.steps = config, steps
+    ``group``: the processes whose gradients are averaged before every step.
+    """
+
+    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int, group: Group = ALONE) -> None:
+        self.config, self.steps, self.group = config, steps, group
         self.parameters = list(network.parameters())
         options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
         if config.name == "sgd":
@@ -49,7 +53,10 @@ class Optimizer:
         self.torch.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Move the parameters along their gradient."""
+        """Move the parameters along their gradient, the mean over all processes."""
+        if self.group.size > 1:
+            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+            torch._foreach_copy_(gradients, self.group.mean(gradients))
         self.torch.step()
 
     def state(self) -> dict[str, Tensor]:

@@ -69,7 +69,9 @@ class TrainConfig(BaseModel):
 
     steps: PositiveInt = 1000
     batch_size: Annotated[int, Field(ge=2)] = 128
-    """Images of each domain in a batch."""
+    """Images of each domain in a batch, over all processes that train together."""
+    accumulate: PositiveInt = 1
+    """Equal parts in which a batch goes through the networks, one after another: less memory, the same step."""
     generator_optimizer: OptimizerConfig = OptimizerConfig()
     discriminator_optimizer: OptimizerConfig = OptimizerConfig()
     generator_steps: PositiveInt = 1
@@ -90,8 +92,10 @@ class TrainConfig(BaseModel):
     save_every: PositiveInt = 200
     sample_every: PositiveInt = 200
     """Steps between lines of metrics.jsonl, saves, and sample grids."""
+    workers: NonNegativeInt | None = None
+    """Processes that decode images which are not in memory; 0: the training does; by default one for every core but one."""
     keep: PositiveInt = 2
-    """Training states kept: the newest, and those before it in case the newest is damaged."""
+    """Training states kept: the newest, and those before it in case it is damaged, or leads to one divergence after another."""
     health: HealthConfig = HealthConfig()
     rollbacks: NonNegativeInt = 2
     """How often training that diverges goes back to its last save, each time with a quarter of the learning rates."""

@@ -8,12 +8,15 @@
 ``training.safetensors`` weights, optimizers and step: what resuming needs
 ``earlier/``             the training states before it, in case it is damaged
 ``results.json``         figures of the finished run
+``examples.safetensors`` some test images of the finished run, what became of them, and the nearest real images
+``report.html``          all of this to look at; ``domtrans report`` writes it anew
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,23 +29,19 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from domtrans.changes import check_same
 from domtrans.errors import DomtransError
-from domtrans.overrides import differences
 from domtrans.recipe import Recipe, make_recipe
+from domtrans.registry import Registry
 from domtrans.tensors import BESIDE, not_finite, read_tensors, write_bytes, write_json, write_tensors
 
 log = logging.getLogger(__name__)
 
+LOCK = ".lock"
+"""Name of the file that a process holds while it trains into the folder."""
+
 FORMAT = "domtrans-1"
 """Version of the layout of ``model.safetensors`` and ``training.safetensors``."""
-
-MAY_CHANGE = ("train", "generator_losses", "discriminator_losses", "view", "discriminator_view", "metrics", "description")
-"""What may also differ when the change is named (``--allow-changes``): the saved weights and moments still fit."""
-NEVER_CHANGE = ("train.generator_optimizer.name", "train.discriminator_optimizer.name")
-"""Another optimizer has no use for the saved moments."""
-
-FREE_TO_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.sample_every", "train.keep")
-"""Paths that may differ when a run goes on with ``resume``; any other change would make it another experiment."""
 
 
 class RunFolder:
@@ -56,11 +55,13 @@ class RunFolder:
         self.best_file = path / "best.safetensors"
         self.training_file = path / "training.safetensors"
         self.results_file = path / "results.json"
+        self.examples_file = path / "examples.safetensors"
+        self.report_file = path / "report.html"
         self.samples = path / "samples"
         self.earlier = path / "earlier"
 
     @contextmanager
-    def open(self, recipe: Recipe, *, resume: bool, allowed: Sequence[str] = ()) -> Iterator[list[str]]:
+    def open(self, recipe: Recipe, registry: Registry, *, resume: bool, allowed: Sequence[str] = ()) -> Iterator[list[str]]:
         """Make the folder, or take it up again if it holds the same recipe, and keep other processes out meanwhile.
 
         A folder whose run never came as far as a step, e.g. for want of its data, may be given another recipe. ``allowed``:
@@ -71,12 +72,13 @@ class RunFolder:
         try:
             if self.recipe_file.is_file():
                 if resume or self._has_begun():
-                    changed = self._check_same(recipe, resume, allowed)
-            elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                    before = self._resolved(registry)
+                    changed = check_same(self.path, before, recipe, resume=resume, allowed=allowed)
+            elif self.path.exists() and not self._is_bare():
                 raise DomtransError(f"{self.path} exists and is no run; choose another folder with --out")
             elif resume:
                 raise DomtransError(f"there is no run in {self.path} to resume; leave out --resume to start it")
-            self.samples.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DomtransError(
                 f"the run folder {self.path} cannot be made: {error.strerror}; choose another with --out"
@@ -84,11 +86,20 @@ class RunFolder:
         with self._locked():
             self._sweep()
             write_bytes(self.recipe_file, recipe.to_json().encode())
+            self.samples.mkdir(exist_ok=True)
             yield changed
+
+    def _resolved(self, registry: Registry) -> Recipe:
+        """The recipe of the run, with the defaults of options that its parts did not have yet when it was begun."""
+        found = self.recipe()
+        try:
+            return found.resolve(registry)
+        except DomtransError:  # a part has gone: the comparison says so
+            return found
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -102,25 +113,12 @@ class RunFolder:
         finally:
             lock.release()
 
+    def _is_bare(self) -> bool:
+        """Whether the folder holds nothing, or what a process leaves that was killed before it had written the recipe."""
+        return self.path.is_dir() and all(path.name == LOCK or path.name.startswith(BESIDE) for path in self.path.iterdir())
+
     def _has_begun(self) -> bool:
         return any(file.is_file() for file in (self.model_file, self.training_file, self.results_file)) or bool(self.metrics())
-
-    def _check_same(self, recipe: Recipe, resume: bool, allowed: Sequence[str]) -> list[str]:
-        """The changes that are allowed by name; raises DomtransError for any other that is not free."""
-        changed = differences(self.recipe(), recipe)
-        if resume:
-            changed = [change for change in changed if change.partition(":")[0] not in FREE_TO_CHANGE]
-        named = [change for change in changed if under_any(change.partition(":")[0], allowed)]
-        changed = [change for change in changed if change not in named]
-        if changed:
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            hint = " (or go on with it all the same: --resume --allow-changes path=value, naming each)"
-            mendable = all(may_change(change.partition(":")[0]) for change in changed)
-            raise DomtransError(
-                f"{self.path} holds a run of another recipe ({'; '.join(changed[:3])}{more}); choose another folder with --out"
-                f"{hint if mendable else ''}"
-            )
-        return named
 
     def recipe(self) -> Recipe:
         """The recipe of the run; raises DomtransError if the folder is no run."""
@@ -135,25 +133,30 @@ class RunFolder:
         return make_recipe(data, str(self.recipe_file))
 
     def save_training(self, state: Mapping[str, Tensor], keep: int = 1, every: int = 1) -> None:
-        """Write a new training state; of those before it the newest ``keep - 1`` stay under ``earlier/``.
+        """Write a new training state; those before it stay under ``earlier/``, with it ``keep`` in all.
 
-        Only states of every ``every``-th step are kept there: one that a stop left in between is replaced, so that a
-        rollback finds what it would have found without the stop.
+        Only states of every ``every``-th step are counted and kept there: one that a stop left in between comes on top and
+        is replaced by the next, so that a rollback finds what it would have found without the stop. Behind a state that a
+        rollback went to, none stays. The log up to here is on the disk before the state is.
         A full disk or a vanished folder raises DomtransError, and the last save stays as it is.
         """
-        if keep > 1 and self.training_file.is_file():
-            self._set_aside(every)
-        write_tensors(self.training_file, state, {"format": FORMAT, "step": str(int(state["step"]))})
-        for old in self._earlier()[keep - 1 :]:
-            old.unlink(missing_ok=True)
+        step = int(state["step"])
+        left = keep - 1 if step % every == 0 else keep
+        if left and self.training_file.is_file():
+            self._set_aside(step, every)
+        self._settle_log()
+        write_tensors(self.training_file, state, {"format": FORMAT, "step": str(step)})
+        before = [old for old in self._earlier() if old.stem < f"step-{step:08d}"][:left]
+        for old in self._earlier():
+            if old not in before:
+                old.unlink(missing_ok=True)
 
-    def load_training(self, every: int = 1) -> dict[str, Tensor] | None:
-        """The newest training state that is whole, and if there is one of a step that ``every`` divides; None before any.
+    def load_training(self, every: int = 1, before: int | None = None) -> dict[str, Tensor] | None:
+        """The newest training state that is whole, of a step that ``every`` divides and below ``before``; None before any.
 
         Raises DomtransError, saying what is wrong with the newest, if there are saves but none is whole.
         """
         fault: DomtransError | None = None
-        other: dict[str, Tensor] | None = None
         for file in (self.training_file, *self._earlier()):
             if not file.is_file():
                 continue
@@ -164,25 +167,25 @@ class RunFolder:
             except DomtransError as error:
                 fault = fault or error
                 continue
-            if int(state["step"]) % every:
-                other = other or state
+            step = int(state["step"])
+            if step % every or (before is not None and step >= before):
                 continue
             if fault is not None:
-                log.warning("%s; going on from the save before it, step %d", fault, int(state["step"]))
+                log.warning("%s; going on from the save before it, step %d", fault, step)
             return state
-        if other is None and fault is not None:
+        if fault is not None:
             raise fault
-        return other
+        return None
 
-    def _set_aside(self, every: int) -> None:
-        """Link the present state under ``earlier/``: it stays in its place until the next one is whole."""
+    def _set_aside(self, step: int, every: int) -> None:
+        """Link the present state, if it is from before ``step``, under ``earlier/``: in its place until the next is whole."""
         try:
-            self.earlier.mkdir(exist_ok=True)
             with safe_open(self.training_file, framework="pt") as file:
-                step = int((file.metadata() or {}).get("step", 0))
-            if step % every:
+                present = int((file.metadata() or {}).get("step", 0))
+            if present % every or present >= step:
                 return
-            aside = self.earlier / f"step-{step:08d}.safetensors"
+            self.earlier.mkdir(exist_ok=True)
+            aside = self.earlier / f"step-{present:08d}.safetensors"
             aside.unlink(missing_ok=True)
             aside.hardlink_to(self.training_file)
         except (OSError, SafetensorError, ValueError) as error:
@@ -210,6 +213,14 @@ class RunFolder:
         try:
             with self.metrics_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise DomtransError(f"{self.metrics_file} cannot be written: {error.strerror}") from None
+
+    def _settle_log(self) -> None:
+        """Wait until every line of metrics.jsonl is on the disk: a run that goes on from a save needs those before it."""
+        try:
+            with self.metrics_file.open("ab") as file:
+                os.fsync(file.fileno())
         except OSError as error:
             raise DomtransError(f"{self.metrics_file} cannot be written: {error.strerror}") from None
 
@@ -263,16 +274,6 @@ def default_folder(name: str) -> Path:
     if name in ("", ".", "..") or name != Path(name).name or not name.isprintable():
         raise DomtransError(f"the recipe's name '{name[:100]}' cannot name a folder under runs/; choose one with --out")
     return Path("runs") / name
-
-
-def may_change(path: str) -> bool:
-    """Whether a run may go on with another value at this path, if the change is named."""
-    return under_any(path, MAY_CHANGE) and not under_any(path, NEVER_CHANGE)
-
-
-def under_any(path: str, tops: Sequence[str]) -> bool:
-    """Whether a path of a recipe is one of those given or lies below one."""
-    return any(path == top or path.startswith(f"{top}.") for top in tops)
 
 
 def check_format(about: Mapping[str, str], path: Path) -> None:

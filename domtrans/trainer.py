@@ -6,7 +6,8 @@ random number it draws are derived from (seed, k). A saved state is therefore we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,28 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from domtrans.batches import Batches, balanced, derive_seed
+from domtrans.batches import derive_seed
 from domtrans.errors import DomtransError
 from domtrans.health import DIVERSITY, spread, surprise
 from domtrans.images import ImageSet, to_channels, to_float
-from domtrans.interfaces import Augmentation, Discriminator, Loss, Outputs
+from domtrans.interfaces import Augmentation, Discriminator, Outputs
 from domtrans.model import FrozenEncoder, Transfer
 from domtrans.optim import Average, Optimizer
-from domtrans.recipe import Term, TrainConfig
+from domtrans.recipe import TrainConfig
 from domtrans.seeding import reseed
 from domtrans.session import Session
+from domtrans.side import Side
+from domtrans.terms import WeightedLoss, active, means, weighted_sum
 
 ROLLBACK_RATE = 0.25
 """What every rollback multiplies the learning rates by."""
-
-
-@dataclass(frozen=True)
-class WeightedLoss:
-    """A loss built from a recipe's term, under the name it is logged by."""
-
-    name: str
-    loss: Loss
-    term: Term
+TOTAL = "total"
+"""The weighted sum of a player's terms, among the figures of a part."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +59,24 @@ class Trainer:
         device = session.device
         self.f: FrozenEncoder = experiment.transfer.encoder.to(device).to(memory_format=torch.channels_last)
         self.g: nn.Module = experiment.transfer.generator.to(device).to(memory_format=torch.channels_last)
-        self.D: nn.Module = experiment.discriminator.to(device).to(memory_format=torch.channels_last)
+        self.D: Discriminator = experiment.discriminator.to(device).to(memory_format=torch.channels_last)
+        group = session.group
+        for network in (self.g, self.D):
+            group.synchronise(network, device)
         for item in (*experiment.generator_losses, *experiment.discriminator_losses):
             item.loss.to(device)  # a loss may hold a network of its own
         self.average = Average(self.g, self.config.ema)
-        self.g_optimizer = Optimizer(self.g, self.config.generator_optimizer, self.config.steps)
-        self.D_optimizer = Optimizer(self.D, self.config.discriminator_optimizer, self.config.steps)
+        self.g_optimizer = Optimizer(self.g, self.config.generator_optimizer, self.config.steps, group)
+        self.D_optimizer = Optimizer(self.D, self.config.discriminator_optimizer, self.config.steps, group)
         self.source, self.target = experiment.source.to(device), experiment.target.to(device)
-        # f never changes, so the features of images that are not augmented are computed once.
-        self.source_features = None if experiment.source_augmentation else self.f.encode(self.source)
-        self.target_features = None if experiment.target_augmentation else self.f.encode(self.target)
-        self.source_batches = self._batches("source", self.source, self._source_weights())
-        self.target_batches = self._batches("target", self.target)
+        balance = self.config.balance_source
+        self.sides = {
+            "source": Side("source", self.source, self.f, session, experiment.source_augmentation, balance=balance),
+            "target": Side("target", self.target, self.f, session, experiment.target_augmentation),
+        }
+        self.cut(group.part_size(self.config.batch_size, self.config.accumulate))
+        self.rng = session.rng("step", 0)
+        self.heard = time.perf_counter()
         # Batch norm must not see the three kinds of image in one batch: the mixture's statistics would tell D apart
         # what it should learn from the image itself.
         self.judges_jointly = not any(isinstance(module, _BatchNorm) for module in self.D.modules())
@@ -91,94 +93,114 @@ class Trainer:
         progress = self.step_number / config.steps
         rounds = max(config.discriminator_steps, config.generator_steps)
         sides = (("source", "target"),) if config.updates == "joint" else (("source",), ("target",))
-        self.rng = self.session.rng("step", self.step_number)
-        reseed(derive_seed(self.session.seed, "layers", self.step_number))  # for dropout in anyone's layers
+        apart = () if self.session.group.leads else (self.session.group.rank,)  # every process draws for other images
+        self.rng = self.session.rng("step", self.step_number, *apart)
+        reseed(derive_seed(self.session.seed, "layers", self.step_number, *apart))  # for dropout in anyone's layers
         for optimizer in (self.g_optimizer, self.D_optimizer):
             optimizer.schedule(self.step_number, ROLLBACK_RATE**self.rollbacks)
         for turn in range(rounds):
             for side in sides:
+                first = (self.step_number * rounds + turn) * config.accumulate
                 with self.session.autocast():
-                    seen = self.look(side, self.step_number * rounds + turn)
-                    seen = self.generate(seen, learning=turn < config.generator_steps)
-                if self.real_spread is not None and seen.source_fake is not None:
-                    losses[DIVERSITY] = spread(seen.source_fake) / self.real_spread
+                    parts = [self.look(side, first + part) for part in range(config.accumulate)]
+                if len(parts) == 1:  # one run of g serves both players
+                    parts = [self.generate(parts[0], learning=turn < config.generator_steps)]
                 if turn < config.discriminator_steps:
-                    losses |= self.discriminator_turn(seen, progress)
+                    losses |= self.discriminator_turn(parts, progress)
                 if turn < config.generator_steps:
-                    losses |= self.generator_turn(seen, progress)
+                    losses |= self.generator_turn(parts, progress)
         self.step_number += 1
-        return losses
+        return dict(zip(losses, self.session.group.mean(list(losses.values())), strict=True))
+
+    def cut(self, size: int) -> None:
+        """From here on, take parts of ``size`` images of each domain; a batch is ``accumulate`` parts of every process."""
+        self.part_size = size
+        for side in self.sides.values():
+            side.cut(size)
 
     def look(self, sides: Iterable[str], k: int) -> Outputs:
-        """Batch ``k`` of the domains in ``sides``: images x and features f(x)."""
+        """Part ``k`` of the domains in ``sides``: images x and features f(x)."""
         seen = Outputs(classify=self.f.classify)
-        if "source" in sides:
-            index = self.source_batches[k].to(self.source.images.device)
-            labels = None if self.source.labels is None else self.source.labels[index]
-            images, features = self._pick(self.source, self.source_features, self.experiment.source_augmentation, index)
-            seen = replace(seen, source=images, source_features=features, source_labels=labels)
-        if "target" in sides:
-            index = self.target_batches[k].to(self.target.images.device)
-            images, features = self._pick(self.target, self.target_features, self.experiment.target_augmentation, index)
-            seen = replace(seen, target=images, target_features=features)
+        for name in sides:
+            index, images, features = self.sides[name].look(k, self.rng)
+            found: dict[str, Any] = {name: images, f"{name}_features": features}
+            if name == "source" and self.source.labels is not None:
+                found["source_labels"] = self.source.labels[index]
+            seen = replace(seen, **found)
         return seen
 
     def generate(self, seen: Outputs, *, learning: bool) -> Outputs:
-        """G(x) = g(f(x)) of both domains in one pass; with a graph for g's gradient if g is to learn from it."""
+        """G(x) = g(f(x)) of both domains in one pass, unless it is there; with a graph if g is to learn from it."""
+        if seen.source_fake is not None or seen.target_fake is not None:
+            return seen
         self.g.train()
-        with torch.set_grad_enabled(learning):
-            fakes = in_one_pass(self.g, {"source_fake": seen.source_features, "target_fake": seen.target_features})
+        with torch.set_grad_enabled(learning), self.session.autocast():
+            sources = self._read_by_g(seen.source, seen.source_features)
+            targets = self._read_by_g(seen.target, seen.target_features)
+            fakes = in_one_pass(self.g, {"source_fake": sources, "target_fake": targets})
         return replace(seen, **fakes)
 
-    def discriminator_turn(self, seen: Outputs, progress: float) -> dict[str, Tensor]:
+    def discriminator_turn(self, parts: Sequence[Outputs], progress: float) -> dict[str, Tensor]:
         """D learns to tell G(source), G(target) and real target images apart; g stands still."""
         terms = active(self.experiment.discriminator_losses, progress)
         if not terms:
             return {}
         self.D.train().requires_grad_(True)
-        still = replace(seen, source_fake=detached(seen.source_fake), target_fake=detached(seen.target_fake))
-        with self.session.autocast():
-            judged = self.judge(still, "source_fake", "target_fake", "target")
-            total, losses = weighted_sum(terms, judged, "discriminator")
-        if total is None:
-            return {}
         self.D_optimizer.zero_grad()
-        total.backward()
-        floor = self.config.discriminator_floor
-        if not self.holds_d and (not floor or float(total.detach()) >= floor):
+        heard = []
+        for part in parts:
+            seen = self.generate(part, learning=False)
+            still = replace(seen, source_fake=detached(seen.source_fake), target_fake=detached(seen.target_fake))
+            with self.session.autocast():
+                judged = self.judge(still, "source_fake", "target_fake", "target")
+                total, losses = weighted_sum(terms, judged, "discriminator")
+            if total is None:
+                return {}
+            (total / len(parts)).backward()
+            heard.append({TOTAL: total.detach()} | losses | (surprise(judged) if self.config.health.watch else {}))
+        losses = means(heard)
+        sum_of_terms, floor = losses.pop(TOTAL), self.config.discriminator_floor
+        if not self.holds_d and (not floor or float(self.session.group.mean([sum_of_terms])[0]) >= floor):
             self.D_optimizer.step()
-        return losses | (surprise(judged) if self.config.health.watch else {})
+        return losses
 
-    def generator_turn(self, seen: Outputs, progress: float) -> dict[str, Tensor]:
+    def generator_turn(self, parts: Sequence[Outputs], progress: float) -> dict[str, Tensor]:
         """g learns to please D while keeping f's features; D stands still, and spends nothing on its own gradients."""
         terms = active(self.experiment.generator_losses, progress)
         reads = frozenset().union(*(term.loss.reads for term in terms))
         # A D that stands still: no weight gradients, no power iteration, no dropout. With batch norm it keeps to the
         # batch's own statistics all the same, since running ones lag behind the images that g is drawing now.
         self.D.train(not self.judges_jointly).requires_grad_(False)
-        with self.session.autocast():
-            if reads & {"source_fake_logits", "target_fake_logits"}:
-                seen = self.judge(seen, "source_fake", "target_fake")
-            if reads & {"source_fake_features", "target_fake_features"}:
-                seen = self.encode_fakes(seen, reads)
-            total, losses = weighted_sum(terms, seen, "generator")
-        if total is None:
-            return {}
         self.g_optimizer.zero_grad()
-        total.backward()
-        self.g_optimizer.step()
-        self.average.update(self.g, self.step_number)
-        return losses
+        heard, learnt = [], False
+        for part in parts:
+            seen = self.generate(part, learning=True)
+            varied = self._diversity(seen)
+            with self.session.autocast():
+                if reads & {"source_fake_logits", "target_fake_logits"}:
+                    seen = self.judge(seen, "source_fake", "target_fake")
+                if reads & {"source_fake_features", "target_fake_features"}:
+                    seen = self.encode_fakes(seen, reads)
+                total, losses = weighted_sum(terms, seen, "generator")
+            if total is not None:
+                (total / len(parts)).backward()
+                learnt = True
+            heard.append(varied | losses)
+        if learnt:
+            self.g_optimizer.step()
+            self.average.update(self.g, self.step_number)
+        return means(heard)
 
     def judge(self, seen: Outputs, *names: str) -> Outputs:
         """D's logits of the named images that are there, in one pass where D's layers allow it."""
         view = self.experiment.discriminator_view
         there = {f"{name}_logits": getattr(seen, name) for name in names if getattr(seen, name) is not None}
         images = {name: view(x, self.rng) if view else x for name, x in there.items()}
-        if self.judges_jointly:
-            return replace(seen, **in_one_pass(self.D, images))
-        apart: dict[str, Any] = {name: self.D(x).float() for name, x in images.items()}
-        return replace(seen, **apart)
+        if not self.judges_jointly:
+            apart: dict[str, Any] = {name: self.D(x, *self._told(seen, name)).float() for name, x in images.items()}
+            return replace(seen, **apart)
+        told = self._told(seen, *images)
+        return replace(seen, **in_one_pass(lambda x: self.D(x, *told), images))
 
     def encode_fakes(self, seen: Outputs, reads: frozenset[str]) -> Outputs:
         """f(view(G(x))) of the fakes that a loss reads, in one pass; the gradient runs through f and the view to g."""
@@ -211,29 +233,43 @@ class Trainer:
             reason = " ".join(str(error).split())[:200]
             raise DomtransError(f"the saved training state does not fit this recipe's networks: {reason}") from None
 
+    def _diversity(self, seen: Outputs) -> dict[str, Tensor]:
+        """How varied g's images are, by how varied real ones are, where it is watched."""
+        if self.real_spread is None or seen.source_fake is None:
+            return {}
+        return {DIVERSITY: spread(seen.source_fake) / self.real_spread}
+
+    def _read_by_g(self, images: Tensor | None, features: Tensor | None) -> Tensor | None:
+        """f(x), or x itself where G does not contain f."""
+        if images is None or not self.experiment.transfer.generator.reads_images:
+            return features
+        return to_channels(images, 3)
+
+    def _told(self, seen: Outputs, *names: str) -> tuple[Tensor, ...]:
+        """What a D that reads classes is told of images: what f sees in the x that each is or was made from."""
+        if not self.D.reads_classes or not names:
+            return ()
+        origins = [seen.target_features if name.startswith("target") else seen.source_features for name in names]
+        return (torch.cat([self.f.opinion(features) for features in origins if features is not None]),)
+
     def _viewed(self, images: Tensor) -> Tensor:
         images = to_channels(images, self.f.encoder.channels)
         return self.f(self.experiment.view(images, self.rng) if self.experiment.view else images)
 
-    def _pick(
-        self, images: ImageSet, features: Tensor | None, augmentation: Augmentation | None, index: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        batch = to_float(images.images[index])
-        if augmentation is not None:
-            batch = augmentation(batch, self.rng)
-        if features is not None:
-            return batch, features[index]
-        with torch.no_grad():
-            return batch, self.f(batch)
+    def reading(self) -> dict[str, float]:
+        """How reading went since this was last asked; nothing where both sets are in memory.
 
-    def _source_weights(self) -> Tensor | None:
-        if not self.config.balance_source:
-            return None
-        features = self.f.encode(self.source) if self.source_features is None else self.source_features
-        return balanced(self.f.classify(features).argmax(1).cpu())
-
-    def _batches(self, name: str, images: ImageSet, weights: Tensor | None = None) -> Batches:
-        return Batches(len(images), self.config.batch_size, derive_seed(self.session.seed, name), weights)
+        ``data_wait``: the share of the time that the trainer stood waiting for images. ``damaged``: pictures that could not
+        be read, since the run was begun or taken up.
+        """
+        if self.source.in_memory and self.target.in_memory:
+            return {}
+        before, self.heard = self.heard, time.perf_counter()
+        waited = sum(side.feed.waited() for side in self.sides.values())
+        return {
+            "data_wait": round(waited / max(self.heard - before, 1e-9), 4),
+            "damaged": self.source.damaged + self.target.damaged,
+        }
 
 
 FAKE_FEATURES = ("source_fake_features", "target_fake_features")
@@ -251,23 +287,6 @@ def in_one_pass(network: Callable[[Tensor], Tensor], inputs: Mapping[str, Tensor
 def detached(images: Tensor | None) -> Tensor | None:
     """The same images without the graph behind them."""
     return None if images is None else images.detach()
-
-
-def active(losses: Iterable[WeightedLoss], progress: float) -> list[WeightedLoss]:
-    """The losses that count at this share of the run."""
-    return [loss for loss in losses if loss.term.active(progress)]
-
-
-def weighted_sum(terms: Iterable[WeightedLoss], seen: Outputs, player: str) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """What a player minimises, and its terms unweighted, for the log. A term whose fields are not there is left out."""
-    total, losses = None, {}
-    for item in terms:
-        if all(getattr(seen, name) is None for name in item.loss.reads - {"classify"}):
-            continue  # a term of the other domain, in separate updates
-        value = item.loss(seen if "source_labels" in item.loss.reads else replace(seen, source_labels=None))
-        total = item.term.weight * value + (0 if total is None else total)
-        losses[f"{player}.{item.name}"] = value.detach()
-    return total, losses
 
 
 def under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

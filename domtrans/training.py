@@ -5,28 +5,34 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from domtrans.changes import may_change
+from domtrans.distributed import joined, local_device
 from domtrans.errors import DomtransError
 from domtrans.evaluation import measure
+from domtrans.examples import make_examples, write_examples
 from domtrans.experiment import load_domain, prepare
+from domtrans.images import ImageSet
 from domtrans.leaks import MANY, evaluators_kept_out, repeated, supervision
-from domtrans.loop import Loop
+from domtrans.loop import Loop, follow
+from domtrans.memory import enough_memory
 from domtrans.overrides import override, parse
 from domtrans.plugins import load_plugins
 from domtrans.provenance import computed_on, origin_of
 from domtrans.recipe import Recipe
 from domtrans.recipefiles import find_recipe
 from domtrans.registry import Registry
-from domtrans.runfolder import RunFolder, default_folder, may_change
+from domtrans.reporting import report
+from domtrans.runfolder import RunFolder, default_folder
 from domtrans.runs import Run, load
 from domtrans.session import Listener, Session
-from domtrans.trainer import Trainer
+from domtrans.trainer import Experiment, Trainer
 from domtrans.validation import SCORE
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -51,7 +57,8 @@ def train(
     ``out``: the run folder, ``runs/NAME`` by default. A folder that holds the same recipe is taken up where it was
     saved; ``resume`` insists on one, and lets ``train.steps`` and the intervals differ. ``allow_changes``, with ``resume``:
     changes to the recipe that the run goes on with all the same; the results name them. ``listeners`` hear of all progress.
-    When ``stop`` is set, training saves and raises Stopped. Returns the loaded run.
+    When ``stop`` is set, training saves and raises Stopped. Processes that torchrun started train together
+    (docs/distributed.md). Returns the loaded run.
     Raises DomtransError for anything that the user can mend.
     """
     registry = registry or load_plugins().registry
@@ -62,13 +69,50 @@ def train(
     allowed = _changeable(allow_changes, resume=resume)
     if allowed and _steps_done(folder) >= found.train.steps:
         raise DomtransError(f"the run in {folder.path} is finished; to change anything, go on with more train.steps as well")
-    session = Session.start(device, precision=found.train.precision, seed=found.seed, listeners=listeners, stop=stop)
-    with folder.open(found, resume=resume, allowed=allowed) as changed:
-        if folder.results() is None or _steps_done(folder) < found.train.steps:
-            devices = [session.device] if session.device.type == "cuda" else []
-            with torch.random.fork_rng(devices=devices), _algorithms(deterministic=found.train.deterministic):
-                _train(found, registry, session, folder, changed)
+    stop = stop or threading.Event()
+    device = local_device(device)
+    with joined(device, stop) as group:
+        # A batch that cannot be shared is refused before anything takes time.
+        group.part_size(found.train.batch_size, found.train.accumulate)
+        listeners = listeners if group.leads else ()
+        session = Session.start(
+            device,
+            precision=found.train.precision,
+            seed=found.seed,
+            listeners=listeners,
+            stop=stop,
+            workers=found.train.workers,
+            group=group,
+        )
+        with closing(session.readers), _algorithms(session, deterministic=found.train.deterministic):
+            if group.leads:
+                _lead(found, registry, session, folder, resume=resume, allowed=allowed)
+            else:
+                _follow(found, registry, session, folder)
+        group.any()  # until the first has written everything
     return load(folder.path, device=str(session.device), registry=registry, listeners=listeners)
+
+
+def _lead(
+    recipe: Recipe, registry: Registry, session: Session, folder: RunFolder, *, resume: bool, allowed: Sequence[str]
+) -> None:
+    """What the first process does, or the only one: it alone writes."""
+    with folder.open(recipe, registry, resume=resume, allowed=allowed) as changed:
+        unfinished = folder.results() is None or _steps_done(folder) < recipe.train.steps
+        session.group.any(unfinished)
+        if unfinished:
+            _train(recipe, registry, session, folder, changed)
+
+
+def _follow(recipe: Recipe, registry: Registry, session: Session, folder: RunFolder) -> None:
+    """What every other process does."""
+    (unfinished,) = session.group.any(False)
+    if not folder.recipe_file.is_file():
+        raise DomtransError(f"the run folder {folder.path} is not seen here; put it on storage that every machine sees")
+    if unfinished:
+        trainer = _trainer(prepare(recipe, registry, session), session)
+        with evaluators_kept_out(oracle=recipe.oracle):
+            follow(trainer)
 
 
 def _changeable(changes: list[str] | tuple[str, ...] | Mapping[str, Any], *, resume: bool) -> list[str]:
@@ -92,13 +136,16 @@ def _train(recipe: Recipe, registry: Registry, session: Session, folder: RunFold
     target_test = load_domain(registry, recipe.target, "test", recipe.image_size)
     repeats = {"source": repeated(experiment.source, source_test), "target": repeated(experiment.target, target_test)}
     for side, test in (("source", source_test), ("target", target_test)):
-        if repeats[side] > MANY * len(test):
-            session.during("data").tell(2, 2, _too_many_repeats(side, repeats[side], len(test)))
+        count = repeats[side]
+        if count is None:
+            session.during("data").tell(2, 2, _not_compared(side))
+        elif count > MANY * len(test):
+            session.during("data").tell(2, 2, _too_many_repeats(side, count, len(test)))
     losses = (*experiment.generator_losses, *experiment.discriminator_losses)
     about = origin_of(recipe, registry, session, experiment)
     about["supervision"] = supervision(recipe.oracle, (item.loss.reads for item in losses))
     ready = time.perf_counter()
-    trainer = Trainer(experiment, session.during("train"))
+    trainer = _trainer(experiment, session)
     loop = Loop(trainer, folder, recipe, source_test.some(SAMPLES), about)
     first = trainer.step_number
     if changed:
@@ -107,7 +154,8 @@ def _train(recipe: Recipe, registry: Registry, session: Session, folder: RunFold
         loop.run()
     trained = time.perf_counter()
     experiment.transfer.generator.load_state_dict(trainer.average.module.state_dict())
-    results = measure(experiment.transfer, recipe, registry, session)
+    with enough_memory("measuring", "what was trained is saved, and the same command goes on; try --device cpu"):
+        results = measure(experiment.transfer, recipe, registry, session)
     results |= {"supervision": about["supervision"], "test_images_in_training": repeats, **_said(folder)}
     results |= {"measured_before_at": measured_before} if measured_before else {}
     results |= {"best": {SCORE: loop.best_score, "step": loop.best_step}} if recipe.train.validate_every else {}
@@ -124,7 +172,25 @@ def _train(recipe: Recipe, registry: Registry, session: Session, folder: RunFold
         "computed_on": computed_on(session, deterministic=recipe.train.deterministic),
         "seed": recipe.seed,
     }
+    results |= {"processes": session.group.size} if session.group.size > 1 else {}
     folder.save_results(results)
+    _show(folder, experiment, source_test, registry, session.during("evaluate"))
+
+
+def _trainer(experiment: Experiment, session: Session) -> Trainer:
+    with enough_memory(
+        f"the training images and their features on {session.device}", "take fewer images or a smaller image_size"
+    ):
+        return Trainer(experiment, session.during("train"))
+
+
+def _show(folder: RunFolder, experiment: Experiment, source_test: ImageSet, registry: Registry, session: Session) -> None:
+    """Keep examples, and write the report. The training is done and measured: nothing about a page may undo that."""
+    try:
+        write_examples(folder.examples_file, make_examples(experiment.transfer, source_test, experiment.target))
+        report(folder.path, registry=registry)
+    except Exception as fault:  # noqa: BLE001
+        session.tell(1, 1, f"the report could not be written: {fault}; `domtrans report {folder.path}` tries again")
 
 
 def _said(folder: RunFolder) -> dict[str, Any]:
@@ -149,16 +215,30 @@ def _too_many_repeats(side: str, count: int, of: int) -> str:
     )
 
 
+def _not_compared(side: str) -> str:
+    return (
+        f"the {side} is read from its files as it goes, so its test images were not compared with its training images; see "
+        "to it that none is in both"
+    )
+
+
 def _steps_done(folder: RunFolder) -> int:
     return int((folder.results() or {}).get("steps", 0))
 
 
 @contextmanager
-def _algorithms(*, deterministic: bool) -> Iterator[None]:
-    """A block in which torch uses deterministic algorithms alone; DomtransError for an operation that has none."""
-    if not deterministic:
+def _algorithms(session: Session, *, deterministic: bool) -> Iterator[None]:
+    """A block after which torch's own generators are as before.
+
+    ``deterministic``: torch uses deterministic algorithms alone in it; DomtransError for an operation that has none.
+    """
+    devices = [session.device] if session.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), _deterministic_ones() if deterministic else nullcontext():
         yield
-        return
+
+
+@contextmanager
+def _deterministic_ones() -> Iterator[None]:
     before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     tuned, workspace = torch.backends.cudnn.benchmark, os.environ.get(WORKSPACE)
     os.environ.setdefault(WORKSPACE, ":4096:8")  # cuBLAS asks for it

@@ -91,15 +91,15 @@ def test_terms_are_added_and_taken_away():
 
 def test_nested_distances_take_options():
     recipe = changed("generator_losses.const.distance=cross-entropy", "generator_losses.const.distance.temperature=2")
-    assert at(recipe, "generator_losses.const.distance") == {"name": "cross-entropy", "temperature": 2}
+    assert at(recipe, "generator_losses.const.distance") == {"name": "cross-entropy", "temperature": 2, "sharpen": 1}
     recipe = changed("generator_losses.const.distance=cross-entropy", base=recipe)
-    assert at(recipe, "generator_losses.const.distance") == {"name": "cross-entropy", "temperature": 1}
+    assert at(recipe, "generator_losses.const.distance") == {"name": "cross-entropy", "temperature": 1, "sharpen": 1}
 
 
 def test_a_nested_distance_of_distances():
     value = '{"name": "weighted", "terms": ["mse", {"name": "cross-entropy", "temperature": 2}], "weights": [1, 2]}'
     found = at(changed(f"generator_losses.const.distance={value}"), "generator_losses.const.distance")
-    assert found["terms"] == [{"name": "mse"}, {"name": "cross-entropy", "temperature": 2}]
+    assert found["terms"] == [{"name": "mse"}, {"name": "cross-entropy", "temperature": 2, "sharpen": 1}]
 
 
 @pytest.mark.parametrize("word", ["none", "null"])

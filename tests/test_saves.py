@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import go, losses, metrics, unlike
 from tiny import registry, tiny_recipe
+from tiny_runs import go, losses, metrics, unlike
 
 from domtrans import DomtransError, Stopped, override
 from domtrans.runfolder import RunFolder
