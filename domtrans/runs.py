@@ -12,6 +12,7 @@ from torch import Tensor
 
 from domtrans.errors import DomtransError
 from domtrans.evaluation import measure, with_other_data
+from domtrans.hub import fetch, is_on_hub
 from domtrans.images import centre_square, to_float, to_uint8
 from domtrans.model import Transfer
 from domtrans.modelfile import read_model
@@ -28,17 +29,28 @@ Images = TypeVar("Images", Tensor, Image.Image, list[Image.Image])
 class Run:
     """A trained transfer with its recipe. Made by ``load`` and ``train``.
 
-    ``path``: its folder. ``recipe``: resolved. ``results``: figures measured at the end of training, or empty; they are the
-    last model's. ``about``: what the model file says of where it comes from.
+    ``path``: its folder. ``file``: the model's. ``recipe``: resolved. ``results``: figures measured at the end of training,
+    or empty; they are the last model's. ``about``: what the model file says of where it comes from.
+    Pickled, as for the worker processes of a ``DataLoader``, it is no more than the name of its file and of its device, and
+    is loaded again where it arrives, with the plugins installed there.
     """
 
     def __init__(
         self, file: Path, recipe: Recipe, model: Transfer, about: Mapping[str, Any], registry: Registry, session: Session
     ) -> None:
-        self.path, self.recipe, self.model, self.registry, self.session = file.parent, recipe, model.eval(), registry, session
-        self.about = about
+        self.file, self.path, self.recipe, self.model = file, file.parent, recipe, model.eval()
+        self.registry, self.session, self.about = registry, session, about
         folder = RunFolder(self.path)
         self.results: Mapping[str, Any] = (folder.results() or {}) if file == folder.model_file else {}
+
+    def __call__(self, image: Images) -> Images:
+        """As a transform of torchvision: like ``transfer``, and a tensor may be one image [1 or 3, H, W] alone."""
+        if isinstance(image, Tensor) and image.ndim == 3:
+            return self.transfer(image[None])[0]
+        return self.transfer(image)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_again, (str(self.file.absolute()), str(self.session.device))
 
     @torch.no_grad()
     def transfer(self, images: Images) -> Images:
@@ -89,23 +101,39 @@ class Run:
 def load(
     path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: tuple[Listener, ...] = ()
 ) -> Run:
-    """Load a run from its folder, or one of its model files, e.g. ``runs/x/best.safetensors``.
+    """Load a run from its folder, one of its model files, e.g. ``runs/x/best.safetensors``, or a model hub.
 
-    Raises DomtransError if it is none, is damaged, or needs a plugin that is missing.
+    ``path``: of the run, or ``OWNER/NAME``, with ``@REVISION`` if it matters, of a model that ``pack`` prepared; that needs
+    the extra "hub". What is there as a file or folder is never sought on the hub.
+    Raises DomtransError if it is no run, is damaged, cannot be had, or needs a plugin that is missing.
     """
-    file = Path(path)
-    if file.suffix != ".safetensors" or not file.is_file():
-        folder = RunFolder(Path(path))
-        file = folder.model_file
-        if not folder.path.is_dir():
-            raise DomtransError(f"there is no run in {path}: no such folder")
-        if not file.is_file():
-            folder.recipe()  # no run at all says so first
-            raise DomtransError(f"the run in {path} has not saved a model yet; go on with `domtrans train --resume`")
+    path = fetch(str(path)) if is_on_hub(str(path)) else path
+    try:
+        file = _model_file(Path(path))
+    except OSError as error:  # a folder that may not be entered, a name that no file can have
+        raise DomtransError(f"the run in {path} cannot be opened: {error.strerror}") from None
     registry = registry or load_plugins().registry
     recipe, model, about = read_model(file, registry)
-    session = Session.start(device, precision=recipe.train.precision, seed=recipe.seed, listeners=listeners)
+    train = recipe.train
+    session = Session.start(device, precision=train.precision, seed=recipe.seed, listeners=listeners, workers=train.workers)
     return Run(file, recipe, model.to(session.device), about, registry, session)
+
+
+def _model_file(path: Path) -> Path:
+    """The file itself, or the last model of the run in a folder."""
+    if path.suffix == ".safetensors" and path.is_file():
+        return path
+    folder = RunFolder(path)
+    if not path.is_dir():
+        raise DomtransError(f"there is no run in {path}: no such folder")
+    if not folder.model_file.is_file():
+        folder.recipe()  # no run at all says so first
+        raise DomtransError(f"the run in {path} has not saved a model yet; go on with `domtrans train --resume`")
+    return folder.model_file
+
+
+def _load_again(file: str, device: str) -> Run:
+    return load(file, device=device)
 
 
 def evaluate(
