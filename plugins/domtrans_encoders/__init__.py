@@ -1,4 +1,4 @@
-"""Alternative encoders f, from libraries of trained networks."""
+"""Alternative encoders f, from libraries of trained networks and from published files of face recognisers."""
 
 import domtrans
 
@@ -8,6 +8,12 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the encoders."""
-    from domtrans_encoders import timm_models
+    from domtrans_encoders import concat, dlib_resnet, mobilefacenet, onnx_models, openface, sphereface, timm_models
 
     registry.encoder("timm", timm_models.TimmEncoder)
+    registry.encoder("dlib-resnet", dlib_resnet.DlibResNet)
+    registry.encoder("mobilefacenet", mobilefacenet.MobileFaceNet)
+    registry.encoder("sphereface", sphereface.SphereFace)
+    registry.encoder("openface", openface.OpenFace)
+    registry.encoder("onnx", onnx_models.OnnxEncoder)
+    registry.encoder("concat", concat.Concat)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import timm
-import torch
-import torch.nn.functional as F
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
 from domtrans import DomtransError, Encoder, read_weights
+from domtrans_encoders.published import load_exactly
+from domtrans_encoders.window import Share, Shift, Window
 
 
 class TimmEncoder(Encoder):
@@ -19,12 +19,17 @@ class TimmEncoder(Encoder):
 
     Images are resized and normalised as the model's own training had them.
 
-    ``model``: a name from ``timm.list_models()``; ``hf_hub:owner/name`` takes one from the hub.
+    ``model``: a name from ``timm.list_models()``; ``hf-hub:owner/name`` is one on the hub, ``local-dir:FOLDER`` one
+    downloaded from there.
     ``pretrained``: begin from published weights, downloaded once into the hub's cache.
-    ``file``: begin from a local file of the model's weights instead (.safetensors, .pth or .pt).
+    ``path``: begin from a local file of the model's weights instead (.safetensors, .pth or .pt).
     ``stage``: take the features of this stage, 0 for the first, pooled; by default those before the classifier.
+    ``embedding``: take what the model itself puts out, for a recogniser whose last layer is no classifier but gives its
+    features; not with ``stage``.
     ``input_size``: side in pixels that images are resized to; by default the recipe's image size, or with ``pretrained``
-    or ``file`` the size that the model was trained at.
+    or ``path`` the size that the model was trained at.
+    ``crop``: share of the image's side that is looked at.
+    ``shift``: how far below the image's middle (above, if negative), as a share of its side.
     """
 
     channels = 3
@@ -36,48 +41,49 @@ class TimmEncoder(Encoder):
         *,
         model: str = "resnet18",
         pretrained: bool = False,
-        file: str | None = None,
+        path: str | None = None,
         stage: NonNegativeInt | None = None,
+        embedding: bool = False,
         input_size: Annotated[int, Field(ge=16, le=1024)] | None = None,
+        crop: Share = 1.0,
+        shift: Shift = 0.0,
     ) -> None:
         super().__init__()
-        self.pretrained, self.file, self.classes = pretrained, file, classes
+        if embedding and stage is not None:
+            raise DomtransError("encoder 'timm': 'embedding' takes the model's last layer and 'stage' an earlier one; give one")
+        self.model, self.pretrained, self.path = model, pretrained, path
+        self.stage, self.embedding, self.classes = stage, embedding, classes
         self.body: Any
-        self.body, self.feature_size = _build(model, stage)
+        self.body, self.feature_size = _build(model, stage, embedding)
         published = self.body.pretrained_cfg
         trained_at = published.get("input_size", (3, size, size))[-1]
-        self.input_size = input_size or (trained_at if pretrained or file else size)
-        self.register_buffer("mean", torch.tensor(published.get("mean", (0.5,) * 3)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(published.get("std", (0.5,) * 3)).view(1, 3, 1, 1), persistent=False)
+        side = input_size or (trained_at if pretrained or path else size)
+        mean, deviation = ([255 * value for value in published.get(key, (0.5,) * 3)] for key in ("mean", "std"))
+        self.window = Window((side, side), crop=crop, shift=shift, mean=mean, scale=deviation)
         self.head = nn.Linear(self.feature_size, max(classes, 1))
 
-    mean: Tensor
-    deviation: Tensor
-
     def load_pretrained(self) -> None:
-        """Load what ``pretrained`` or ``file`` ask for; DomtransError if it is not to be had or does not fit."""
-        name = self.body.pretrained_cfg.get("architecture", type(self.body).__name__)
-        if self.file is not None:
-            weights = read_weights(Path(self.file))
-            missing = self.body.load_state_dict(weights, strict=False).missing_keys
-            if missing:
-                raise DomtransError(f"{self.file} does not fit timm's {name}: {missing[0]} is missing from the file")
+        """Load what ``pretrained`` or ``path`` ask for; DomtransError if it is not to be had or does not fit."""
+        if self.path is not None:
+            file, wanted = Path(self.path), self.body.state_dict()
+            weights = read_weights(file)
+            # A file goes on where the body ends, and the body for a stage may hold the model under "model".
+            own = {name: weights[key] for name in wanted if (key := name.removeprefix("model.")) in weights}
+            load_exactly(self.body, own, file, f"timm's {self.model}")
         elif self.pretrained:
             try:
-                timm.models.load_pretrained(self.body, pretrained_cfg=self.body.pretrained_cfg, num_classes=0)
+                trained = _create(self.model, self.stage, self.embedding, pretrained=True)
             except Exception as error:  # noqa: BLE001 - hub clients raise whatever the network provokes
                 reason = " ".join(str(error).split())[:120]
                 raise DomtransError(
-                    f"the published weights of timm's {name} could not be had ({reason}); connect to the network, "
-                    "give a local file with encoder.file=FILE, or fit f from scratch with encoder.pretrained=false"
+                    f"the published weights of timm's {self.model} could not be had ({reason}); connect to the network, "
+                    "give a local file with encoder.path=FILE, or fit f from scratch with encoder.pretrained=false"
                 ) from None
+            self.body.load_state_dict(trained.state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [-1, 1] to features [B, F]."""
-        if images.shape[-1] != self.input_size:
-            side = (self.input_size, self.input_size)
-            images = F.interpolate(images, side, mode="bilinear", antialias=True, align_corners=False)
-        features = self.body(((images + 1) / 2 - self.mean) / self.deviation)
+        features = self.body(self.window(images))
         if isinstance(features, list):  # the map of one stage; some models keep its channels last
             last = features[0].shape[-1] == self.feature_size != features[0].shape[1]
             features = features[0].mean((1, 2) if last else (2, 3))
@@ -90,14 +96,21 @@ class TimmEncoder(Encoder):
         return self.head(features)
 
 
-def _build(model: str, stage: int | None) -> tuple[Any, int]:
-    """The model without its classifier, and its number of features; DomtransError if timm cannot build it so."""
+def _create(model: str, stage: int | None, embedding: bool, *, pretrained: bool = False) -> Any:
+    """The model as timm builds it, ended where its features are."""
+    end: dict[str, Any] = {} if embedding else {"num_classes": 0}
+    if stage is not None:
+        end = {"features_only": True, "out_indices": (stage,)}
+    return timm.create_model(model, pretrained=pretrained, **end)
+
+
+def _build(model: str, stage: int | None, embedding: bool) -> tuple[Any, int]:
+    """The untrained model and the number of its features; DomtransError if timm cannot build it so."""
     try:
-        if stage is None:
-            body: Any = timm.create_model(model, pretrained=False, num_classes=0)
-            return body, int(body.num_features)
-        body = timm.create_model(model, pretrained=False, features_only=True, out_indices=(stage,))
-        return body, int(body.feature_info.channels()[0])
+        body = _create(model, stage, embedding)
+        if stage is not None:
+            return body, int(body.feature_info.channels()[0])
+        return body, int(body.num_classes if embedding else body.num_features)
     except Exception as error:  # noqa: BLE001 - hundreds of models, each with faults of its own
         reason = " ".join(str(error).split())[:120]
         where = model if stage is None else f"{model} with stage={stage}"

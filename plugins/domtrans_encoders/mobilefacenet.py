@@ -1,0 +1,114 @@
+"""MobileFaceNet: Chen, Liu, Gao, Han: MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification, 2018."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from domtrans import Encoder, read_weights
+from domtrans_encoders.published import file_of, load_exactly
+from domtrans_encoders.window import Share, Shift, Window
+
+BOTTLENECKS = ((64, 128, 2, 5), (128, 256, 2, 1), (128, 256, 1, 6), (128, 512, 2, 1), (128, 256, 1, 2))
+"""Width, expanded width, stride of the first, and how many (table 1 of the paper)."""
+
+
+class MobileFaceNet(Encoder):
+    """f: MobileFaceNet, a face recogniser made for phones: 192 features of length 1.
+
+    ``path``: its weights with batch norm folded in, a .safetensors file of ``N.weight``, ``N.bias`` and ``N.prelu`` for
+    layer N. ``crop``: share of the image's side that is looked at. ``shift``: how far below the image's middle
+    (above, if negative), as a share of its side.
+    """
+
+    channels = 3
+    feature_size = 192
+
+    def __init__(self, size: int, classes: int, *, path: str | None = None, crop: Share = 0.8, shift: Shift = -0.09) -> None:
+        super().__init__()
+        self.path = path
+        self.window = Window((112, 112), crop=crop, shift=shift, scale=(128.0,) * 3)
+        layers: list[nn.Module] = [
+            Convolution(3, 64, 3, stride=2),
+            Convolution(64, 64, 3, groups=64),
+            Convolution(64, 64, 1, active=False),
+        ]
+        before = 64
+        for width, wide, stride, count in BOTTLENECKS:
+            for index in range(count):
+                layers.append(Bottleneck(before, wide, width, stride if index == 0 else 1, shortcut=stride == 1 or index > 0))
+                before = width
+        self.body = nn.Sequential(
+            *layers,
+            Convolution(128, 512, 1),
+            Convolution(512, 512, 7, groups=512, padded=False, active=False),
+            Convolution(512, 512, 1, active=False),
+            Convolution(512, 192, 1, active=False),
+        )
+
+    def load_pretrained(self) -> None:
+        """Load the file of weights; DomtransError if it is not there or is another."""
+        path = file_of(self.path, "mobilefacenet", "the .safetensors file")
+        load_exactly(self.body, self._renamed(read_weights(path)), path, "MobileFaceNet")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [-1, 1] to features [B, 192]."""
+        return F.normalize(self.body(self.window(images)).flatten(1).float())
+
+    def _renamed(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Published tensors under the names here: theirs are numbers, with gaps where a shortcut is added."""
+        numbers = sorted({number for name in published if (number := name.partition(".")[0]).isdigit()}, key=int)
+        ours = [name for name, module in self.body.named_modules() if isinstance(module, Convolution)]
+        prefix = dict(zip(numbers, ours, strict=False))
+        kinds = {"weight": "conv.weight", "bias": "conv.bias", "prelu": "act.weight"}
+        renamed = {}
+        for name, value in published.items():
+            number, _, kind = name.partition(".")
+            renamed[f"{prefix.get(number, number)}.{kinds.get(kind, kind)}"] = value
+        return renamed
+
+
+class Convolution(nn.Module):
+    """A convolution with bias; ``active``: and PReLU. Padded as TensorFlow does: what is odd goes right and below."""
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        padded: bool = True,
+        active: bool = True,
+    ) -> None:
+        super().__init__()
+        # Sides are even wherever the stride is 2, so that kernel - stride is what must be added.
+        more = kernel - stride if padded else 0
+        self.pad = nn.ZeroPad2d((0, more % 2) * 2) if more % 2 else nn.Identity()
+        self.conv = nn.Conv2d(inputs, width, kernel, stride, padding=more // 2, groups=groups)
+        self.act = nn.PReLU(width) if active else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, width, H', W']."""
+        return self.act(self.conv(self.pad(x)))
+
+
+class Bottleneck(nn.Module):
+    """Widened, filtered channel by channel, narrowed; ``shortcut``: and added to what came in."""
+
+    def __init__(self, inputs: int, wide: int, width: int, stride: int, *, shortcut: bool) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        self.layers = nn.Sequential(
+            Convolution(inputs, wide, 1),
+            Convolution(wide, wide, 3, stride=stride, groups=wide),
+            Convolution(wide, width, 1, active=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, width, H / stride, W / stride]."""
+        found = self.layers(x)
+        return x + found if self.shortcut else found
