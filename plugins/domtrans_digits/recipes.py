@@ -69,3 +69,49 @@ def digits_dtn_paper() -> Recipe:
         metrics={"digits": use("digit-accuracy")},
         train=TrainConfig(steps=600, ema=0.0),
     )
+
+
+def mnist_to_street() -> Recipe:
+    """Handwriting to house numbers, offline: digits-dtn the other way round."""
+    return _pair("mnist-to-street", "handwritten digits to rendered house numbers", "mnist-5k", "street-digits")
+
+
+def svhn_to_street() -> Recipe:
+    """Real house numbers (SVHN) to rendered ones."""
+    return _pair("svhn-to-street", "real house numbers to rendered ones", "svhn", "street-digits")
+
+
+def street_to_svhn() -> Recipe:
+    """Rendered house numbers to real ones (SVHN)."""
+    return _pair("street-to-svhn", "rendered house numbers to real ones", "street-digits", "svhn")
+
+
+def usps_to_mnist() -> Recipe:
+    """Digits from envelopes (USPS) to MNIST."""
+    return _pair("usps-to-mnist", "USPS digits to MNIST digits", "usps", "mnist")
+
+
+def mnist_to_usps() -> Recipe:
+    """MNIST to digits from envelopes (USPS)."""
+    return _pair("mnist-to-usps", "MNIST digits to USPS digits", "mnist", "usps")
+
+
+HOUSE_NUMBERS = {"street-digits", "svhn"}
+
+
+def _pair(name: str, description: str, source: str, target: str) -> Recipe:
+    """digits-dtn between two other domains; f sees each of them through the views of its kind, photograph or handwriting."""
+    base = digits_dtn()
+    assert base.fit is not None
+    street, handwriting = base.fit.options["source_view"], base.fit.options["target_view"]
+    views = {domain: street if domain in HOUSE_NUMBERS else handwriting for domain in (source, target)}
+    seen = {"source_view": views[source], "target_view": views[target]}
+    changes = {
+        "name": name,
+        "description": description,
+        "source": use(source),
+        "target": use(target),
+        "fit": use(base.fit.name, **base.fit.options | seen),
+        "view": views[target],
+    }
+    return base.model_copy(update=changes)

@@ -25,16 +25,19 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return (1.0 - F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1)).mean()
 
 
-def cross_entropy(a: Tensor, b: Tensor, classify: Classify | None = None, *, temperature: Positive = 1.0) -> Tensor:
+def cross_entropy(
+    a: Tensor, b: Tensor, classify: Classify | None = None, *, temperature: Positive = 1.0, sharpen: Positive = 1.0
+) -> Tensor:
     """KL(p_a || p_b) between the class predictions of f's own head for two batches of features [B, F].
 
     Cross-entropy less the entropy of p_a, which g cannot change: same gradient, and zero where both agree. No label and
     no evaluator takes part: what f says of x is compared with what f says of G(x). ``temperature``: divides both logits.
+    ``sharpen``: multiplies those of x once more; above 1, g is to draw what f takes x for, not f's doubt.
     Raises DomtransError where there is no head: on images, or for an f without one.
     """
     if classify is None:
         raise DomtransError("the distance 'cross-entropy' compares what f's head says of features; it cannot compare images")
-    wanted = (classify(a) / temperature).log_softmax(1).detach()
+    wanted = (sharpen * classify(a) / temperature).log_softmax(1).detach()
     found = (classify(b) / temperature).log_softmax(1)
     return F.kl_div(found, wanted, reduction="batchmean", log_target=True)
 

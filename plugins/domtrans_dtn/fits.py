@@ -34,13 +34,12 @@ def classifier(
     ``label_smoothing``: share of every label that is spread over all classes. ``view``: how f sees the images.
     """
     labels = labels_of(source)
-    images = source.to(session.device)
-    batches = Batches(len(images), batch_size, session.seed)
+    feed = session.feed(source, Batches(len(source), batch_size, session.seed))
     optimizer = torch.optim.Adam(encoder.parameters(), lr, fused=True)
     for step in range(steps):
         set_rate(optimizer, lr, step, steps)
-        index = batches[step].to(session.device)
-        batch, rng = to_float(images.images[index]), session.rng(step)
+        index, images = feed[step]
+        batch, rng = to_float(images), session.rng(step)
         with session.autocast():
             logits = predict(encoder, view(batch, rng) if view else batch)
         loss = F.cross_entropy(logits, labels.to(session.device)[index], label_smoothing=label_smoothing)
@@ -84,20 +83,19 @@ def self_training(
     does.
     """
     labels, classes = labels_of(source), len(source.classes)
-    images, others = source.to(session.device), target.to(session.device)
-    batches = Batches(len(images), batch_size, session.seed)
-    other_batches = Batches(len(others), batch_size, session.seed + 1)
+    feed = session.feed(source, Batches(len(source), batch_size, session.seed))
+    other_feed = session.feed(target, Batches(len(target), batch_size, session.seed + 1))
     optimizer = torch.optim.Adam(encoder.parameters(), lr, fused=True)
     teacher = copy.deepcopy(encoder).requires_grad_(False)
     offset = torch.zeros(classes, device=session.device)
     for step in range(steps):
         set_rate(optimizer, lr, step, steps)
-        index, rng = batches[step].to(session.device), session.rng(step)
-        batch = to_channels(to_float(images.images[index]), encoder.channels)
+        (index, images), rng = feed[step], session.rng(step)
+        batch = to_channels(to_float(images), encoder.channels)
         batch = source_view(batch, rng) if source_view else batch
         adapting = step >= begin * steps
         if adapting:
-            other = to_channels(to_float(others.images[other_batches[step].to(session.device)]), encoder.channels)
+            other = to_channels(to_float(other_feed[step][1]), encoder.channels)
             with torch.no_grad(), session.autocast():
                 answers = (predict(teacher, weak_view(other, rng) if weak_view else other) + offset).softmax(1)
             offset += even * (1 / classes - answers.mean(0))

@@ -12,6 +12,8 @@ from torch import Tensor
 from domtrans import Discriminator, Distance, DistanceOption, Loss, Outputs
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
+Fakes = Literal["both", "source"]
+"""Whose transferred images count: those of both domains, or, as in the baseline of the paper's section 3, the source's."""
 
 
 def towards(logits: Tensor | None, kind: int, smoothing: float = 0.0) -> Tensor | None:
@@ -27,38 +29,47 @@ def total(*terms: Tensor | None) -> Tensor:
     return torch.stack([value for value in terms if value is not None]).sum()
 
 
+def logits_of(fakes: Fakes) -> frozenset[str]:
+    """D's logits of the transferred images that count."""
+    return frozenset({"source_fake_logits", "target_fake_logits"} if fakes == "both" else {"source_fake_logits"})
+
+
 class TernaryDiscriminator(Loss):
     """L_D = -E_s log D_1(G(s)) - E_t log D_2(G(t)) - E_t log D_3(t)  (equation 3).
 
-    ``label_smoothing``: share of every label that is spread over all three kinds.
+    ``label_smoothing``: share of every label that is spread over all three kinds. ``fakes``: whose transferred images D
+    sees; with those of the source alone two kinds are left, and D is the binary judge of the baseline (section 3).
     """
 
-    reads = frozenset({"source_fake_logits", "target_fake_logits", "target_logits"})
-
-    def __init__(self, *, label_smoothing: Smoothing = 0.0) -> None:
+    def __init__(self, *, label_smoothing: Smoothing = 0.0, fakes: Fakes = "both") -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
+        self.reads = frozenset({"target_logits", *logits_of(fakes)})
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the kinds of image that this turn has."""
-        return total(
-            towards(outputs.source_fake_logits, Discriminator.FAKE_SOURCE, self.label_smoothing),
-            towards(outputs.target_fake_logits, Discriminator.FAKE_TARGET, self.label_smoothing),
-            towards(outputs.target_logits, Discriminator.REAL_TARGET, self.label_smoothing),
-        )
+        kinds = {
+            "source_fake_logits": Discriminator.FAKE_SOURCE,
+            "target_fake_logits": Discriminator.FAKE_TARGET,
+            "target_logits": Discriminator.REAL_TARGET,
+        }
+        read = {name: kind for name, kind in kinds.items() if name in self.reads}
+        return total(*(towards(getattr(outputs, name), kind, self.label_smoothing) for name, kind in read.items()))
 
 
 class TernaryGenerator(Loss):
-    """L_GANG = -E_s log D_3(G(s)) - E_t log D_3(G(t))  (equation 4)."""
+    """L_GANG = -E_s log D_3(G(s)) - E_t log D_3(G(t))  (equation 4).
 
-    reads = frozenset({"source_fake_logits", "target_fake_logits"})
+    ``fakes``: whose transferred images are to please D.
+    """
+
+    def __init__(self, *, fakes: Fakes = "both") -> None:
+        super().__init__()
+        self.reads = logits_of(fakes)
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the domains that this turn has."""
-        return total(
-            towards(outputs.source_fake_logits, Discriminator.REAL_TARGET),
-            towards(outputs.target_fake_logits, Discriminator.REAL_TARGET),
-        )
+        return total(*(towards(getattr(outputs, name), Discriminator.REAL_TARGET) for name in sorted(self.reads)))
 
 
 class FeatureConsistency(Loss):

@@ -1,0 +1,63 @@
+"""Pictures of a study's runs as PNG: losses by step, and what was taken for what."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLUMNS = 3
+
+
+def losses_png(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
+    """A small chart for every loss, a line for every run; ``logs``: the lines of metrics.jsonl by the run's name."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(name for log in logs.values() for line in log for name in line if _is_loss(name)))
+    height = max(1, -(-len(names) // COLUMNS))
+    figure = Figure(figsize=(4 * COLUMNS, 2.6 * height), layout="constrained")
+    charts = figure.subplots(height, COLUMNS, squeeze=False).flat
+    for name, chart in zip(names, charts, strict=False):
+        for run, log in logs.items():
+            points = [(line["step"], line[name]) for line in log if name in line]
+            chart.plot(*zip(*points, strict=True), label=run, linewidth=1)
+        chart.set_title(name, fontsize=9)
+        chart.tick_params(labelsize=7)
+        chart.set_xlabel("step", fontsize=7)
+    for chart in list(charts):  # those left over
+        chart.set_axis_off()
+    if names and len(logs) > 1:
+        figure.axes[0].legend(fontsize=7)
+    return _png(figure)
+
+
+def confusion_png(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> bytes:
+    """A confusion matrix: rows are what the source shows, columns what the evaluator reads in its transfer."""
+    from matplotlib.figure import Figure
+
+    totals = [max(sum(row), 1) for row in counts]
+    shares = [[count / total for count in row] for row, total in zip(counts, totals, strict=True)]
+    side = 1.6 + 0.42 * len(classes)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    chart = figure.subplots()
+    chart.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    chart.set_xticks(range(len(classes)), classes)
+    chart.set_yticks(range(len(classes)), classes)
+    chart.set_xlabel("read in G(x)")
+    chart.set_ylabel("label of x")
+    for row, line in enumerate(shares):
+        for column, share in enumerate(line):
+            if share >= 0.005:
+                colour = "white" if share > 0.5 else "black"
+                chart.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    return _png(figure)
+
+
+def _is_loss(name: str) -> bool:
+    return name.startswith(("generator.", "discriminator."))
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()

@@ -1,0 +1,114 @@
+"""The study ``digits``: from house numbers to handwriting, the paper's tables and the study's made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from domtrans import Published, Row, Study
+from domtrans_digits import recipes
+from domtrans_digits.real_data import find_mnist, find_svhn
+
+Changes = dict[str, Any]
+
+BEST, FAITHFUL = "digits-dtn", "digits-dtn-paper"
+
+
+def digits(*, data_dir: str | None = None, encoder: str | None = None, quick: bool = False) -> Study:
+    """House numbers to handwriting: variants, ablations, training strategies, an unseen digit, domain adaptation.
+
+    ``data_dir``: a folder with SVHN (.mat files, or svhn_8k.npz) and MNIST (idx files); without it street-digits and mnist-5k
+    are used, which need no download. ``encoder``: a file with weights of a digit-encoder; f then is not fitted, and learns only
+    from target images, where the recipe lets it. ``quick``: a few hundred images, thin networks and a few steps, to see that
+    everything works; the figures say nothing.
+    """
+    from domtrans_digits import study_tables as tables
+
+    common = Common(data_dir, encoder, quick)
+    about = "From house numbers to handwritten digits, without a label of the handwriting and without pairs."
+    hasty = " This is a quick look: few images, thin networks and 30 steps, so no figure says anything."
+    return Study(
+        name="digits",
+        about=about + (hasty if quick else ""),
+        tables=(
+            tables.variants(common),
+            tables.ablations(common),
+            tables.strategies(common),
+            tables.unseen(common),
+            tables.adaptation(common),
+        ),
+    )
+
+
+class Common:
+    """What the rows have in common: the data, f, what is measured, and how much of everything."""
+
+    def __init__(self, data_dir: str | None, encoder: str | None, quick: bool) -> None:
+        self.encoder, self.quick = encoder, quick
+        self.source: Changes = find_svhn(Path(data_dir)) if data_dir else {"name": "street-digits"}
+        self.target: Changes = find_mnist(Path(data_dir)) if data_dir else {"name": "mnist-5k"}
+        if quick:
+            self.source = subset(self.source, count=300) if data_dir else self.source | {"count": 300, "test_count": 100}
+            self.target = subset(self.target, count=300)
+        self.evaluator: Changes = {"steps": 40, "batch_size": 32} if quick else {}
+        """Options of every metric that fits one."""
+        self.accuracy: Changes = {"name": "digit-accuracy", **self.evaluator}
+
+    def row(
+        self,
+        name: str,
+        about: str,
+        changes: Mapping[str, Any] | None = None,
+        *,
+        recipe: str = BEST,
+        measured: Mapping[str, Any] | None = None,
+        published: tuple[Published, ...] = (),
+    ) -> Row:
+        """A row with what all have in common, before its own changes."""
+        metrics = {
+            "digits": self.accuracy,
+            "realism": {"name": "digit-realism", **self.evaluator},
+            "consistency": {"name": "f-consistency"},
+        }
+        data = {"source": self.source, "target": self.target, "metrics": metrics}
+        return Row(name, about, recipe, data | self._f(recipe) | self._small() | dict(changes or {}), measured or {}, published)
+
+    def best(self, *published: Published) -> Row:
+        """The row that every table begins with."""
+        return self.row("best", "The best unsupervised recipe.", published=published)
+
+    def generator(self, name: str) -> Changes:
+        """Another g as wide as the best recipe's."""
+        width = 8 if self.quick else recipes.digits_dtn().generator.options["width"]
+        return {"generator": {"name": name, "width": width}}
+
+    def _f(self, recipe: str) -> Changes:
+        """Weights loaded instead of a fit; the best recipe's way to learn from target images then adapts them."""
+        if self.encoder is None:
+            return {}
+        changes: Changes = {"encoder.weights": self.encoder, "encoder.even_contrast": False, "fit": "none"}
+        fit = recipes.digits_dtn().fit if recipe == BEST else None
+        return changes | ({"adapt": fit.model_dump(mode="json") | self._few_steps} if fit else {})
+
+    @property
+    def _few_steps(self) -> Changes:
+        return {"steps": 30, "batch_size": 16} if self.quick else {}
+
+    def _small(self) -> Changes:
+        """So little of everything that a row takes seconds."""
+        if not self.quick:
+            return {}
+        fit = {} if self.encoder else {f"fit.{name}": value for name, value in self._few_steps.items()}
+        return fit | {
+            "generator.width": 8,
+            "discriminator.width": 8,
+            "train.steps": 30,
+            "train.batch_size": 16,
+            "train.log_every": 5,
+        }
+
+
+def subset(domain: Mapping[str, Any], **options: Any) -> Changes:
+    """Part of a domain."""
+    return {"name": "subset", "of": dict(domain), **options}
