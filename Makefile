@@ -1,9 +1,11 @@
 # make train: the main job, on a bare machine. make test: everything that CI checks. Both set up .venv first.
+# make test-lowest: the tests with the oldest releases that pyproject.toml allows; downloads some gigabytes.
 PYTHON ?= python3
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 
-.PHONY: train test lint clean
+.PHONY: train test test-lowest lint clean
 
 train: $(VENV)/ready
 	$(BIN)/domtrans train digits-dtn
@@ -11,10 +13,18 @@ train: $(VENV)/ready
 test: lint
 	$(BIN)/python -m pytest
 
+# Old releases beside new ones of what they need give warnings that say nothing about domtrans: those are no errors here.
+test-lowest:
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	$(LOWEST)/bin/python -m pytest -o filterwarnings=default
+
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry plugins .
 	$(BIN)/python -m pip check
 
 $(VENV)/ready: pyproject.toml
@@ -24,4 +34,4 @@ $(VENV)/ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist build
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache dist build

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,10 @@ class Cache:
     def tensors(self, kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """The tensors for ``key``: from the cache, or made now and kept. A damaged entry is made again."""
         path = self.path(kind, key)
-        if path.is_file():
-            try:
+        with suppress(DomtransError, OSError):  # damaged, or in a folder that is not ours to look into
+            if path.is_file():
                 return read_tensors(path, own=True)[0]
-            except DomtransError:
-                pass
-        made = make()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(path, made, {"key": json.dumps(key, sort_keys=True)})
-        except (OSError, DomtransError):
-            pass  # a cache that cannot be written (full disk, read-only home) costs time, never the run
-        return made
+        return self._keep(path, key, make())
 
     def fitted(self, module: nn.Module, kind: str, key: Mapping[str, Any], fit: Callable[[], None]) -> bool:
         """Load the module's weights from the cache, or call ``fit`` and keep them. True if they were there."""
@@ -56,7 +49,11 @@ class Cache:
         try:
             module.load_state_dict(tensors)
         except RuntimeError:  # written by another version of the module under the same key
-            self.path(kind, key).unlink(missing_ok=True)
-            tensors = self.tensors(kind, key, make)
-            module.load_state_dict(tensors)
+            module.load_state_dict(self._keep(self.path(kind, key), key, make()))
         return not fresh
+
+    def _keep(self, path: Path, key: Mapping[str, Any], made: dict[str, Tensor]) -> dict[str, Tensor]:
+        with suppress(DomtransError, OSError):  # a full disk or a read-only home costs time, never the run
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_tensors(path, made, {"key": json.dumps(key, sort_keys=True)})
+        return made

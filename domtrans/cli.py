@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans import cli_look
+from domtrans import cli_look, cli_make, cli_report, cli_reproduce, cli_share, launch
 from domtrans.cli_shared import (
     INTERRUPTED,
     SOME_FAILED,
@@ -25,6 +25,7 @@ from domtrans.cli_shared import (
     Device,
     Json,
     RecipeName,
+    RunPath,
     explain,
     find_recipe,
     load_plugins,
@@ -65,16 +66,17 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained run.")]
-
-
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options that come before a command."""
+    command = context.invoked_subcommand
+    if launch.size() > 1 and command not in ("train", "make"):
+        raise DomtransError(f"several processes together can only train or make; run `domtrans {command}` without torchrun")
 
 
 @app.command(
@@ -83,6 +85,7 @@ def options(
         "domtrans train digits-dtn",
         "domtrans train digits-dtn source=svhn target=mnist train.steps=2000 --out runs/paper-data",
         "domtrans train digits-dtn --out runs/digits-dtn --resume",
+        "torchrun --nproc-per-node 2 -m domtrans train digits-dtn",
     )
 )
 def train(
@@ -110,16 +113,17 @@ def train(
     from domtrans.runfolder import default_folder
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
-    plugins = load_plugins()
+    leads = launch.rank() == 0  # of several processes the first alone speaks, unless another has an error to tell
+    plugins = load_plugins(warn=leads)
     found = find_recipe(recipe, changes, plugins)
     if out is None:
         out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else default_folder(found.name)
     chosen = [] if device == "auto" else ["--device", device]
     chosen += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
-    again = shlex.join(["domtrans", "train", recipe, *changes, "--out", str(out), *chosen, "--resume"])
+    again = shlex.join([*launch.command(), "train", recipe, *changes, "--out", str(out), *chosen, "--resume"])
     with progress.stop_on_signals() as stop:
         try:
-            with progress.watch(stop, quiet=quiet) as listener, redirect_stdout(sys.stderr):
+            with progress.watch(stop, quiet=quiet or not leads) as listener, redirect_stdout(sys.stderr):
                 run = domtrans.train(
                     found,
                     out,
@@ -131,6 +135,8 @@ def train(
                     stop=stop,
                 )
         except Stopped as stopped:
+            if not leads:
+                raise typer.Exit(INTERRUPTED) from None
             saved = "" if (out / "training.safetensors").is_file() else "; g and D had not begun to learn"
             terminal.tell(f"{stopped}{saved}")
             terminal.tell(f"go on with: {again}")
@@ -138,7 +144,8 @@ def train(
         except KeyboardInterrupt:
             terminal.tell(f"aborted; what was saved before is intact; go on with: {again}")
             raise typer.Exit(INTERRUPTED) from None
-    terminal.show_results(run.results, run.path)
+    if leads:
+        terminal.show_results(run.results, run.path)
 
 
 @app.command(
@@ -226,4 +233,8 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+cli_share.add_to(app)
+cli_report.add_to(app)
+cli_reproduce.add_to(app)
+cli_make.add_to(app)
 cli_look.add_to(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,6 +35,9 @@ Changes = Annotated[
         autocompletion=complete_change,
         help="Changes to the recipe, e.g. train.steps=2000; NAME=none removes a part.",
     ),
+]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a trained run, a model file, or OWNER/NAME on a model hub.")
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -47,6 +47,11 @@ def complete_change(context: typer.Context, incomplete: str) -> list[Offer]:
     return [(f"{name}=", "") for name in options if name.startswith(incomplete)]
 
 
+def complete_study(incomplete: str) -> list[Offer]:
+    """Registered studies."""
+    return [(name, help) for name, help in known()["parts"].get("study", []) if name.startswith(incomplete)]
+
+
 def complete_shown(incomplete: str) -> list[Offer]:
     """What ``domtrans show`` takes first: a recipe, or a kind of part."""
     return complete_recipe(incomplete) + [(kind, "") for kind in known()["parts"] if kind.startswith(incomplete)]

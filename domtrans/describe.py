@@ -52,6 +52,8 @@ class Description:
     """What the engine hands in."""
     gives: str
     options: tuple[Option, ...]
+    licence: str = ""
+    """What may be done with what it is made from, and whom to credit; empty: it does not say."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -77,6 +79,7 @@ def describe(entry: Entry) -> Description:
         handed_in=tuple(handed_in(entry.factory)),
         gives=KINDS[entry.kind].gives,
         options=tuple(describe_options(entry.factory)),
+        licence=licence_of(about),
     )
 
 
@@ -109,6 +112,12 @@ def help_of(option: str, docstring: str) -> str:
             if f"``{option}``" in sentence:
                 return sentence.strip().rstrip(";.").replace("``", "")
     return ""
+
+
+def licence_of(docstring: str) -> str:
+    """What a docstring says in the paragraph that begins with "Licence:", of data, drawings or weights; empty: nothing."""
+    found = re.search(r"^Licence:(.*?)(?:\n\s*\n|\Z)", docstring, re.MULTILINE | re.DOTALL)
+    return " ".join(found[1].split()) if found else ""
 
 
 def type_in_words(annotation: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +71,27 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
 
 
 def plain_numbers(found: Any, metric: str) -> dict[str, Any]:
-    """A metric's figures as JSON can hold them; numpy and torch scalars become plain numbers. Raises DomtransError."""
+    """A metric's figures as JSON can hold them: numbers, and lists of them as deep as a matrix or deeper.
+
+    Numpy and torch arrays become lists, their scalars plain numbers. Raises DomtransError for anything else.
+    """
     if not isinstance(found, Mapping):
         raise DomtransError(f"the metric '{metric}' must return a dict of named numbers, not {type(found).__name__}")
-    plain = {str(key): value.item() if hasattr(value, "item") else value for key, value in found.items()}
+    plain = {str(key): value.tolist() if hasattr(value, "tolist") else value for key, value in found.items()}
     for key, value in plain.items():
-        if not isinstance(value, int | float | str | None):
-            raise DomtransError(f"the metric '{metric}' gave {type(value).__name__} for '{key}', which is not a number")
+        odd = next((item for item in leaves(value) if not isinstance(item, int | float | str | None)), None)
+        if odd is not None:
+            raise DomtransError(f"the metric '{metric}' gave {type(odd).__name__} for '{key}', which is not a number")
     return plain
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """The items of nested lists; of anything else, itself."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
 
 
 def with_other_data(recipe: Recipe, changes: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:

@@ -78,9 +78,14 @@ def supervision(oracle: bool, reads: Iterable[frozenset[str]]) -> str:
     return LABELS if any("source_labels" in fields for fields in reads) else NONE
 
 
-def repeated(train: ImageSet, test: ImageSet) -> int:
-    """How many test images occur, pixel for pixel, among the training images."""
-    if train.images.shape[1:] != test.images.shape[1:]:
+def repeated(train: ImageSet, test: ImageSet) -> int | None:
+    """How many test images occur, pixel for pixel, among the training images; None where a set is not in memory.
+
+    To decode millions of images for it would take longer than many a training.
+    """
+    if not (train.in_memory and test.in_memory):
+        return None
+    if train.shape[1:] != test.shape[1:]:
         return 0
     known = set(_digests(train))
     return sum(digest in known for digest in _digests(test))

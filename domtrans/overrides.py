@@ -37,6 +37,16 @@ def parse(assignments: list[str] | tuple[str, ...] | Mapping[str, Any]) -> list[
     return list(assignments.items()) if isinstance(assignments, Mapping) else [_parse(text) for text in assignments]
 
 
+def assignment(path: str, value: Any) -> str:
+    """The ``"path=value"`` that ``parse`` reads as that path and value: text as it is, unless it reads as JSON."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return f"{path}={value}"
+    return f"{path}={json.dumps(value)}"
+
+
 def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
     """The recipe with a tree of changes laid over it; not resolved."""
     check_plain(changes, where)
@@ -51,9 +61,14 @@ def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """``"path: old value -> new value"`` for every path in which two resolved recipes differ."""
-    before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
+    before, after = flatten(old), flatten(new)
     paths = [path for path in before | after if before.get(path) != after.get(path)]
     return [f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}" for path in paths]
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """The plain value at every path of a recipe: ``{"seed": 0, ..., "source.name": "svhn", ...}``; a list is one value."""
+    return _flatten(recipe.model_dump(mode="json"))
 
 
 def _parse(text: str) -> tuple[str, Any]:

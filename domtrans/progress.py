@@ -30,10 +30,11 @@ PHASES = {
     "adapt": "adapting f",
     "train": "training g and D",
     "evaluate": "evaluating",
+    "generate": "transferring",
 }
 NOTES = 5
 """Notes that stay on the screen; all of them are in metrics.jsonl and the results."""
-NOT_LOSSES = ("step", "seconds", "images_per_second")
+NOT_LOSSES = ("step", "seconds", "images_per_second", "data_wait", "damaged", "memory_mb")
 STOPPING = "stopping and saving as soon as this step is done; press Ctrl-C again to abort at once"
 
 

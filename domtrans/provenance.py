@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from domtrans.describe import describe
 from domtrans.parts import Part, nested_parts
 from domtrans.recipe import PART_KINDS, Recipe
 from domtrans.registry import Registry
@@ -62,20 +63,34 @@ def made_by(arguments: list[str]) -> str:
     return shlex.join(["domtrans", *arguments[1:]]) if ours else "domtrans.train"
 
 
-def _plugins(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
-    """``("kind name", "where it comes from")`` of every part of a recipe, nested ones too."""
+def parts_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, Part]]:
+    """``(kind, part)`` of every part of a recipe, each followed by those nested in it."""
     for field, kind in PART_KINDS.items():
         value = getattr(recipe, field)
         for part in value.values() if isinstance(value, dict) else () if value is None else (value,):
-            yield from _owners(registry, kind, part)
+            yield from _with_nested(registry, kind, part)
 
 
-def _owners(registry: Registry, kind: str, part: Part) -> Iterator[tuple[str, str]]:
-    owner = registry.get(kind, part.name).owner
-    yield f"{kind} {part.name}", registry.origins.get(owner, owner)
+def credits_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """``("kind name", licence)`` as docstrings state it, once a part: of domains in any case, of others where they do."""
+    for kind, name in dict.fromkeys((kind, part.name) for kind, part in parts_of(recipe, registry)):
+        stated = describe(registry.get(kind, name)).licence
+        if stated or kind == "domain":
+            yield f"{kind} {name}", stated or "not stated; whoever shares what was made from it must know"
+
+
+def _with_nested(registry: Registry, kind: str, part: Part) -> Iterator[tuple[str, Part]]:
+    yield kind, part
     options = registry.options(kind, part)
     for nested in nested_parts([getattr(options, name) for name in type(options).model_fields]):
-        yield from _owners(registry, nested.kind, nested.part)
+        yield from _with_nested(registry, nested.kind, nested.part)
+
+
+def _plugins(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """``("kind name", "where it comes from")`` of every part of a recipe."""
+    for kind, part in parts_of(recipe, registry):
+        owner = registry.get(kind, part.name).owner
+        yield f"{kind} {part.name}", registry.origins.get(owner, owner)
 
 
 def _git(folder: Path, *arguments: str) -> str:

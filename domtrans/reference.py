@@ -160,6 +160,9 @@ VALUES = {
     "AugmentationOption": "annotation of an option that takes an augmentation by name",
     "Distance": "type of a distance: (a, b, classify=None) -> scalar",
     "DistanceOption": "annotation of an option that takes a distance by name",
+    "DomainOption": "annotation of an option that takes a domain by name",
+    "EncoderOption": "annotation of an option that takes an encoder by name",
+    "Memory": "type of an option: whether a domain holds its images in memory",
     "hookimpl": "marks a plugin's hook",
 }
 """Public names that cannot carry a docstring."""

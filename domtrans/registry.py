@@ -39,8 +39,9 @@ KINDS: dict[str, Kind] = {
         Kind("loss", (), "a Loss"),
         Kind("distance", ("a", "b"), "a scalar", optional=("classify",), partial=True),
         Kind("augmentation", ("images", "rng"), "images of the same shape", partial=True),
-        Kind("metric", ("trial",), "a dict of named numbers", partial=True),
+        Kind("metric", ("trial",), "a dict of named numbers, or lists of them", partial=True),
         Kind("recipe", (), "a Recipe"),
+        Kind("study", (), "a Study"),
     )
 }
 
@@ -111,12 +112,16 @@ class Registry:
         return self._register("augmentation", name, factory)
 
     def metric(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(trial, **options) -> dict[str, number]``."""
+        """``factory(trial, **options) -> dict[str, number]``; lists of numbers, as deep as a matrix, will do too."""
         return self._register("metric", name, factory)
 
     def recipe(self, name: str, factory: Factory | None = None) -> Any:
         """``factory() -> Recipe``."""
         return self._register("recipe", name, factory)
+
+    def study(self, name: str, factory: Factory | None = None) -> Any:
+        """``factory(**options) -> Study``."""
+        return self._register("study", name, factory)
 
     def get(self, kind: str, name: str) -> Entry:
         """The entry of that kind and name; raises DomtransError, naming near misses."""
@@ -143,10 +148,14 @@ class Registry:
         full = {name: self._plain(getattr(model, name), model, name) for name in type(model).model_fields}
         return part.model_copy(update={"options": full})
 
+    def arguments(self, kind: str, part: Part) -> dict[str, Any]:
+        """The part's options as it receives them: validated, defaults filled in, nested parts built."""
+        model = self.options(kind, part)
+        return {name: self._built(getattr(model, name)) for name in type(model).model_fields}
+
     def build(self, kind: str, part: Part, *handed: Any) -> Any:
         """Build a part: nested parts first, then the thing itself from what the engine hands in and its options."""
-        model = self.options(kind, part)
-        options = {name: self._built(getattr(model, name)) for name in type(model).model_fields}
+        options = self.arguments(kind, part)
         entry = self.get(kind, part.name)
         factory = entry.factory
         if KINDS[kind].partial and not inspect.isclass(factory):
@@ -169,6 +178,9 @@ class Registry:
 
     def _built(self, value: Any) -> Any:
         if isinstance(value, Nested):
+            kind = KINDS[value.kind]
+            if kind.handed and not kind.partial:  # only its holder knows what to hand in
+                return functools.partial(self.build, value.kind, value.part)
             return self.build(value.kind, value.part)
         if isinstance(value, list | tuple):
             return type(value)(self._built(item) for item in value)

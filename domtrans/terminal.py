@@ -14,28 +14,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from domtrans import figures
+
 if TYPE_CHECKING:
     from domtrans.describe import Description
     from domtrans.doctor import Finding
+    from domtrans.exporting import Exported
     from domtrans.verification import Verification
-
-LABELS = {
-    "source": "source data",
-    "target": "target data",
-    "encoder_accuracy": "accuracy of f",
-    "accuracy": "transfer accuracy",
-    "evaluator_accuracy": "evaluator accuracy",
-    "n": "test images",
-    "supervision": "supervision",
-}
-"""Figures every table begins with, in this order, where they are there."""
-
-SECONDS = {"data_and_encoder": "data and f", "training": "training", "evaluation": "evaluation"}
-TOLD_APART = (
-    "seconds", "images_per_second", "steps", "device", "precision", "seed", "not_measured", "computed_on",
-    "health", "test_images_in_training", "best", "measured_before_at", "changed",
-)  # fmt: skip
-"""Keys of the results that are not printed as figures of their own."""
 
 
 def complain(message: str) -> None:
@@ -73,17 +58,15 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def show_results(results: Mapping[str, Any], folder: Path) -> None:
     """The figures of a run: what was measured on which data, how long it took, and where to look."""
-    rows = [(label, _figure(key, results[key])) for key, label in LABELS.items() if key in results]
-    for key, value in results.items():
-        if key not in LABELS and key not in TOLD_APART:
-            rows += _generic(key, value)
-    rows += [(f"{name}: not measured", str(why)) for name, why in results.get("not_measured", {}).items()]
-    rows += _doubts(results)
-    rows += _circumstances(results)
+    rows = [(figure.label, figure.text) for figure in figures.measured(results)]
+    rows += [(f"{name}: not measured", why) for name, why in figures.not_measured(results)]
+    rows += [*figures.doubts(results), *figures.circumstances(results)]
     rows.append(("run", str(folder)))
     samples = sorted((folder / "samples").glob("*.png"))
     if samples:
         rows.append(("newest sample grid", str(samples[-1])))
+    if (folder / "report.html").is_file():
+        rows.append(("report", str(folder / "report.html")))
     if _stdout_is_for_people():
         sys.stdout.write("\n")  # apart from the bars above
     _print_columns(rows, strong="transfer accuracy")
@@ -97,6 +80,20 @@ def show_verification(found: Verification) -> None:
     alike = f"{found.compared - len(rows)} of {found.compared} figures are as recorded"
     margin = "" if not found.tolerance else f" within {found.tolerance:g} ({found.why})"
     _console().print(Text(alike + margin), soft_wrap=True)
+
+
+def show_export(found: Exported) -> None:
+    """What was written, and how it compares with the original."""
+    before, after = ({one.label: one.text for one in figures.measured(of)} for of in (found.before, found.after))
+    rows = [(label, text, after[label]) for label, text in before.items() if label not in ("source data", "target data")]
+    if rows:
+        _print_columns(rows, ("figure", "PyTorch", found.precision))
+    for name, why in figures.not_measured(found.after):
+        _print_columns([(f"{name}: not measured", why)])
+    form = f"ONNX opset {found.opset}" if found.opset else "torch.export"
+    size = f"{found.file.stat().st_size / 1e6:.1f} MB"
+    off = f"{found.most} of 255 levels off at most, {found.mean:.2g} on average, over {found.images} source images"
+    _console().print(Text(f"wrote {_printable(str(found.file))}: {form}, {found.precision}, {size}; {off}"), soft_wrap=True)
 
 
 def show_plugins(plugins: Iterable[Mapping[str, Any]]) -> None:
@@ -126,6 +123,8 @@ def show_part(part: Description) -> None:
     console.print(Text(_one_line(part.summary)), soft_wrap=True)
     handed = f" from {', '.join(part.handed_in)}, which the engine hands in" if part.handed_in else ""
     console.print(Text(f"gives {part.gives}{handed}"), soft_wrap=True)
+    if part.licence:
+        console.print(Text(f"licence: {_one_line(part.licence)}"), soft_wrap=True)
     if not part.options:
         console.print(Text("no options"))
         return
@@ -146,56 +145,6 @@ def show_findings(findings: Iterable[Finding]) -> None:
         console.print(line, soft_wrap=True)
         if finding.mend:
             console.print(Text(f"       mend: {_one_line(finding.mend)}", "cyan"), soft_wrap=True)
-
-
-def _doubts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a reader of the figures should know of how they came about."""
-    rows = [("health", str(sentence)) for sentence in results.get("health", {}).values()]
-    if results.get("health") == {}:
-        rows.append(("health", "nothing to report"))
-    repeats = [f"{count:,} of the {side}" for side, count in results.get("test_images_in_training", {}).items() if count]
-    if repeats:
-        rows.append(("test images in training", ", ".join(repeats)))
-    if "measured_before_at" in results:
-        steps = ", ".join(f"{step:,}" for step in results["measured_before_at"])
-        rows.append(("measured before", f"at step {steps}: to go on was a choice with test figures in sight"))
-    rows += [("changed on the way", str(change)) for change in results.get("changed", ())]
-    best = results.get("best", {})
-    rows += [("best model", f"{name} {_figure(name, best[name])} at step {best['step']:,}") for name in best if name != "step"]
-    return rows
-
-
-def _circumstances(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    seconds = results.get("seconds", {})
-    if seconds:
-        spent = [f"{SECONDS.get(phase, phase)} {_duration(value)}" for phase, value in seconds.items()]
-        total = [f"total {_duration(sum(seconds.values()))}"] if len(spent) > 1 else []
-        rows.append(("time", ", ".join(spent + total)))
-    if "steps" in results:
-        speed = f", {results['images_per_second']:,.0f} images/s" if results.get("images_per_second") else ""
-        rows.append(("steps of training", f"{results['steps']:,}{speed}"))
-    where = [str(results[key]) for key in ("device", "precision") if key in results]
-    if where:
-        rows.append(("computed on", ", ".join(where + ([f"seed {results['seed']}"] if "seed" in results else []))))
-    return rows
-
-
-def _generic(key: str, value: Any) -> list[tuple[str, str]]:
-    """Figures of metrics that this module knows nothing of."""
-    if isinstance(value, Mapping):
-        return [row for name, item in value.items() for row in _generic(f"{key}.{name}", item)]
-    return [(key.replace("_", " "), _figure(key, value))]
-
-
-def _figure(key: str, value: Any) -> str:
-    if isinstance(value, float):
-        return f"{100 * value:.1f} %" if key.endswith("accuracy") else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), strong: str = "") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.errors import DomtransError
+from domtrans.evaluation import leaves
 from domtrans.provenance import computed_on
 from domtrans.runfolder import versions
 from domtrans.runs import Run, load
@@ -16,7 +17,7 @@ ELSEWHERE = 0.01
 
 OF_TRAINING = frozenset(
     {"health", "steps", "seconds", "images_per_second", "device", "precision", "computed_on", "seed", "best", "changed"}
-    | {"test_images_in_training", "measured_before_at"}
+    | {"test_images_in_training", "measured_before_at", "processes"}
 )
 """What ``train`` notes beside the figures; it is not measured again."""
 
@@ -83,4 +84,13 @@ def _table(value: Any) -> dict[str, Any]:
 def _alike(recorded: Any, found: Any, tolerance: float) -> bool:
     if isinstance(recorded, int | float) and isinstance(found, int | float):
         return abs(recorded - found) <= tolerance * max(1.0, abs(recorded))
+    if isinstance(recorded, list) and isinstance(found, list):  # as a whole: a count of a confusion matrix alone may double
+        pairs = list(zip(leaves(recorded), leaves(found), strict=False))
+        if tolerance and all(isinstance(value, int | float) for pair in pairs for value in pair):
+            apart = sum(abs(before - now) for before, now in pairs)
+            return _shape(recorded) == _shape(found) and apart <= tolerance * max(1.0, sum(abs(one) for one, _ in pairs))
     return bool(recorded == found)
+
+
+def _shape(value: Any) -> Any:
+    return [_shape(item) for item in value] if isinstance(value, list) else None

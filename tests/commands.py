@@ -23,10 +23,10 @@ SMALL = [
 PIPED = {"NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
 
 
-def domtrans(*args: object) -> subprocess.CompletedProcess[str]:
+def domtrans(*args: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """A real process, as from a script: nothing is a terminal."""
     command = [sys.executable, "-m", "domtrans", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | PIPED, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | PIPED, timeout=timeout)
 
 
 def in_process(capsys, *args: object) -> tuple[int, str, str]:

@@ -25,7 +25,7 @@ def test_show_lists_a_kind_and_describes_a_part(capsys):
     assert code == 0 and "gives a Discriminator, D from channels, size, which the engine hands in" in out
     (norm,) = [line for line in out.splitlines() if line.startswith("norm ")]
     assert "'spectral' or 'batch' or 'none'" in norm and "(the default: one pass" in norm
-    code, out, _ = in_process(capsys, "show", "loss", "ternary-generator")
+    code, out, _ = in_process(capsys, "show", "distance", "cosine")
     assert code == 0 and "no options" in out
 
 
@@ -136,6 +136,7 @@ def test_show_is_offered_recipes_kinds_and_parts(tmp_path, monkeypatch):
     assert words(completion.complete_shown("d")) == ["digits-dtn", "digits-dtn-paper", "domain", "discriminator", "distance"]
     assert words(completion.complete_part_or_change(Context("domain"), "u")) == ["usps"]
     assert words(completion.complete_part_or_change(Context("digits-dtn"), "see")) == ["seed="]
+    assert words(completion.complete_study("d")) == ["digits"]
 
 
 def test_recipe_files_and_folders_are_offered(tmp_path, monkeypatch):
@@ -143,7 +144,8 @@ def test_recipe_files_and_folders_are_offered(tmp_path, monkeypatch):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "my.toml").write_text("")
     (tmp_path / "notes.txt").write_text("")
-    assert words(completion.complete_recipe("")) == ["digits-dtn", "digits-dtn-paper", "my.toml", "runs/"]
+    offered = words(completion.complete_recipe(""))
+    assert offered[:2] == ["digits-dtn", "digits-dtn-paper"] and offered[-2:] == ["my.toml", "runs/"]
     assert words(completion.complete_recipe("runs/m")) == ["runs/mine/"]
     assert words(completion.complete_recipe("nowhere/")) == []
 

@@ -1,11 +1,9 @@
-"""Domains that are downloaded on request, on small made-up files in the original formats."""
+"""Domains that are downloaded on request, on small made-up files in the original formats; test_downloads.py fetches them."""
 
 import bz2
 import gzip
 import hashlib
-import shutil
 import struct
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +120,7 @@ def test_usps(tmp_path, split, name):
 @pytest.mark.parametrize("content", [b"", b"no archive", bz2.compress(b"1 1:x\n"), libsvm(DIGITS[0][:1], [3])[:50]])
 def test_a_damaged_usps_file_is_one_clear_sentence(tmp_path, content):
     (tmp_path / "usps.bz2").write_bytes(content)
-    with pytest.raises(DomtransError, match=r"the data set usps could not be had in .*; offline, use 'mnist-5k'"):
+    with pytest.raises(DomtransError, match=r"usps\.bz2 cannot be read: .*; delete it and download it again"):
         domain("usps", root=str(tmp_path))
 
 
@@ -160,7 +158,7 @@ def test_svhn(svhn, split, part, labels):
 def test_an_svhn_file_with_another_checksum(svhn):
     path = svhn / "train_32x32.mat"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DomtransError, match=r"the data set svhn could not be had in .*; offline, use 'street-digits'"):
+    with pytest.raises(DomtransError, match=r"train_32x32\.mat cannot be read: .*; delete it and download it again"):
         domain("svhn", root=str(svhn))
 
 
@@ -183,44 +181,3 @@ def test_the_cache_is_where_data_sets_are_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path))
     write_mnist(tmp_path / "datasets" / "mnist")
     assert len(domain("mnist")) == 20
-
-
-@pytest.mark.parametrize("name", ["mnist", "usps", "svhn"])
-def test_a_download_that_fails_is_one_clear_sentence(tmp_path, monkeypatch, name):
-    def unreachable(*_, **__):
-        raise urllib.error.URLError("Temporary failure in name resolution")
-
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    with pytest.raises(DomtransError, match=f"the data set {name} could not be had in .*; offline, use ") as caught:
-        domain(name, root=str(tmp_path / "new"), download=True)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["mnist", "usps", "svhn"])
-def test_a_place_that_cannot_be_written_is_one_clear_sentence(tmp_path, name):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DomtransError, match=f"the data set {name} could not be had"):
-        domain(name, root=str(tmp_path / "file"), download=True)
-
-
-def test_what_is_there_is_not_downloaded_again(svhn, monkeypatch):
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("downloaded"))
-    assert len(domain("svhn", root=str(svhn), download=True)) == 6
-    write_mnist(svhn)
-    assert len(domain("mnist", root=str(svhn), download=True)) == 20
-
-
-def test_labels_that_are_missing_are_downloaded_too(tmp_path, monkeypatch):
-    write_mnist(tmp_path)
-    (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
-    asked = []
-
-    def refuse(request, *_, **__):
-        asked.append(request)
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    with pytest.raises(DomtransError):
-        domain("mnist", root=str(tmp_path), download=True)
-    assert asked
-    shutil.rmtree(tmp_path / "MNIST", ignore_errors=True)

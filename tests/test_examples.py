@@ -20,6 +20,8 @@ SMALL = [
     "train.log_every=1",
 ]
 FIT = ["fit.steps=2", "fit.batch_size=4"]
+ELSEWHERE = ("run_onnx",)
+"""Run by test_export.py, which has a model for it."""
 
 
 def run(name, *arguments, cwd):
@@ -81,6 +83,12 @@ def test_inside_a_program(run_here, tmp_path):
 def test_a_program_stops_early_and_uses_what_there_is(run_here, tmp_path):
     said = run_here("inside_a_program", tmp_path / "run", *SMALL, *FIT, "train.steps=400", patience=1)
     assert "stopped at step" in said and "everything is saved" in said and "measured" in said
+
+
+def test_train_a_classifier_on_transferred(run_here, trained, tmp_path):
+    said = run_here("train_a_classifier_on_transferred", trained[0], tmp_path / "made", 3)
+    assert "24 transferred images in" in said and "accuracy on 1,000 real target test images:" in said
+    assert len(list((tmp_path / "made").glob("[0-9]/*.png"))) == 24
 
 
 def test_the_example_parts_keep_their_contracts(monkeypatch):

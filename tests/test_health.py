@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import go, losses, metrics, stop_at, unlike
 from tiny import registry, tiny_recipe, tiny_trainer
+from tiny_runs import go, losses, metrics, stop_at, unlike
 
 import domtrans
 from domtrans import DomtransError, Loss, Stopped, override

@@ -91,8 +91,8 @@ def test_the_wheel_holds_all_that_it_needs_and_nothing_else(wheels):
         *(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()),
     }
     assert "domtrans/py.typed" in names and "domtrans/__init__.pyi" in names
-    for template in (ROOT / "domtrans" / "templates").iterdir():
-        assert f"domtrans/templates/{template.name}" in names
+    for template in (ROOT / "domtrans").rglob("templates/*"):
+        assert str(template.relative_to(ROOT)) in names
     assert not [name for name in names if name.startswith("domtrans/testing/test") or "__pycache__" in name]
 
 

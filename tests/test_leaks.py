@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 import torch
-from test_training import go, prepare
 from tiny import bars, registry, tiny_recipe, write_bars
+from tiny_runs import go, prepare
 
 import domtrans
 from domtrans import DomtransError, Evaluator, ImageSet, Loss, override

@@ -12,6 +12,7 @@ from domtrans import DomtransError, find_pictures, read_pictures
 from domtrans.pictures import flatten, from_pil, read_picture, to_pil
 
 COLOUR = (200, 40, 90)
+FORMATS = {"png": {}, "jpg": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tif": {}, "ppm": {}}
 
 
 def sample(mode, size=(12, 8)):
@@ -84,15 +85,29 @@ def test_floats_that_are_no_numbers_are_black():
     assert found[0].tolist() == [0, 0] and found[1, 1] == 255
 
 
+@pytest.mark.parametrize("ending", ["png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_the_way_they_were_taken(tmp_path, orientation):
+def test_pictures_are_turned_the_way_they_were_taken(tmp_path, orientation, ending):
     upright = sample("RGB", (12, 8))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how a camera held so would have stored it
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored.save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(np.asarray(read_picture(tmp_path / "turned.png")), np.asarray(upright))
+    stored.save(tmp_path / f"turned.{ending}", exif=exif, **FORMATS[ending])
+    assert np.array_equal(np.asarray(read_picture(tmp_path / f"turned.{ending}")), np.asarray(upright))
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_damaged_exif_data_costs_no_picture(tmp_path, ending):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x8769] = 6, {0x9000: b"0230"}
+    whole, rng = exif.tobytes(), np.random.default_rng(2)
+    for number in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(6, len(whole), 4):
+            damaged[place] = rng.integers(256)
+        sample("RGB", (12, 8)).save(tmp_path / f"a.{ending}", exif=bytes(damaged[: 8 + number] if number % 3 == 0 else damaged))
+        assert sorted(read_picture(tmp_path / f"a.{ending}").size) == [8, 12]
 
 
 def test_the_centre_square_is_taken():
@@ -104,9 +119,6 @@ def test_the_centre_square_is_taken():
 def test_an_image_without_pixels_is_refused():
     with pytest.raises(DomtransError, match="0 x 5 pixels"):
         from_pil(Image.new("RGB", (0, 5)), 8)
-
-
-FORMATS = {"png": {}, "jpg": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tif": {}, "ppm": {}}
 
 
 @pytest.mark.parametrize("ending", FORMATS)

@@ -8,8 +8,8 @@ import threading
 import pytest
 import torch
 from commands import SMALL, in_process
-from test_training import go, losses, metrics, stop_at, unlike
 from tiny import registry, tiny_recipe, write_bars
+from tiny_runs import go, losses, metrics, stop_at, unlike
 
 import domtrans
 from domtrans import DomtransError, Stopped, load, override, verify
