@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from domtrans.errors import DomtransError, Stopped
+from domtrans.errors import DomtransError
 from domtrans.experiment import load_domain
 from domtrans.overrides import override
 from domtrans.plugins import load_plugins
@@ -89,9 +89,9 @@ class Reproduction:
         began, out = time.monotonic(), self.folder.run(job.name, job.seed)
         try:
             run = train(self.recipe(job), out, device=self.device, registry=self.registry, listeners=listeners, stop=stop)
+            if stop is not None:
+                run.session = replace(run.session, stop=stop)  # measuring takes a while too
             for changes in self._missing(job):
-                if stop is not None and stop.is_set():
-                    raise Stopped(f"stopped while measuring {job}")
                 self._measure(job, run, changes)
             self.folder.draw(job.name, [str(name) for name in run.about["classes"]])
         except DomtransError as error:

@@ -4,15 +4,22 @@ import os
 import random
 import resource
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from permissions import as_anyone
 from tiny import tiny_recipe
 from tiny_runs import go, losses, metrics, unlike
 
-from domtrans import Cache, DomtransError, load
+from domtrans import DomtransError, load
 from domtrans.tensors import BESIDE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported(tmp_path_factory):
+    """What a run imports on its way may lie where nobody may look."""
+    folder = tmp_path_factory.mktemp("before")
+    go(tiny_recipe(folder), folder / "run")
 
 
 @contextmanager
@@ -46,38 +53,34 @@ def closed(run):
 
 
 @pytest.mark.parametrize("fault", [full, vanished, closed])
-def test_a_disk_that_fails_in_the_middle_of_a_run(tmp_path, fault):
-    recipe = tiny_recipe(tmp_path, train__steps=8, train__save_every=2)
-    whole = go(recipe, tmp_path / "whole")
-    with as_anyone() as folder:
-        step, failing, words = random.randrange(2, 7), [], []
+def test_a_disk_that_fails_in_the_middle_of_a_run(fault):
+    with as_anyone() as folder, ExitStack() as later:
+        recipe = tiny_recipe(folder, train__steps=8, train__save_every=2)
+        whole, step, said = go(recipe, folder / "whole"), random.randrange(2, 7), []
 
         def fail(progress):
             if progress.phase == "train" and progress.step == step:
-                failing.append(fault(folder / "run"))
-                words.append(failing[0].__enter__())
+                said.append(later.enter_context(fault(folder / "run")))
 
-        recipe = tiny_recipe(folder, train__steps=8, train__save_every=2)
-        try:
-            with pytest.raises(DomtransError) as caught:
-                go(recipe, folder / "run", listeners=(fail,))
-        finally:
-            failing[0].__exit__(None, None, None)
-        assert words[0] in str(caught.value) and str(caught.value).isprintable()
+        with later, pytest.raises(DomtransError) as caught:
+            go(recipe, folder / "run", listeners=(fail,))
+        assert said[0] in str(caught.value) and str(caught.value).isprintable()
         assert not list((folder / "run").rglob(f"{BESIDE}*"))
         resumed = go(recipe, folder / "run")
         assert unlike(whole, resumed) == [], f"failed after step {step}"
         assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(resumed.path)]
 
 
-def test_a_cache_that_may_not_be_looked_into_or_written_costs_time_alone(tmp_path, monkeypatch):
-    whole = go(tiny_recipe(tmp_path, train__steps=2), tmp_path / "whole")
+def test_a_cache_that_may_not_be_looked_into_or_written_costs_time_alone(monkeypatch):
     with as_anyone() as folder:
-        (folder / "cache").mkdir(0)
-        monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "cache"))
-        assert unlike(whole, go(tiny_recipe(folder, train__steps=2), folder / "run")) == []
-        (folder / "cache").chmod(0o500)
-        assert Cache().tensors("kind", {}, dict) == {} and not list((folder / "cache").iterdir())
+        recipe = tiny_recipe(folder, train__steps=2)
+        monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "open"))
+        whole = go(recipe, folder / "whole")
+        monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "closed"))
+        for permissions in (0, 0o500):
+            (folder / "closed").mkdir(permissions)
+            assert unlike(whole, go(recipe, folder / f"run{permissions}")) == []
+            (folder / "closed").rmdir()
 
 
 def test_a_run_in_a_folder_that_may_not_be_entered():

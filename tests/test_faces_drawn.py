@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib import resources
 from itertools import combinations, product
 from pathlib import Path
+from typing import get_args
 
 import dicebear
 import numpy as np
@@ -21,7 +22,7 @@ from tiny import registry
 from domtrans import DomtransError, load_domain, use
 from domtrans.drawn import DrawnSet
 from domtrans_faces.faces import Pose, dicebear_style, imagine, rasterise, to_svg
-from domtrans_faces.styles import STYLES, UNKNOWN
+from domtrans_faces.styles import STYLES, UNKNOWN, Style
 from domtrans_faces.vocabulary import HAIR, SKIN, USUAL, VOCABULARY, choose, with_usual
 
 SIZE = 64
@@ -42,6 +43,10 @@ def faces(style, count, **shares):
 
 
 styles = pytest.mark.parametrize("style", STYLES)
+
+
+def test_styles_that_can_be_asked_for_are_those_that_there_are():
+    assert get_args(Style) == tuple(STYLES)
 
 
 def test_usual_shares_are_of_the_vocabulary():
@@ -126,6 +131,12 @@ def test_shares_are_kept():
     only = faces("avataaars", 100, glasses={"yes": 2}, hair_colour={"red": 1, "grey": 1})
     assert {face.shows["glasses"] for face in only} == {"yes"}
     assert {face.shows.get("hair_colour") for face in only} <= {"red", "grey", None}
+
+
+def test_the_order_of_shares_does_not_matter():
+    one, other = {"glasses": {"no": 1, "yes": 2}, "skin": {"dark": 1, "light": 1}}, {"skin": {"light": 1, "dark": 1}}
+    other["glasses"] = {"yes": 2, "no": 1}
+    assert [face.shows for face in faces("micah", 30, **one)] == [face.shows for face in faces("micah", 30, **other)]
 
 
 def test_faces_with_facial_hair_rarely_have_long_hair():

@@ -197,6 +197,23 @@ def test_a_stopped_study_goes_on_where_it_was(registry, tmp_path):
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4] and row_of(data, "no-tid")["figures"]
 
 
+def test_measuring_can_be_stopped_too_and_what_was_trained_is_kept(registry, tmp_path):
+    stop = threading.Event()
+
+    def when_measuring(progress):
+        if progress.phase == "evaluate" and (tmp_path / "out/no-tid/seed-0/measured.json").exists():
+            stop.set()
+
+    study = Reproduction("bars", tmp_path / "out", registry=registry, device="cpu", only=["no-tid"], seeds=1)
+    with pytest.raises(Stopped, match="during evaluate"):
+        study.run(study.jobs[0], listeners=(when_measuring,), stop=stop)
+    assert set(row_of(study.write(), "no-tid")["figures"]) == {"accuracy"}
+    assert set(row_of(reproduce(registry, tmp_path / "out", only=["no-tid"]), "no-tid")["figures"]) == {
+        "accuracy",
+        "third class",
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [({"seeds": 0}, "at least one seed"), ({"only": ["x"]}, "no row 'x'"), ({"options": {"quick": True}}, "no option 'quick'")],

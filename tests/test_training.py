@@ -1,6 +1,7 @@
 """``train``: a run that is stopped, killed or prolonged goes on exactly, and its folder holds what it should."""
 
 import json
+import os
 import random
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ from tiny_runs import TENSOR_FILES, go, losses, metrics, stop_at, unlike
 import domtrans
 from domtrans import DomtransError, Stopped, override
 from domtrans.runfolder import RunFolder
-from domtrans.tensors import read_tensors, write_tensors
+from domtrans.tensors import BESIDE, read_tensors, write_tensors
 
 # Resuming
 
@@ -151,6 +152,22 @@ def test_the_default_folder_is_named_after_the_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = go(tiny_recipe(tmp_path, train__steps=1, name="mine"), None)
     assert run.path == Path("runs/mine")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks /proc which file is waited for")
+def test_the_log_is_on_the_disk_before_the_save_that_follows_it(tmp_path, monkeypatch):
+    folder, waited_for, fsync = RunFolder(tmp_path), [], os.fsync
+
+    def watched(handle):
+        waited_for.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    folder.log({"step": 1, "seconds": 0.5})
+    assert waited_for == []  # a line alone is not worth the wait
+    folder.save_training({"step": torch.tensor(1)})
+    log, save, _ = waited_for
+    assert log == str(folder.metrics_file) and BESIDE in save
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -50,7 +50,9 @@ def with_usual(shares: Table) -> Table:
             raise ValueError(f"the attribute '{name}' has no value '{unknown[0]}' (it has {', '.join(VOCABULARY[name])})")
         if not any(values.values()):
             raise ValueError(f"of the attribute '{name}' some value needs a share above 0")
-    return {name: dict(shares.get(name, usual)) for name, usual in USUAL.items()}
+    # In the vocabulary's order, for a draw goes through them in order: equal tables must draw equal faces.
+    tables = {name: shares.get(name, usual) for name, usual in USUAL.items()}
+    return {name: {value: tables[name][value] for value in VOCABULARY[name] if value in tables[name]} for name in tables}
 
 
 Shares = Annotated[Table, AfterValidator(with_usual)]
