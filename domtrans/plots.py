@@ -1,4 +1,4 @@
-"""Pictures of a study's runs as PNG: losses by step, and what was taken for what."""
+"""Charts as PNG: losses by step, what was taken for what, and how time grows."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ def confusion_png(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> 
             if share >= 0.005:
                 colour = "white" if share > 0.5 else "black"
                 chart.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    return _png(figure)
+
+
+def growth_png(points: Sequence[Mapping[str, Any]]) -> bytes:
+    """Images a second along every axis of ``bench --curves``, a line for every contender."""
+    from matplotlib.figure import Figure
+
+    there = [point for point in points if "times" in point]
+    axes = list(dict.fromkeys(point["axis"] for point in there))
+    figure = Figure(figsize=(4 * len(axes) or 4, 3.2), layout="constrained")
+    for chart, axis in zip(figure.subplots(1, max(1, len(axes)), squeeze=False).flat, axes, strict=False):
+        along = [point for point in there if point["axis"] == axis]
+        values = [str(point["value"]) for point in along]  # evenly apart, for they grow by factors
+        for name in along[0]["times"]:
+            speeds = [point["images_in_a_step"] / point["times"][name]["median"] for point in along]
+            chart.plot(values, speeds, marker="o", label=name)
+        chart.set_xlabel(axis)
+        chart.set_ylim(bottom=0)
+    if axes:
+        figure.axes[0].set_ylabel("images/s")
+        figure.axes[0].legend(fontsize=8)
     return _png(figure)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Data = Mapping[str, Any]
@@ -51,6 +51,13 @@ def cite(one: Data, columns: Sequence[Data]) -> str:
     return f"{'' if column is columns[0] else column['title'] + ' '}{value} ({one['source']})"
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table."""
+    yield _line(header)
+    yield _line(["---"] * len(header))
+    yield from map(_line, rows)
+
+
 def is_measured(row: Data) -> bool:
     """Whether there is anything to say of a row yet."""
     return bool(row["seeds"] or row["failed"])
@@ -83,9 +90,7 @@ def _table(table: Data) -> Iterator[str]:
     yield ""
     yield table["about"]
     yield ""
-    yield _line(header)
-    yield _line(["---"] * len(header))
-    yield from map(_line, rows)
+    yield from markdown_table(header, rows)
     yield ""
     if any(map(_is_supervised, table["rows"])):
         yield SUPERVISED
