@@ -1,137 +1,167 @@
-"""Transfer picture files: one, or a folder with its structure kept."""
+"""Transfer picture files: one, several, folders with their structure kept, and pictures that move."""
 
 from __future__ import annotations
 
-import io
-import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal, get_args
 
-import torch
-from PIL import Image
-from torch import Tensor
-
-from domtrans.errors import DomtransError
-from domtrans.pictures import find_pictures, from_pil, read_picture, to_pil
+from domtrans import launch
+from domtrans.errors import DomtransError, Stopped
+from domtrans.jobs import output_names, plan, read_stream
+from domtrans.layout import Layout
+from domtrans.pictures import format_of, unremarked
+from domtrans.pipeline import Outcome, Pipeline, threads, write
+from domtrans.registry import Registry
 from domtrans.runs import Run, load
-from domtrans.tensors import write_bytes
+from domtrans.session import Listener, Progress
+from domtrans.sheets import Sheet
+
+__all__ = ["BATCH_SIZE", "Format", "Transferred", "output_names", "transfer"]
 
 BATCH_SIZE = 256
+MOST_WORKERS = 8
+"""Threads at most, where nobody says how many."""
+HELD = 512 * 2**20
+"""Bytes, at most, that a batch of outputs takes: very large ones make smaller batches."""
+TOLD_EVERY = 0.2
+"""Seconds between reports to listeners, at least."""
+
+Format = Literal["png", "jpg", "webp"]
+Source = str | Path | BinaryIO
 
 
 @dataclass(frozen=True)
 class Transferred:
-    """What became of the pictures: the files written, and those that could not be read with the reason."""
+    """What became of the pictures, in order: files written; those not read, with the reason; outputs that were there."""
 
     written: tuple[Path, ...]
     failed: tuple[tuple[Path, str], ...]
+    skipped: tuple[Path, ...] = ()
 
 
-def transfer(run: Run | str | Path, source: str | Path, destination: str | Path, *, device: str = "auto") -> Transferred:
+def transfer(
+    run: Run | str | Path,
+    source: Source | Sequence[Source],
+    destination: str | Path | BinaryIO,
+    *,
+    device: str = "auto",
+    format: Format | None = None,
+    size: int | None = None,
+    side_by_side: bool = False,
+    faces: bool = False,
+    sheet: str | Path | None = None,
+    batch_size: int = BATCH_SIZE,
+    workers: int | None = None,
+    skip_existing: bool = False,
+    part: tuple[int, int] = (0, 1),
+    registry: Registry | None = None,
+    listeners: tuple[Listener, ...] = (),
+    stop: threading.Event | None = None,
+) -> Transferred:
     """Transfer a picture file to a file, or every picture under a folder to a folder, as PNG.
 
     ``a.jpg`` becomes ``a.png``; where two pictures would become one file, as ``a.jpg`` and ``a.png`` would, they keep their
     endings: ``a.jpg.png`` and ``a.png.png``. A picture of a folder that cannot be read is passed over and listed in
-    ``failed``. A destination inside the source folder is no part of it. Every file is written whole or not at all.
+    ``failed``. A destination inside the source folder is no part of it. Every file is written whole or not at all. The output
+    has the input's alpha where its format can hold it. Of an animation (GIF, APNG, WebP) or a film every frame is transferred,
+    and of an animation the first where the output cannot move.
+
+    ``source``: a file, a folder, a pattern such as ``photos/**/*.jpg``, an open binary file, or several of the former; names
+    are kept from the folder on that all of them share. ``destination``: a file for a single one, else a folder, or an open
+    binary file. ``format``: of pictures in a folder; a single file's ending says it. ``size``: side of the output in pixels,
+    resized; None: as the network makes it. ``side_by_side``: the input's centre square on the left of the output. ``faces``:
+    find every face in a photograph and transfer that: ``a.jpg`` becomes ``a-1.png``, ``a-2.png`` and so on, left to right, and
+    ``a.png``, on which each stands above what it became; needs the extra "faces". ``sheet``: a picture to write as well, with
+    inputs above outputs, of 256 files at most, evenly spread. ``batch_size``: images that the network takes at a time.
+    ``workers``: threads that decode and encode; None: one for every core, 8 at most. ``skip_existing``: leave alone what is
+    there. ``part``: ``(k, n)``, only the k-th file, k from 0, of every n, for several processes that share the work.
+    ``listeners``: hear how far it has come. ``stop``: once set, Stopped is raised when the pictures under way are written.
+
     Raises DomtransError if ``source`` is not there, a single file cannot be read, a picture would be written over one that is
     to be read, or nothing can be written.
     """
-    source, destination = Path(source), Path(destination)
+    workers = min(MOST_WORKERS, max(1, launch.cores())) if workers is None else workers
+    for name, value, most in (("size", size, 8192), ("batch_size", batch_size, 65536), ("workers", workers, 256)):
+        if value is not None and not 1 <= value <= most:
+            raise DomtransError(f"{name}={value} will not do: it is 1 or more, and {most} at most")
+    if format not in (None, *get_args(Format)):
+        raise DomtransError(f"pictures are written as {', '.join(get_args(Format))}, not as '{format}'")
+    beside = [] if sheet is None else [Path(sheet)]
+    kinds = [format_of(path) for path in beside]
+    ending = None if format is None else f".{format}"
+    jobs, single = plan(_sources(source), _file(destination), ending=ending, several_each=faces, beside=beside)
+    jobs = jobs[part[0] :: part[1]]
+    done = {job for job in jobs if skip_existing and job.is_done}
+    todo = [job for job in jobs if job not in done]
+    run = run if isinstance(run, Run) else load(run, device=device, registry=registry)
+    layout = Layout(run.recipe.image_size, size or run.recipe.image_size, side_by_side)
+    told, seen = _Teller(listeners, stop or threading.Event()), Sheet(len(todo) if beside else 0)
+    batch_size = max(1, min(batch_size, HELD // (4 * layout.side**2)))
+    outcomes: list[Outcome] = []
+    pool = threads(workers)
     try:
-        there, single, folder_wanted = source.exists(), not source.is_dir(), destination.is_dir()
-    except OSError as error:  # a name that no file can have
-        raise DomtransError(f"{source} or {destination} cannot be opened: {error.strerror}") from None
-    if not there:
-        raise DomtransError(f"there is no file or folder {source}")
-    if single:
-        paths, targets = [source], [destination / f"{source.stem}.png" if folder_wanted else destination]
-        _check_apart(paths, targets)
-        read_picture(source)
-    else:
-        if destination.is_file():
-            raise DomtransError(f"{destination} is a file; a folder of pictures needs a folder to go to")
-        paths = _pictures(source, destination)
-        targets = [destination / name for name in output_names([path.relative_to(source) for path in paths])]
-        _check_apart(paths, targets)
-    run = run if isinstance(run, Run) else load(run, device=device)
-    return _transfer_files(run, paths, targets)
+        with unremarked():
+            frames = told.frames if single else lambda *_: told.check(len(outcomes), len(todo))
+            pipeline = Pipeline(run.transfer, layout, pool, workers, batch_size, faces, seen, frames)
+            for outcome in pipeline.outcomes(todo):
+                outcomes.append(outcome)
+                told.files(len(outcomes), len(todo))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    outcomes.sort(key=lambda outcome: outcome.position)
+    failed = tuple((Path(outcome.job.name), outcome.fault) for outcome in outcomes if outcome.fault)
+    if single and failed:
+        raise DomtransError(failed[0][1])
+    for path, kind in zip(beside, kinds, strict=True):
+        content = seen.encoded(kind)
+        if content is not None:
+            write(path, content)
+    written = tuple(path for outcome in outcomes for path in outcome.written)
+    return Transferred(written, failed, tuple(job.target for job in jobs if job in done and isinstance(job.target, Path)))
 
 
-def output_names(names: Sequence[Path]) -> list[Path]:
-    """The PNG file for each picture of a folder, no two the same, on file systems that ignore case too.
+class _Teller:
+    """Tells listeners how far a transfer has come, and ends it on request."""
 
-    Pictures that would share one keep their ending in it; so does one that would have the name of an output folder.
-    """
-    whole: set[Path] = set()
-    while True:
-        made = [name.with_name(f"{name.name}.png") if name in whole else name.with_suffix(".png") for name in names]
-        taken = Counter(map(_key, made)) + Counter({_key(parent) for name in made for parent in name.parents})
-        clashing = {name for name, output in zip(names, made, strict=True) if taken[_key(output)] > 1} - whole
-        if not clashing:
-            return made
-        whole |= clashing
+    def __init__(self, listeners: tuple[Listener, ...], stop: threading.Event) -> None:
+        self.listeners, self.stop = listeners, stop
+        self.began = self.last = time.monotonic()
 
+    def files(self, done: int, total: int) -> None:
+        """So many are written. Raises Stopped if that is not all and the caller asked to stop."""
+        self.tell(done, total)
+        if done < total:
+            self.check(done, total)
 
-def _key(path: Path) -> str:
-    return unicodedata.normalize("NFC", str(path)).casefold()
+    def frames(self, done: int, total: int) -> None:
+        """So many of the only file, which moves. Raises Stopped if the caller asked to stop: it is not written yet."""
+        self.tell(done, total)
+        self.check()
 
+    def tell(self, done: int, total: int) -> None:
+        """Tell, but not more often than anybody wants to hear it."""
+        now = time.monotonic()
+        if now - self.last >= TOLD_EVERY or done == total:
+            self.last = now
+            rate = {"images_per_second": done / (now - self.began)} if now > self.began else {}
+            for listener in self.listeners:
+                listener(Progress("transfer", done, total, rate))
 
-def _pictures(source: Path, destination: Path) -> list[Path]:
-    """The pictures of the source folder, without what an earlier transfer wrote into a folder inside it."""
-    made = destination.resolve()
-    inside = made != source.resolve() and made.is_relative_to(source.resolve())
-    found = find_pictures(source)
-    paths = [path for path in found if not path.resolve().is_relative_to(made)] if inside else found
-    if not paths:
-        raise DomtransError(f"there are no pictures in {source}")
-    return paths
-
-
-def _check_apart(paths: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Refuse to replace a picture that is to be read: nobody has another copy of it."""
-    parents = {parent: parent.resolve() for parent in {path.parent for path in (*paths, *targets)}}
-    kept = {parents[path.parent] / path.name for path in paths} | {path.resolve() for path in paths if path.is_symlink()}
-    for target in targets:
-        if parents[target.parent] / target.name in kept:
-            raise DomtransError(f"{target} would be written over a picture that is to be transferred; choose another output")
+    def check(self, done: int = 0, total: int = 1) -> None:
+        """Raise Stopped if the caller asked to stop."""
+        if self.stop.is_set():
+            raise Stopped(f"stopped; {done:,} of {total:,} files are done, and none is half there")
 
 
-def _transfer_files(run: Run, paths: Sequence[Path], targets: Sequence[Path]) -> Transferred:
-    written: list[Path] = []
-    failed: list[tuple[Path, str]] = []
-    for start in range(0, len(paths), BATCH_SIZE):
-        pixels: list[Tensor] = []
-        kept: list[Path] = []
-        for path, target in zip(paths[start : start + BATCH_SIZE], targets[start : start + BATCH_SIZE], strict=True):
-            try:
-                pixels.append(from_pil(read_picture(path), run.recipe.image_size))  # small at once: pictures may be large
-                kept.append(target)
-            except DomtransError as error:
-                failed.append((path, str(error)))
-        for image, target in zip(_made(run, pixels), kept, strict=True):
-            _save(image, target)
-            written.append(target)
-    return Transferred(tuple(written), tuple(failed))
+def _sources(source: Source | Sequence[Source]) -> list[Path | BinaryIO]:
+    several = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    found = [_file(one) for one in several]
+    return [one if isinstance(one, Path) else read_stream(one) for one in found]
 
 
-def _made(run: Run, pixels: Sequence[Tensor]) -> Iterator[Image.Image]:
-    return iter(to_pil(run.transfer(torch.stack(list(pixels)))) if pixels else ())
-
-
-def _save(image: Image.Image, target: Path) -> None:
-    encoded = io.BytesIO()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        image.save(encoded, format=_format(target))
-    except OSError as error:
-        raise DomtransError(f"{target} cannot be written: {error.strerror or error}") from None
-    write_bytes(target, encoded.getvalue(), durable=False)
-
-
-def _format(target: Path) -> str:
-    try:
-        return Image.registered_extensions()[target.suffix.lower()]
-    except KeyError:
-        raise DomtransError(f"{target} has no ending that says which kind of picture to write; use .png or .jpg") from None
+def _file(given: Source) -> Path | BinaryIO:
+    return Path(given) if isinstance(given, str | Path) else given
