@@ -52,6 +52,11 @@ def complete_study(incomplete: str) -> list[Offer]:
     return [(name, help) for name, help in known()["parts"].get("study", []) if name.startswith(incomplete)]
 
 
+def complete_tracker(incomplete: str) -> list[Offer]:
+    """Registered trackers."""
+    return [(name, help) for name, help in known()["parts"].get("tracker", []) if name.startswith(incomplete)]
+
+
 def complete_shown(incomplete: str) -> list[Offer]:
     """What ``domtrans show`` takes first: a recipe, or a kind of part."""
     return complete_recipe(incomplete) + [(kind, "") for kind in known()["parts"] if kind.startswith(incomplete)]

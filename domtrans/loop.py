@@ -96,7 +96,7 @@ class Loop:
         last = step == config.steps
         if step % config.sample_every == 0 or last:
             made = self.transfer.apply_to(self.samples)
-            self.folder.save_sample(f"step-{step:06d}", pair_grid(self.samples.images, made))
+            self.folder.save_sample(step, pair_grid(self.samples.images, made))
         if self.validation and (step % config.validate_every == 0 or last):
             self._validate(self.validation)
         if step % config.log_every == 0 or last:

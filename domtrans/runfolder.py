@@ -10,6 +10,7 @@
 ``results.json``         figures of the finished run
 ``examples.safetensors`` some test images of the finished run, what became of them, and the nearest real images
 ``report.html``          all of this to look at; ``domtrans report`` writes it anew
+``identity``             under which name trackers know the run, where there are any
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from domtrans.errors import DomtransError
 from domtrans.recipe import Recipe, make_recipe
 from domtrans.registry import Registry
 from domtrans.tensors import BESIDE, not_finite, read_tensors, write_bytes, write_json, write_tensors
+from domtrans.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class RunFolder:
         self.report_file = path / "report.html"
         self.samples = path / "samples"
         self.earlier = path / "earlier"
+        self.trackers = Trackers()
+        """What else hears of all that is kept."""
 
     @contextmanager
     def open(self, recipe: Recipe, registry: Registry, *, resume: bool, allowed: Sequence[str] = ()) -> Iterator[list[str]]:
@@ -215,6 +219,7 @@ class RunFolder:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise DomtransError(f"{self.metrics_file} cannot be written: {error.strerror}") from None
+        self.trackers.log(record)
 
     def _settle_log(self) -> None:
         """Wait until every line of metrics.jsonl is on the disk: a run that goes on from a save needs those before it."""
@@ -250,15 +255,16 @@ class RunFolder:
         kept = [record for record in self.metrics() if record["step"] <= step]
         write_bytes(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
-    def save_sample(self, name: str, picture: bytes) -> Path:
-        """Write a grid; returns its path."""
-        path = self.samples / f"{name}.png"
+    def save_sample(self, step: int, picture: bytes) -> None:
+        """Write the grid of a step."""
+        path = self.samples / f"step-{step:06d}.png"
         write_bytes(path, picture)
-        return path
+        self.trackers.image("samples", path, step)
 
     def save_results(self, results: Mapping[str, Any]) -> None:
         """Replace results.json."""
         write_json(self.results_file, results)
+        self.trackers.close(results)
 
     def results(self) -> dict[str, Any] | None:
         """Figures of the finished run, or None."""

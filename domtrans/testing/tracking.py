@@ -1,0 +1,69 @@
+"""Checks of trackers, on a run folder that is told a short training."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from domtrans.grid import pair_grid
+from domtrans.recipe import EncoderPart, Recipe, term, use
+from domtrans.runfolder import RunFolder
+from domtrans.testing.contracts import examine
+from domtrans.testing.runs import example_images
+
+IDENTITY = "0123456789abcdef" * 2
+RESULTS = {"steps": 2, "transfer_accuracy": 0.9, "confusion": [[3, 1], [0, 4]], "seconds": {"training": 1.5}, "device": "cpu"}
+
+
+def check_tracker(where: Any, name: str | None = None, /, **options: Any) -> None:
+    """Check a tracker against its contracts; it is told a training of two steps, the second of them twice.
+
+    Give options that keep it on this machine. Raises AssertionError, quoting the contract, for the first that does not hold.
+    """
+    subject = examine("tracker", where, name, options)
+    lines: list[dict[str, Any]] = [{"generator.const": 2.0}, {"alarms": {"d-wins": "D wins"}, "generator.const": 1.0}]
+    images = example_images(4).images
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder(Path(place))
+        folder.samples.mkdir()
+        folder.recipe_file.write_text(example_recipe().to_json())
+        for step, line in enumerate(lines, 1):
+            folder.save_sample(step, pair_grid(images, images))
+            folder.log({"step": step, "seconds": float(step), **line})
+        before = contents(folder.path)
+        with subject.works("tracker-hears", "told of a training"):
+            tracker = subject.build(folder.path, example_recipe(), IDENTITY)
+            for path, record in zip(sorted(folder.samples.iterdir()), folder.metrics(), strict=True):
+                tracker.image("samples", path, record["step"])
+                tracker.log(record)
+            tracker.close(None)
+        with subject.works("tracker-resumes", "told of it again"):
+            again = subject.build(folder.path, example_recipe(), IDENTITY)
+            again.log({"step": 1, "seconds": 1.0, "changed": ["train.workers: 0 -> 1"]})
+            again.log({"step": 1, "seconds": 1.0, "alarms": {"rollback-1": "going on from step 1"}})
+            again.log({"step": 2, "seconds": 2.0, "generator.const": 0.5})
+            again.close(RESULTS)
+        after = contents(folder.path)
+        changed = [path for path, content in before.items() if after.get(path) != content]
+        subject.require(not changed, "tracker-harmless", f"it changed {', '.join(changed)}")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, by its name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def example_recipe() -> Recipe:
+    """A recipe to tell of; nobody trains it."""
+    return Recipe(
+        name="example",
+        description="bars to bars",
+        source=use("arrays", path="source.npz"),
+        target=use("arrays", path="target.npz"),
+        encoder=EncoderPart(name="digit-encoder"),
+        generator=use("digit-generator"),
+        discriminator=use("digit-discriminator"),
+        generator_losses={"const": term("feature-consistency", distance="mse")},
+        discriminator_losses={},
+    )
