@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from domtrans.errors import DomtransError
@@ -36,6 +37,12 @@ class Trial:
     target_train: ImageSet
     target_test: ImageSet
     session: Session
+
+    @cached_property
+    def transferred(self) -> ImageSet:
+        """G of the source images, with their labels and attributes; made once for all metrics."""
+        source = self.source
+        return ImageSet(self.transfer.apply_to(source), source.labels, source.classes, attributes=source.attributes)
 
 
 def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Session) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
         target = load_domain(registry, recipe.target, "train", recipe.image_size)
     data.report(2, 2)
     transfer = build_transfer(recipe, registry, len(source.classes), target.channels)
-    if recipe.train.balance_source and not transfer.encoder.has_head():
+    if recipe.train.balance_source and (not transfer.encoder.has_head() or transfer.encoder.encoder.heads):
         raise DomtransError(
-            "train.balance_source needs an encoder with a classification head; set it to false or change the encoder"
+            "train.balance_source needs an encoder with one classification head; set it to false or change the encoder"
         )
     with layers_of(recipe, "discriminator"), _fits_memory("discriminator", recipe.discriminator):
         discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)

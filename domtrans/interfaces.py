@@ -8,7 +8,7 @@ Generation, ICLR 2017 ("the paper").
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar
 
@@ -48,6 +48,8 @@ class Encoder(nn.Module, ABC):
     """1 (grey) or 3 (RGB): what ``forward`` takes; the engine converts."""
     feature_size: int
     """F: length of a feature vector."""
+    heads: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """The attributes that f tells, by name, each with its values; ``logits`` has theirs side by side. Empty: a class."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -95,12 +97,19 @@ class Discriminator(nn.Module, ABC):
     reads_classes: int = 0
     """K: ``forward(images, classes=None)`` also gets what f's own head, of K classes, sees in each x: one-hot [B, K]. 0: not.
 
-    No label takes part: of G(x) it is what f says of x, of a real target image what f says of that.
+    No label takes part: of G(x) it is what f says of x, of a real target image what f says of that. An f that tells
+    attributes says one thing of each, and K is the number of all their values.
     """
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, channels, size, size] in [-1, 1] to logits [B, 3]."""
+
+    def told(self, logits: Tensor, classes: Tensor | None) -> Tensor:
+        """Logits [B, 1 + K, 3], what holds for any image and what each class adds, to [B, 3] of images of these classes."""
+        told = logits.new_zeros(len(logits), self.reads_classes) if classes is None else classes
+        weights = torch.cat([logits.new_ones(len(logits), 1), told], 1)
+        return (logits * weights.unsqueeze(2)).sum(1)
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,15 @@ class FrozenEncoder(nn.Module):
         return self.encoder.logits(features * self.std + self.mean).float()
 
     def opinion(self, features: Tensor) -> Tensor:
-        """The class that f's own head sees in each of [B, F], one-hot: [B, K]. DomtransError if f has no head."""
+        """What f's own head sees in each of [B, F], one-hot, for each attribute if it tells attributes: [B, K].
+
+        Raises DomtransError if f has no head.
+        """
         with torch.no_grad():
             logits = self.classify(features)
-        return F.one_hot(logits.argmax(1), logits.shape[1]).float()
+        sizes = [len(values) for values in self.encoder.heads.values()] or [logits.shape[1]]
+        seen = [F.one_hot(logit.argmax(1), logit.shape[1]) for logit in logits.split(sizes, 1)]
+        return torch.cat(seen, 1).float()
 
     def classes(self) -> int:
         """K, the classes of f's head; 0 without one."""

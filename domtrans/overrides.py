@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from domtrans.errors import DomtransError
 from domtrans.parts import Part, check_plain, did_you_mean
-from domtrans.recipe import Recipe, make_recipe
+from domtrans.recipe import Recipe, Term, make_recipe
 from domtrans.registry import Registry
 
 KEPT = ("weight", "start", "stop")
@@ -101,7 +101,7 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
             data.pop(key, None)
             return
     if isinstance(inner, type) and issubclass(inner, Part):
-        _set_part(data, key, rest, value, path)
+        _set_part(data, key, rest, value, path, KEPT if issubclass(inner, Term) else ())
     elif not rest:
         data[key] = value
     elif isinstance(inner, type) and issubclass(inner, BaseModel):
@@ -110,11 +110,11 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
         raise DomtransError(f"there is no option '{path}': '{key}' is a plain value")
 
 
-def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str) -> None:
+def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str, stays: tuple[str, ...]) -> None:
     if not rest:
         kept = data[key] if isinstance(data.get(key), dict) else {}
         if isinstance(value, str) and value != "none":
-            data[key] = {word: kept[word] for word in KEPT if word in kept} | {"name": value}
+            data[key] = {word: kept[word] for word in stays if word in kept} | {"name": value}
         else:
             data[key] = None if value == "none" else value
         return

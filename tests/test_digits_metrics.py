@@ -11,9 +11,9 @@ from torch import nn
 import domtrans
 from domtrans import Encoder, FrozenEncoder, Generator, ImageSet, NotMeasurableError, Session, Transfer, Trial, use
 from domtrans.evaluation import plain_numbers
+from domtrans.evaluators import identity
 from domtrans.experiment import load_domain
-from domtrans_digits.readers import identity
-from domtrans_digits.realism import frechet, kernel
+from domtrans.realism import frechet_distance, kernel_distance
 
 FITTED = {"steps": 70, "batch_size": 32}
 
@@ -175,9 +175,9 @@ def test_fid_of_gaussians_is_the_formula():
     a = torch.randn(20_000, 4, generator=rng)
     b = torch.randn(20_000, 4, generator=rng) * 2 + torch.tensor([1.0, 0, 0, 0])
     # |mean difference|^2 + tr(A + B - 2 sqrt(AB)) with A = I, B = 4 I: 1 + 4 * (1 + 4 - 4)
-    assert frechet(a, b) == pytest.approx(5, rel=0.03) and frechet(a, a) == pytest.approx(0, abs=1e-6)
-    assert kernel(a[:600], b[:600]) > 0.1 > abs(kernel(a[:600], a[600:1200]))
-    assert kernel(a[:600], b[:600]) == kernel(a[:600], b[:600])
+    assert frechet_distance(a, b) == pytest.approx(5, rel=0.03) and frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert kernel_distance(a[:600], b[:600]) > 0.1 > abs(kernel_distance(a[:600], a[600:1200]))
+    assert kernel_distance(a[:600], b[:600]) == kernel_distance(a[:600], b[:600])
 
 
 def test_a_view_is_named_alike_in_every_process():

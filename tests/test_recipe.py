@@ -82,6 +82,11 @@ def test_another_loss_keeps_the_weight_and_the_span_of_its_term():
     assert "of" not in found
 
 
+def test_another_part_keeps_no_option_of_the_one_before_even_of_such_a_name():
+    assert "weight" in at(VIEWED, "fit")
+    assert at(changed("fit=classifier", base=VIEWED), "fit") == at(changed("fit=none", "fit=classifier", base=VIEWED), "fit")
+
+
 def test_terms_are_added_and_taken_away():
     recipe = changed("generator_losses.tv=total-variation", "generator_losses.tv.weight=0.01", "generator_losses.tid=none")
     assert list(recipe.generator_losses) == ["gan", "const", "tv"]

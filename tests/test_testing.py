@@ -35,11 +35,14 @@ SMALL = {
     },
     "digits": {"quick": True},
     "avatars": {"count": 8, "test_count": 4},
+    "attributes": {"classes": 32},
+    "face-discriminator": {"classes": 32, "width": 8},
     "portraits": {"count": 8, "test_count": 4},
 }
 DOWNLOADED = {"mnist", "usps", "svhn", "lfw", "celeba", "ms-celeb"}
 FILES = {"arrays", "folder", "webdataset", "onnx"}
-SHIPPED = [entry for entry in registry() if entry.name not in DOWNLOADED | FILES]
+SHIPPED = [entry for entry in registry() if entry.name not in DOWNLOADED | FILES and entry.kind != "tracker"]
+"""Trackers, each with its own library, have their tests in test_trackers.py."""
 
 
 @pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: f"{entry.kind}-{entry.name}")

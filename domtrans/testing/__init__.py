@@ -25,3 +25,4 @@ from domtrans.testing.runs import check_metric as check_metric
 from domtrans.testing.runs import check_recipe as check_recipe
 from domtrans.testing.runs import example_images as example_images
 from domtrans.testing.studies import check_study as check_study
+from domtrans.testing.tracking import check_tracker as check_tracker

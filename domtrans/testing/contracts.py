@@ -48,7 +48,7 @@ CONTRACTS = {
     "loss-record": "a loss leaves the record and its tensors as they are",
     "loss-parameters": "nothing learns the weights inside a loss: they do not require gradients",
     "loss-separate": "where one domain is absent (train.updates=separate) a loss counts what is there, or raises DomtransError",
-    "distance-scalar": "a distance gives one finite number for two batches of features; for images likewise, or DomtransError",
+    "distance-scalar": "a distance gives one finite number for two batches of features, images, or either; else DomtransError",
     "distance-least": "no distance is smaller than that of a batch to itself",
     "distance-gradient": "a gradient of the distance reaches its second argument",
     "augmentation-shape": "an augmentation keeps the shape, and gives finite float32 images, grey or RGB",
@@ -66,6 +66,10 @@ CONTRACTS = {
     "recipe-trains": "a recipe trains",
     "study-whole": "a study function gives a Study of its registered name; the recipes of its rows are installed",
     "study-resolves": "the changes of every row fit its recipe",
+    "tracker-hears": "a tracker takes every line of the log, with alarms and changes beside figures or alone, every sample "
+    "grid, and at the end the results, or None where there are none",
+    "tracker-resumes": "built again with the same identity, a tracker takes steps that it has heard already",
+    "tracker-harmless": "a tracker leaves every file of the run as it is",
 }
 """By anchor: ``<kind>-<word>``. "any" holds for every kind, "network" for encoders, generators and discriminators."""
 

@@ -98,29 +98,35 @@ def check_loss_gradient(subject: Subject, value: Tensor, outputs: Outputs) -> No
 
 
 def check_distance(where: Any, name: str | None = None, /, **options: Any) -> None:
-    """Check a distance against its contracts, on features and on images.
+    """Check a distance against its contracts, on features and on images; one of the two it may refuse.
 
+    ``classes`` (5) chooses how many f's head tells; all else are options of the distance.
     Raises AssertionError, quoting the contract, for the first that does not hold.
     """
-    subject = examine("distance", where, name, options)
+    subject = examine("distance", where, name, options, ("classes",))
     distance = subject.build()
-    record = example_outputs()
-    a, b = record.source_features, record.target_features
-    assert a is not None and b is not None
-    b = b.clone().requires_grad_(True)
-    with subject.works("distance-scalar", "called with features"):
-        value, own = distance(a, b, record.classify), distance(a, a, record.classify)
-    check_scalar(subject, value, "distance-scalar")
-    least, other = own.item(), value.item()
-    subject.require(least <= other + 1e-6, "distance-least", f"d(a, a) is {least:.4g}, d(a, b) {other:.4g}")
-    found = torch.autograd.grad(value, b, allow_unused=True)[0] if value.requires_grad else None
-    reached = found is not None and bool(found.abs().sum() > 0) and bool(torch.isfinite(found).all())
-    subject.require(reached, "distance-gradient", "no gradient reaches its second argument")
-    try:
-        with subject.works("distance-scalar", "called with images"):
-            check_scalar(subject, distance(record.source, record.target_fake), "distance-scalar")
-    except DomtransError:
-        pass  # a distance may be for features alone, and say so
+    record = example_outputs(classes=subject.handed.get("classes", 5))
+    batches = (
+        ("features", record.source_features, record.target_features, record.classify),
+        ("images", record.source, record.target, None),
+    )
+    refused = []
+    for what, a, second, classify in batches:
+        assert a is not None and second is not None
+        b = second.clone().requires_grad_(True)
+        try:
+            with subject.works("distance-scalar", f"called with {what}"):
+                value, own = distance(a, b, classify), distance(a, a, classify)
+        except DomtransError as reason:
+            refused.append(str(reason))
+            continue
+        check_scalar(subject, value, "distance-scalar")
+        least, other = own.item(), value.item()
+        subject.require(least <= other + 1e-6, "distance-least", f"d(a, a) is {least:.4g}, d(a, b) {other:.4g}")
+        found = torch.autograd.grad(value, b, allow_unused=True)[0] if value.requires_grad else None
+        reached = found is not None and bool(found.abs().sum() > 0) and bool(torch.isfinite(found).all())
+        subject.require(reached, "distance-gradient", "no gradient reaches its second argument")
+    subject.require(len(refused) < len(batches), "distance-scalar", f"it takes neither features nor images: {refused}")
 
 
 def check_scalar(subject: Subject, value: Any, contract: str) -> None:

@@ -6,7 +6,7 @@ from pydantic import PositiveInt
 
 from domtrans import AugmentationOption, NotMeasurableError, Trial
 from domtrans_digits.metrics import check_labels
-from domtrans_digits.readers import HANDWRITING, Rate, evaluator_of, read, share, transferred
+from domtrans_digits.readers import HANDWRITING, Rate, evaluator_of, read, share
 
 
 def adaptation_accuracy(
@@ -33,7 +33,7 @@ def adaptation_accuracy(
     if source.classes != test.classes:
         counts = f"the source has {len(source.classes)}, the target {len(test.classes)}"
         raise NotMeasurableError(f"adaptation-accuracy needs the same classes in both domains; {counts}")
-    made = transferred(trial)
+    made = trial.transferred
     classifier = evaluator_of(made, trial.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
     accuracy = share(read(classifier, test, trial.session), test.labels)
     return {"adaptation_accuracy": accuracy, "n": len(test), "n_transferred": len(made)}

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from domtrans import AugmentationOption, ImageSet, NotMeasurableError, Trial, to_channels, to_float, to_uint8
-from domtrans_digits.readers import HANDWRITING, Rate, evaluator_of, read, share, transferred
+from domtrans_digits.readers import HANDWRITING, Rate, evaluator_of, read, share
 
 Found = dict[str, float | int | list[float | None] | list[list[int]]]
 
@@ -42,7 +42,7 @@ def digit_accuracy(
             f"({', '.join(source.classes[:12])}), the target {len(train.classes)} ({', '.join(train.classes[:12])})"
         )
     evaluator = evaluator_of(train, trial.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    shown = transferred(trial) if of == "transferred" else in_channels(source, train.channels)
+    shown = trial.transferred if of == "transferred" else in_channels(source, train.channels)
     found = read(evaluator, shown, trial.session)
     confusion = count(found, source.labels, len(source.classes), len(train.classes))
     results: Found = {
@@ -65,7 +65,7 @@ def f_consistency(trial: Trial) -> dict[str, float | int]:
     """
     if not trial.transfer.encoder.has_head():
         raise NotMeasurableError("f-consistency needs an f with a classification head")
-    seen = [read(Head(trial), images, trial.session) for images in (trial.source, transferred(trial))]
+    seen = [read(Head(trial), images, trial.session) for images in (trial.source, trial.transferred)]
     return {"f_consistency": share(seen[1], seen[0]), "n": len(trial.source)}
 
 

@@ -152,10 +152,7 @@ class DigitDiscriminator(Discriminator):
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Images [B, channels, 32, 32], and one-hot classes [B, K] where they are known, to logits [B, 3]."""
-        logits = self.layers(images)
-        told = logits.new_zeros(len(logits), self.reads_classes) if classes is None else classes
-        weights = torch.cat([logits.new_ones(len(logits), 1), told], 1)
-        return (logits * weights.unsqueeze(2)).sum(1)
+        return self.told(self.layers(images), classes)
 
 
 class DigitEvaluator(Evaluator):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from domtrans import Augmentation, Batches, Evaluator, ImageSet, Session, Trial, seeded, to_float
+from domtrans import Augmentation, Evaluator, ImageSet, Session, fit_evaluator, predict, seeded
 from domtrans_digits.networks import DigitEvaluator
 
 Rate = Annotated[float, Field(gt=0)]
@@ -40,80 +36,20 @@ def evaluator_of(
     return evaluator
 
 
-def fit(
-    reader: Evaluator,
-    images: ImageSet,
-    session: Session,
-    *,
-    steps: int,
-    batch_size: int,
-    lr: float,
-    view: Augmentation,
-    seed: int = 0,
-) -> None:
-    """Fit a classifier on labelled images (AdamW, cosine decay, label smoothing 0.05), or load it from the cache."""
+def fit(reader: Evaluator, images: ImageSet, session: Session, **options: Any) -> None:
+    """Fit a classifier on labelled images, or load it from the cache; ``options``: of ``domtrans.fit_evaluator``."""
     assert images.labels is not None
     labels = images.labels.to(session.device)
 
-    def learn() -> None:
-        reader.train().to(memory_format=torch.channels_last)
-        feed = session.feed(images, Batches(len(images), batch_size, seed=seed))
-        optimizer = torch.optim.AdamW(reader.parameters(), lr, weight_decay=0.02, fused=True)
-        rng = torch.Generator(session.device).manual_seed(seed)
-        for step in range(steps):
-            factor = min(1.0, (step + 1) / 50) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
-            optimizer.param_groups[0]["lr"] = lr * factor
-            index, batch = feed[step]
-            with session.autocast():
-                logits = reader(view(to_float(batch), rng)).float()
-            loss = F.cross_entropy(logits, labels[index], label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if step % 50 == 49:
-                session.report(step + 1, steps, {"evaluator_loss": loss.item()})
-        optimizer.zero_grad()  # the gradients of the last step would be kept as long as the reader
+    def loss(logits: Tensor, index: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels[index], label_smoothing=0.05)
 
-    key = {
-        "images": images.fingerprint(),
-        "steps": steps,
-        "batch_size": batch_size,
-        "lr": lr,
-        "view": identity(view),
-        "seed": seed,
-        "code": inspect.getsource(type(reader)) + inspect.getsource(fit),
-    }
-    session.cache.fitted(reader, "evaluators", key, learn)
-    reader.eval()
+    fit_evaluator(reader, images, session, loss, **options)
 
 
-def identity(view: Any) -> Any:
-    """What an augmentation is, the same in every process: its name and its options."""
-    if isinstance(view, functools.partial):
-        return [view.func.__module__, view.func.__qualname__, {name: identity(value) for name, value in view.keywords.items()}]
-    if isinstance(view, list | tuple):
-        return [identity(item) for item in view]
-    return view if view is None or isinstance(view, str | int | float) else repr(view)
-
-
-def transferred(trial: Trial) -> ImageSet:
-    """G of the trial's source images, with the source's labels."""
-    source = trial.source
-    return ImageSet(trial.transfer.apply_to(source), source.labels, source.classes)
-
-
-@torch.no_grad()
 def read(classifier: nn.Module, images: ImageSet, session: Session) -> Tensor:
     """The class that a classifier sees in every image, int64 [N], on the CPU."""
-    blocks = (to_float(block.to(session.device)) for block in images.blocks())
-    return torch.cat([classifier(block).argmax(1).cpu() for block in blocks])
-
-
-@torch.no_grad()
-def features(evaluator: DigitEvaluator, images: ImageSet, session: Session) -> Tensor:
-    """The evaluator's last hidden layer for every image, float32 [N, 96], on the CPU."""
-    blocks = (to_float(block.to(session.device)) for block in images.blocks())
-    return torch.cat([evaluator(block, hidden=True).float().cpu() for block in blocks])
+    return predict(classifier, images, session).argmax(1)
 
 
 def share(found: Tensor, labels: Tensor | None) -> float:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
+from functools import partial
 
-import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
-from domtrans import AugmentationOption, NotMeasurableError, Trial, seeded
-from domtrans_digits.readers import HANDWRITING, Rate, evaluator_of, features, read, transferred
-
-SUBSET, SUBSETS = 500, 50
-"""Of KID: images in a subset, at most, and number of subsets."""
-LOOKED_AT = 2000
-"""Images whose mutual distances are taken, at most, evenly over the set."""
+from domtrans import AugmentationOption, NotMeasurableError, Trial, frechet_distance, kernel_distance, predict, spread
+from domtrans_digits.readers import HANDWRITING, Rate, evaluator_of, read
 
 
 def digit_realism(
@@ -39,11 +33,11 @@ def digit_realism(
     if trial.target_train.labels is None:
         raise NotMeasurableError("digit-realism needs labels of the target, which has none")
     evaluator = evaluator_of(trial.target_train, trial.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    sets = (transferred(trial), trial.target_test)
-    made, real = (features(evaluator, images, trial.session) for images in sets)
+    sets = (trial.transferred, trial.target_test)
+    made, real = (predict(partial(evaluator, hidden=True), images, trial.session) for images in sets)
     results: dict[str, float | int] = {
-        "fid": frechet(made, real),
-        "kid": kernel(made, real),
+        "fid": frechet_distance(made, real),
+        "kid": kernel_distance(made, real),
         "diversity": spread(made) / max(spread(real), 1e-6),
         "n": len(made),
     }
@@ -51,45 +45,6 @@ def digit_realism(
     if within[0] is not None and within[1]:
         results["class_diversity"] = within[0] / within[1]
     return {name: round(value, 5) for name, value in results.items()}
-
-
-class Precomputed(nn.Identity):
-    """What torchmetrics takes for its feature network: the features are there already."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.num_features = size
-
-
-def frechet(made: Tensor, real: Tensor) -> float:
-    """FID of features [N, F] and [M, F], by torchmetrics."""
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    metric = FrechetInceptionDistance(feature=Precomputed(made.shape[1]))
-    metric.update(made.double(), real=False)
-    metric.update(real.double(), real=True)
-    return max(0.0, float(metric.compute()))  # rounding may leave it a hair below
-
-
-def kernel(made: Tensor, real: Tensor) -> float:
-    """KID of features [N, F] and [M, F], by torchmetrics; the same subsets every time."""
-    from torchmetrics.image.kid import KernelInceptionDistance
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it keeps all features in memory
-        metric = KernelInceptionDistance(
-            feature=Precomputed(made.shape[1]), subsets=SUBSETS, subset_size=min(SUBSET, len(made), len(real))
-        )
-    metric.update(made, real=False)
-    metric.update(real, real=True)
-    with seeded(0):
-        return float(metric.compute()[0])
-
-
-def spread(points: Tensor) -> float:
-    """Mean distance between two of at most 2,000 points [N, F]."""
-    chosen = points[torch.linspace(0, len(points) - 1, min(len(points), LOOKED_AT)).long()]
-    return float(torch.pdist(chosen).double().mean()) if len(chosen) > 1 else 0.0
 
 
 def spread_within(points: Tensor, groups: Tensor) -> float | None:

@@ -7,11 +7,41 @@ domtrans_interface = 1
 
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
-    """Register the domains."""
-    from domtrans_faces import avatars, celeba, people, portraits
+    """Register the domains, the networks, the metrics, the recipes and the study."""
+    from domtrans_faces import (
+        attributes,
+        avatars,
+        celeba,
+        colours,
+        distances,
+        likeness,
+        metrics,
+        metrics_identity,
+        networks,
+        people,
+        portraits,
+        recipes,
+        study,
+    )
 
     registry.domain("avatars", avatars.avatars)
     registry.domain("portraits", portraits.portraits)
     registry.domain("lfw", people.lfw)
     registry.domain("celeba", celeba.celeba)
     registry.domain("ms-celeb", people.ms_celeb)
+    registry.encoder("attributes", attributes.AttributeEncoder)
+    registry.encoder("colour-grid", colours.ColourGrid)
+    registry.generator("face-generator", networks.FaceGenerator)
+    registry.discriminator("face-discriminator", networks.FaceDiscriminator)
+    registry.distance("attributes", distances.attributes)
+    registry.distance("perceptual", distances.Perceptual)
+    registry.metric("attribute-agreement", metrics.attribute_agreement)
+    registry.metric("avatar-realism", metrics.avatar_realism)
+    registry.metric("avatar-diversity", metrics.avatar_diversity)
+    registry.metric("identity-retrieval", metrics_identity.identity_retrieval)
+    registry.metric("photo-likeness", likeness.photo_likeness)
+    registry.recipe("faces-dtn", recipes.faces_dtn)
+    registry.recipe("faces-dtn-paper", recipes.faces_dtn_paper)
+    registry.recipe("faces-reconstruct", recipes.faces_reconstruct)
+    registry.recipe("lfw-dtn", recipes.lfw_dtn)
+    registry.study("faces", study.faces)

@@ -1,0 +1,52 @@
+"""f for faces: what can be said of a face, read by a network small enough to learn through at every step."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from domtrans import Encoder
+from domtrans_faces.vocabulary import VOCABULARY
+
+
+class AttributeEncoder(Encoder):
+    """f: 4 strided convolutions with batch norm and ReLU, a dense layer, and a head for every attribute of drawn faces.
+
+    ``width``: channels of the first layer; the next have 2, 4 and 4 times as many. ``features``: F. ``dropout``: share of the
+    features that the heads do without while f is fitted.
+    """
+
+    channels = 3
+    heads = VOCABULARY
+
+    def __init__(
+        self,
+        size: int,
+        classes: int,
+        *,
+        width: Annotated[int, Field(ge=4, le=256)] = 32,
+        features: Annotated[int, Field(ge=4, le=2048)] = 128,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.feature_size = features
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise((3, width, 2 * width, 4 * width, 4 * width)):
+            layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        # Where in the face something is tells a beard from hair, so the map is read as it is and not averaged.
+        self.layers = nn.Sequential(
+            *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, features), nn.BatchNorm1d(features), nn.ReLU()
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, sum(map(len, VOCABULARY.values())))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, size, size] to features [B, F], not negative."""
+        return self.layers(images)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features [B, F] to the logits of all values of all attributes, in the vocabulary's order: [B, 32]."""
+        return self.head(self.dropout(features))

@@ -1,0 +1,99 @@
+"""The network that avatars are measured with: it reads their attributes, and its features tell how alike two avatars are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from domtrans import Augmentation, Evaluator, ImageSet, NotMeasurableError, Session, fit_evaluator, predict, seeded
+
+SIDE = 64
+"""Of an image as the evaluator sees it; larger ones are made as small."""
+
+SEEN: Mapping[str, Any] = {
+    "name": "chain",
+    "steps": [
+        {"name": "warp", "rotate": 0.05, "scale": 0.05, "shear": 0.03, "shift": 0.04},
+        {"name": "blur"},
+        {"name": "noise", "amount": 0.05},
+    ],
+}
+"""How the evaluator sees avatars while it is fitted: as far from their places, as soft and as noisy as a g may draw them."""
+
+
+class AvatarEvaluator(Evaluator):
+    """Reads every attribute of an avatar; for measuring only, no loss ever sees it. ``sizes``: values of each attribute."""
+
+    def __init__(self, channels: int, sizes: tuple[int, ...], width: int = 24) -> None:
+        super().__init__()
+
+        def block(before: int, after: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+            return [nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+        self.whole = nn.Sequential(
+            *block(channels, width, 5, 2),
+            nn.MaxPool2d(2),
+            *block(width, 2 * width),
+            *block(2 * width, 2 * width, stride=2),
+            nn.AdaptiveAvgPool2d(4),  # hair and beard keep their places
+            nn.Flatten(),
+        )
+        # The face once more, as fine as it is: brows and mouths are lines a pixel or two wide.
+        self.middle = nn.Sequential(
+            *block(channels, width),
+            *block(width, 2 * width, stride=2),
+            *block(2 * width, 2 * width),
+            nn.MaxPool2d(2),
+            *block(2 * width, 2 * width),
+            nn.AdaptiveMaxPool2d(4),
+            nn.Flatten(),
+        )
+        self.join = nn.Sequential(nn.Linear(64 * width, 128), nn.ReLU(), nn.Dropout(0.2))
+        self.sizes = sizes
+        self.heads = nn.Linear(128, sum(sizes))
+
+    def forward(self, images: Tensor, *, hidden: bool = False) -> Tensor:
+        """Images [B, C, H, W] in [-1, 1] to the logits of all attributes side by side, or to 128 features of the image."""
+        if images.shape[-1] > SIDE:
+            images = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+        height, width = images.shape[-2:]
+        middle = images[..., height // 4 : height - height // 4, width // 4 : width - width // 4]
+        features = self.join(torch.cat([self.whole(images), self.middle(middle)], 1))
+        return features if hidden else self.heads(features)
+
+
+def evaluator_of(avatars: ImageSet, session: Session, *, steps: int, batch_size: int, view: Augmentation) -> AvatarEvaluator:
+    """An AvatarEvaluator fitted on avatars with their attributes, or found in the cache.
+
+    It does not hang on the run's seed: the ruler is the same for every run. Raises NotMeasurableError without attributes.
+    """
+    if not avatars.attributes:
+        raise NotMeasurableError("avatars are measured by a network fitted on their attributes, but the target has none")
+    sizes = tuple(len(attribute.values) for attribute in avatars.attributes.values())
+    labels = torch.stack([attribute.index for attribute in avatars.attributes.values()], 1).to(session.device)
+
+    def loss(logits: Tensor, index: Tensor) -> Tensor:
+        """Cross-entropy of every attribute; what is unknown counts for nothing."""
+        pairs = zip(logits.split(sizes, 1), labels[index].unbind(1), strict=True)
+        losses = [F.cross_entropy(logit, label, ignore_index=-1, reduction="sum") for logit, label in pairs]
+        return torch.stack(losses).sum() / len(index)
+
+    with seeded(0):
+        evaluator = AvatarEvaluator(avatars.channels, sizes).to(session.device)
+        fit_evaluator(evaluator, avatars, session, loss, steps=steps, batch_size=batch_size, lr=2e-3, view=view)
+    return evaluator
+
+
+def read(evaluator: AvatarEvaluator, images: ImageSet, session: Session) -> list[Tensor]:
+    """The value that the evaluator sees in every image, int64 [N] for every attribute, on the CPU."""
+    return [logits.argmax(1) for logits in predict(evaluator, images, session).split(evaluator.sizes, 1)]
+
+
+def features(evaluator: AvatarEvaluator, images: ImageSet, session: Session) -> Tensor:
+    """The evaluator's last hidden layer for every image, float32 [N, 128], on the CPU."""
+    return predict(partial(evaluator, hidden=True), images, session)

@@ -1,0 +1,99 @@
+"""g and D of the face experiment (section 5.2 of the paper, section III B of the study)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeInt
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from domtrans import Discriminator, DomtransError, Generator
+
+Width = Annotated[int, Field(ge=4, le=512)]
+
+
+class FaceGenerator(Generator):
+    """g: 5 blocks of strided transposed convolution, batch norm and ReLU, a last one to colours, tanh: 64 x 64 pixels.
+
+    Images of another size are resized from these, as the study's 96 x 96 are.
+
+    ``width``: channels of the last block; those before it have 2, 4, 4 and 4 times as many. ``mixing``: a 1 x 1 convolution
+    after each block, as in the paper. ``last``: "transposed" (the study's), or "nearest", every pixel four times and then a
+    3 x 3 convolution, which leaves no checkerboards.
+    """
+
+    def __init__(
+        self,
+        feature_size: int,
+        channels: int,
+        size: int,
+        *,
+        width: Width = 48,
+        mixing: bool = False,
+        last: Literal["nearest", "transposed"] = "nearest",
+    ) -> None:
+        super().__init__()
+        self.size = size
+
+        def block(before: int, after: int) -> list[nn.Module]:
+            up = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
+            return [up, nn.BatchNorm2d(after), nn.ReLU(), *([nn.Conv2d(after, after, 1)] if mixing else [])]
+
+        widths = (feature_size, 4 * width, 4 * width, 4 * width, 2 * width, width)
+        blocks = [block(before, after) for before, after in itertools.pairwise(widths)]
+        if last == "transposed":
+            colours: list[nn.Module] = [nn.ConvTranspose2d(width, channels, 4, 2, 1)]
+        else:
+            colours = [nn.Upsample(scale_factor=2), nn.Conv2d(width, channels, 3, 1, 1)]
+        self.layers = nn.Sequential(nn.Unflatten(1, (feature_size, 1, 1)), *itertools.chain(*blocks), *colours)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, F] to images [B, channels, size, size]."""
+        # In bfloat16 tanh rounds to exactly -1 or 1, where its gradient is exactly 0: such a pixel would never move again.
+        images = torch.tanh(self.layers(features).float())
+        return images if self.size == 64 else F.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
+
+
+class FaceDiscriminator(Discriminator):
+    """D: 5 strided convolutions with leaky ReLU (0.2), three logits. Images of 32 pixels or more, 64 and 96 in the recipes.
+
+    ``width``: channels of the first layer; the next have 2, 4, 4 and 4 times as many.
+    ``norm``: "spectral" (one pass over real and generated images together) or "batch" (the study's; every kind of image is then
+    judged in a batch of its own). ``classes``: K of f's head, 32 for the encoder 'attributes'. D then judges an image as one of
+    a face with what f sees in x, so that g cannot please D with another's glasses; 0: D is told nothing, as in the paper.
+    Raises DomtransError for images below 32 pixels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        *,
+        width: Width = 32,
+        norm: Literal["spectral", "batch"] = "spectral",
+        classes: NonNegativeInt = 0,
+    ) -> None:
+        super().__init__()
+        if size < 32:
+            raise DomtransError(
+                f"the discriminator 'face-discriminator' judges 32 pixels or more, not {size}; set image_size=64"
+            )
+
+        def conv(before: int, after: int, kernel: int = 4, stride: int = 2, padding: int = 1) -> nn.Module:
+            layer = nn.Conv2d(before, after, kernel, stride, padding)
+            return spectral_norm(layer) if norm == "spectral" else layer
+
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise((channels, width, 2 * width, 4 * width, 4 * width, 4 * width)):
+            layers += [conv(before, after), *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.LeakyReLU(0.2)]
+        self.reads_classes = classes
+        last = conv(4 * width, 3 * (1 + classes), size // 32, 1, 0)
+        self.layers = nn.Sequential(*layers, last, nn.Flatten(), nn.Unflatten(1, (1 + classes, 3)))
+
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Images [B, channels, size, size], and what f sees in them [B, K] where it is known, to logits [B, 3]."""
+        return self.told(self.layers(images), classes)
