@@ -50,7 +50,7 @@ def test_a_statement_that_is_no_version_is_refused(stated):
 
 
 def test_one_version_back_warns_its_author(monkeypatch):
-    for name in ("digits", "dtn", "encoders", "faces", "files"):
+    for name in ("digits", "dtn", "encoders", "faces", "files", "trackers"):
         monkeypatch.setattr(f"domtrans_{name}.domtrans_interface", 2)
     monkeypatch.setattr(compatibility, "INTERFACE_VERSION", 2)
     with pytest.warns(DeprecationWarning, match=r"'visitor'.*version 1.*has version 2.*upgrade the plugin"):

@@ -36,6 +36,7 @@ ROWS = rows(quick=True)
 
 def test_it_has_the_rows_that_it_promises():
     wanted = "best mse cross-entropy oracle no-const paper study no-tid no-f-in-g no-d no-const-no-tid baseline original"
+    wanted += " as-long spectral-d rates kl-const views even-source learning-f told-d moved-source"
     wanted += " two-g-steps two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
     wanted += " weight-decay label-smoothing no-average unseen-in-source unseen-in-target unseen-in-both"
     assert list(rows()) == wanted.split() and list(ROWS) == wanted.split()
@@ -98,6 +99,26 @@ def test_domain_adaptation_is_in_a_table_of_its_own():
         "CyCADA",
         "GenToAdapt",
     }
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"encoder": "f.safetensors"}, {"quick": True}, {"quick": True, "encoder": "f.safetensors"}]
+)
+def test_the_way_from_the_paper_ends_at_the_best_recipe(options):
+    found = rows(**options)
+    last, best = (recipe_of(found[name], "generator.width=8", "discriminator.width=8") for name in ("moved-source", "best"))
+    assert last == best.model_copy(update={"name": last.name, "description": last.description})
+
+
+def test_on_real_data_the_best_is_the_recipe_made_for_it(tmp_path):
+    (tmp_path / "svhn").mkdir()
+    (tmp_path / "svhn" / "svhn_8k.npz").touch()
+    write_idx(tmp_path / "mnist")
+    for options in ({}, {"encoder": "f.safetensors"}):
+        found = rows(data_dir=str(tmp_path), **options)
+        assert found["best"].recipe == "svhn-dtn" and found["paper"].recipe == "digits-dtn-paper"
+        best = recipe_of(found["best"])
+        assert best.adapt == find_recipe("svhn-dtn", registry()).adapt and (best.fit is None) == bool(options)
 
 
 def test_only_the_oracle_reads_labels():

@@ -11,7 +11,7 @@ from neighbours import GOOD, install
 
 from domtrans import DomtransError, load_plugins
 
-SHIPPED = {"digits", "dtn", "encoders", "faces", "files"}
+SHIPPED = {"digits", "dtn", "encoders", "faces", "files", "trackers"}
 
 
 def command(folder, *words, **environment):

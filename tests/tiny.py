@@ -51,8 +51,13 @@ def tiny_recipe(folder: Path, base: str = "digits-dtn-paper", /, **changes: obje
         "train.log_every": 1,
         "train.precision": "float32",
     }
+    recipe = find_recipe(base, registry())
+    if recipe.adapt:
+        small |= {"adapt.steps": 2, "adapt.batch_size": 4}
+    if recipe.discriminator.options.get("classes"):
+        small["discriminator.classes"] = 4  # as the bars have
     wanted = {path.replace("__", "."): value for path, value in changes.items()}
-    return override(override(find_recipe(base, registry()), small, registry()), wanted, registry())
+    return override(override(recipe, small, registry()), wanted, registry())
 
 
 def tiny_trainer(recipe: Recipe) -> Trainer:

@@ -26,6 +26,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.metric("f-consistency", metrics.f_consistency)
     registry.metric("adaptation-accuracy", adaptation.adaptation_accuracy)
     registry.recipe("digits-dtn", recipes.digits_dtn)
+    registry.recipe("svhn-dtn", recipes.svhn_dtn)
     registry.recipe("digits-dtn-paper", recipes.digits_dtn_paper)
     registry.recipe("mnist-to-street", recipes.mnist_to_street)
     registry.recipe("svhn-to-street", recipes.svhn_to_street)

@@ -31,7 +31,7 @@ def digits_dtn() -> Recipe:
         ),
         view=handwriting_view,
         generator=use("digit-generator", width=48),
-        discriminator=use("digit-discriminator", width=32),
+        discriminator=use("digit-discriminator", width=32, norm="spectral", classes=0),
         generator_losses={
             "gan": term("ternary-generator", start=0.1),
             "const": term("feature-consistency", weight=2, distance="cross-entropy"),
@@ -47,6 +47,38 @@ def digits_dtn() -> Recipe:
             balance_source=True,
         ),
     )
+
+
+def svhn_dtn() -> Recipe:
+    """Real house numbers to handwriting: digits-dtn made for SVHN, in a quarter of an hour on two CPU cores."""
+    base = digits_dtn()
+    assert base.fit is not None
+    photograph_view = use(
+        "chain",
+        steps=[
+            use("warp", rotate=0.12, scale=0.12, shear=0.12, shift=0.08),
+            use("recolour"),
+            use("blur"),
+            use("noise", amount=0.05),
+        ],
+    )
+    adapt = {"steps": 2000, "batch_size": 64, "lr": 5e-4, "begin": 0.1, "decay": 0.995, "source_view": photograph_view}
+    changes = {
+        "name": "svhn-dtn",
+        "description": "real house numbers (SVHN) to MNIST digits, unsupervised",
+        "source": use("svhn"),
+        "target": use("mnist"),
+        "encoder": EncoderPart(name="digit-encoder", options={"even_contrast": False}),
+        "fit": use("classifier", steps=6000, view=photograph_view),
+        "adapt": use(base.fit.name, **base.fit.options | adapt),
+        "source_augmentation": photograph_view,
+        "generator": use("digit-generator", width=64),
+        "discriminator": use("digit-discriminator", width=64, norm="spectral", classes=10),
+        "generator_losses": base.generator_losses
+        | {"const": term("feature-consistency", weight=4, distance=use("cross-entropy", sharpen=3))},
+        "train": base.train.model_copy(update={"steps": 2500, "ema": 0.995}),
+    }
+    return base.model_copy(update=changes)
 
 
 def digits_dtn_paper() -> Recipe:

@@ -12,7 +12,7 @@ from domtrans_digits.real_data import find_mnist, find_svhn
 
 Changes = dict[str, Any]
 
-BEST, FAITHFUL = "digits-dtn", "digits-dtn-paper"
+FAITHFUL = "digits-dtn-paper"
 
 
 def digits(*, data_dir: str | None = None, encoder: str | None = None, quick: bool = False) -> Study:
@@ -23,6 +23,7 @@ def digits(*, data_dir: str | None = None, encoder: str | None = None, quick: bo
     from target images, where the recipe lets it. ``quick``: a few hundred images, thin networks and a few steps, to see that
     everything works; the figures say nothing.
     """
+    from domtrans_digits import study_path
     from domtrans_digits import study_tables as tables
 
     common = Common(data_dir, encoder, quick)
@@ -34,6 +35,7 @@ def digits(*, data_dir: str | None = None, encoder: str | None = None, quick: bo
         tables=(
             tables.variants(common),
             tables.ablations(common),
+            study_path.path(common),
             tables.strategies(common),
             tables.unseen(common),
             tables.adaptation(common),
@@ -46,6 +48,8 @@ class Common:
 
     def __init__(self, data_dir: str | None, encoder: str | None, quick: bool) -> None:
         self.encoder, self.quick = encoder, quick
+        self.recipe = recipes.svhn_dtn() if data_dir else recipes.digits_dtn()
+        """The best one there is for this data."""
         self.source: Changes = find_svhn(Path(data_dir)) if data_dir else {"name": "street-digits"}
         self.target: Changes = find_mnist(Path(data_dir)) if data_dir else {"name": "mnist-5k"}
         if quick:
@@ -61,26 +65,41 @@ class Common:
         about: str,
         changes: Mapping[str, Any] | None = None,
         *,
-        recipe: str = BEST,
+        recipe: str | None = None,
         measured: Mapping[str, Any] | None = None,
         published: tuple[Published, ...] = (),
     ) -> Row:
-        """A row with what all have in common, before its own changes."""
+        """A row with what all have in common, before its own changes; of the best recipe, unless it names another."""
+        recipe = recipe or self.recipe.name
         metrics = {
             "digits": self.accuracy,
             "realism": {"name": "digit-realism", **self.evaluator},
             "consistency": {"name": "f-consistency"},
         }
         data = {"source": self.source, "target": self.target, "metrics": metrics}
-        return Row(name, about, recipe, data | self._f(recipe) | self._small() | dict(changes or {}), measured or {}, published)
+        return Row(
+            name, about, recipe, data | self._f(recipe) | self._small(recipe) | dict(changes or {}), measured or {}, published
+        )
 
     def best(self, *published: Published) -> Row:
         """The row that every table begins with."""
         return self.row("best", "The best unsupervised recipe.", published=published)
 
+    def setting(self, path: str) -> Any:
+        """What the best row has at a path of its recipe; "none" for nothing."""
+        changes, below = self.best().changes, f"{path}."
+        if path in changes:
+            return changes[path]
+        value: Any = self.recipe.model_dump(mode="json")
+        for key in path.split("."):
+            value = value.get(key)
+        if isinstance(value, dict):
+            value |= {key.removeprefix(below): change for key, change in changes.items() if key.startswith(below)}
+        return "none" if value is None else value
+
     def generator(self, name: str) -> Changes:
         """Another g as wide as the best recipe's."""
-        width = 8 if self.quick else recipes.digits_dtn().generator.options["width"]
+        width = 8 if self.quick else self.recipe.generator.options["width"]
         return {"generator": {"name": name, "width": width}}
 
     def _f(self, recipe: str) -> Changes:
@@ -88,19 +107,20 @@ class Common:
         if self.encoder is None:
             return {}
         changes: Changes = {"encoder.weights": self.encoder, "encoder.even_contrast": False, "fit": "none"}
-        fit = recipes.digits_dtn().fit if recipe == BEST else None
-        return changes | ({"adapt": fit.model_dump(mode="json") | self._few_steps} if fit else {})
+        learns = None if recipe == FAITHFUL else self.recipe.adapt or self.recipe.fit
+        return changes | ({"adapt": learns.model_dump(mode="json") | self._few_steps} if learns else {})
 
     @property
     def _few_steps(self) -> Changes:
         return {"steps": 30, "batch_size": 16} if self.quick else {}
 
-    def _small(self) -> Changes:
+    def _small(self, recipe: str) -> Changes:
         """So little of everything that a row takes seconds."""
         if not self.quick:
             return {}
-        fit = {} if self.encoder else {f"fit.{name}": value for name, value in self._few_steps.items()}
-        return fit | {
+        stages = ["fit", "adapt"] if recipe != FAITHFUL and self.recipe.adapt else ["fit"]
+        learning = {f"{stage}.{name}": value for stage in stages for name, value in self._few_steps.items()}
+        return ({} if self.encoder else learning) | {
             "generator.width": 8,
             "discriminator.width": 8,
             "train.steps": 30,
