@@ -2,6 +2,7 @@
 
 from .batches import Batches as Batches
 from .batches import balanced as balanced
+from .benchmarking import bench as bench
 from .cache import Cache as Cache
 from .compatibility import INTERFACE_VERSION as INTERFACE_VERSION
 from .drawn import DrawnDomain as DrawnDomain
@@ -10,9 +11,12 @@ from .errors import DomtransError as DomtransError
 from .errors import Stopped as Stopped
 from .evaluation import NotMeasurableError as NotMeasurableError
 from .evaluation import Trial as Trial
+from .evaluators import fit_evaluator as fit_evaluator
+from .evaluators import predict as predict
 from .experiment import load_domain as load_domain
 from .exporting import Exported as Exported
 from .exporting import export as export
+from .extras import library as library
 from .generation import Generated as Generated
 from .generation import generate as generate
 from .images import Attribute as Attribute
@@ -49,6 +53,9 @@ from .plugins import PluginInfo as PluginInfo
 from .plugins import Plugins as Plugins
 from .plugins import hookimpl as hookimpl
 from .plugins import load_plugins as load_plugins
+from .realism import frechet_distance as frechet_distance
+from .realism import kernel_distance as kernel_distance
+from .realism import spread as spread
 from .recipe import EncoderPart as EncoderPart
 from .recipe import OptimizerConfig as OptimizerConfig
 from .recipe import Recipe as Recipe
@@ -67,11 +74,14 @@ from .seeding import seeded as seeded
 from .session import Progress as Progress
 from .session import Session as Session
 from .stored import StoredImages as StoredImages
+from .strategies import STRATEGIES as STRATEGIES
 from .study import Column as Column
 from .study import Published as Published
 from .study import Row as Row
 from .study import Study as Study
 from .study import Table as Table
+from .tables import rank_correlation as rank_correlation
+from .trackers import Tracker as Tracker
 from .training import train as train
 from .verification import Verification as Verification
 from .verification import verify as verify

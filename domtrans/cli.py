@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans import cli_look, cli_make, cli_report, cli_reproduce, cli_share, launch
+from domtrans import cli_bench, cli_demo, cli_look, cli_make, cli_report, cli_reproduce, cli_share, cli_transfer, launch
 from domtrans.cli_shared import (
     INTERRUPTED,
     SOME_FAILED,
@@ -24,13 +24,16 @@ from domtrans.cli_shared import (
     Changes,
     Device,
     Json,
+    Quiet,
     RecipeName,
     RunPath,
+    Track,
+    Verbose,
     explain,
     find_recipe,
     load_plugins,
 )
-from domtrans.errors import DomtransError, Stopped, one_line
+from domtrans.errors import DomtransError, Stopped
 
 app = typer.Typer(
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
@@ -75,13 +78,13 @@ def options(
 ) -> None:
     """Options that come before a command."""
     command = context.invoked_subcommand
-    if launch.size() > 1 and command not in ("train", "make"):
-        raise DomtransError(f"several processes together can only train or make; run `domtrans {command}` without torchrun")
+    if launch.size() > 1 and command not in ("train", "make", "transfer"):
+        raise DomtransError(f"several processes can only train, make or transfer; run `domtrans {command}` without torchrun")
 
 
 @app.command(
     help=explain(
-        "Train a recipe into a run folder, measure it, and print the figures.",
+        "Train a recipe into a run folder, and measure what it learnt.",
         "domtrans train digits-dtn",
         "domtrans train digits-dtn source=svhn target=mnist train.steps=2000 --out runs/paper-data",
         "domtrans train digits-dtn --out runs/digits-dtn --resume",
@@ -104,9 +107,11 @@ def train(
         list[str] | None,
         typer.Option(metavar="PATH=VALUE", help="With --resume: a change that the run goes on with; may be repeated."),
     ] = None,
+    track: Track = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(metavar="N", help="The same as seed=N.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """See the help above."""
     from domtrans import progress, terminal
@@ -120,10 +125,11 @@ def train(
         out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else default_folder(found.name)
     chosen = [] if device == "auto" else ["--device", device]
     chosen += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
+    chosen += [word for tracker in track or [] for word in ("--track", tracker)]
     again = shlex.join([*launch.command(), "train", recipe, *changes, "--out", str(out), *chosen, "--resume"])
     with progress.stop_on_signals() as stop:
         try:
-            with progress.watch(stop, quiet=quiet or not leads) as listener, redirect_stdout(sys.stderr):
+            with progress.watch(stop, quiet=quiet or not leads, verbose=verbose) as listener, redirect_stdout(sys.stderr):
                 run = domtrans.train(
                     found,
                     out,
@@ -133,6 +139,7 @@ def train(
                     registry=plugins.registry,
                     listeners=(listener,),
                     stop=stop,
+                    track=track or [],
                 )
         except Stopped as stopped:
             if not leads:
@@ -178,7 +185,7 @@ def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, devic
 
 @app.command(
     help=explain(
-        "Measure a finished run again and compare with what it recorded; exit code 1 if they differ.",
+        "Measure a finished run again and compare. Exit code 1 if it differs from what the run recorded.",
         "domtrans verify runs/digits-dtn",
         "domtrans verify runs/digits-dtn --json",
     )
@@ -199,42 +206,11 @@ def verify(run: RunPath, as_json: Json = False, device: Device = "auto") -> None
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command(
-    help=explain(
-        "Transfer a picture, or every picture under a folder.",
-        "domtrans transfer runs/digits-dtn house-number.jpg handwritten.png",
-        "domtrans transfer runs/digits-dtn photos/ transferred/",
-    )
-)
-def transfer(
-    run: RunPath,
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture file or a folder of them.")],
-    destination: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The file, or the folder, to write.")],
-    device: Device = "auto",
-) -> None:
-    """See the help above."""
-    from domtrans import terminal
-
-    plugins = load_plugins()
-    if not os.path.exists(source):  # noqa: PTH110 - never raises, whatever the name
-        raise DomtransError(f"there is no file or folder {source}")
-    done = domtrans.transfer(domtrans.load(run, device=device, registry=plugins.registry), source, destination)
-    for _, reason in done.failed:
-        terminal.tell(f"skipped: {reason}")
-    if not done.written:
-        raise DomtransError(f"none of the {len(done.failed)} pictures in {source} could be read")
-    what = str(done.written[0]) if not source.is_dir() else f"{_count(len(done.written), 'picture')} to {destination}"
-    typer.echo(f"wrote {one_line(what)}" + (f"; {_count(len(done.failed), 'file')} could not be read" if done.failed else ""))
-    if done.failed:
-        raise typer.Exit(SOME_FAILED)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
+cli_transfer.add_to(app)
 cli_share.add_to(app)
+cli_demo.add_to(app)
 cli_report.add_to(app)
 cli_reproduce.add_to(app)
+cli_bench.add_to(app)
 cli_make.add_to(app)
 cli_look.add_to(app)

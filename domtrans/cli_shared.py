@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import domtrans
-from domtrans.completion import complete_change, complete_recipe
+from domtrans.completion import complete_change, complete_recipe, complete_tracker
 
 if TYPE_CHECKING:
     from domtrans.plugins import Plugins
@@ -40,7 +40,17 @@ RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a trained run, a model file, or OWNER/NAME on a model hub.")
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TRACKER",
+        autocompletion=complete_tracker,
+        help="A tool that hears of it, e.g. tensorboard, or a table with options; may be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every report, with every figure, instead of bars.")]
 
 
 def explain(purpose: str, *examples: str) -> str:

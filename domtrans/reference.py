@@ -156,6 +156,7 @@ def _says(name: str) -> str:
 
 
 VALUES = {
+    "STRATEGIES": "by name, a sentence and changes to a recipe: the study's advice on training, for studies that try it",
     "Augmentation": "type of an augmentation: (images, rng) -> images",
     "AugmentationOption": "annotation of an option that takes an augmentation by name",
     "Distance": "type of a distance: (a, b, classify=None) -> scalar",

@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
         Kind("metric", ("trial",), "a dict of named numbers, or lists of them", partial=True),
         Kind("recipe", (), "a Recipe"),
         Kind("study", (), "a Study"),
+        Kind("tracker", ("folder", "recipe", "identity"), "a Tracker"),
     )
 }
 
@@ -122,6 +123,10 @@ class Registry:
     def study(self, name: str, factory: Factory | None = None) -> Any:
         """``factory(**options) -> Study``."""
         return self._register("study", name, factory)
+
+    def tracker(self, name: str, factory: Factory | None = None) -> Any:
+        """``factory(folder, recipe, identity, **options) -> Tracker``."""
+        return self._register("tracker", name, factory)
 
     def get(self, kind: str, name: str) -> Entry:
         """The entry of that kind and name; raises DomtransError, naming near misses."""

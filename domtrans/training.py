@@ -23,6 +23,7 @@ from domtrans.leaks import MANY, evaluators_kept_out, repeated, supervision
 from domtrans.loop import Loop, follow
 from domtrans.memory import enough_memory
 from domtrans.overrides import override, parse
+from domtrans.parts import Part
 from domtrans.plugins import load_plugins
 from domtrans.provenance import computed_on, origin_of
 from domtrans.recipe import Recipe
@@ -32,6 +33,7 @@ from domtrans.reporting import report
 from domtrans.runfolder import RunFolder, default_folder
 from domtrans.runs import Run, load
 from domtrans.session import Listener, Session
+from domtrans.trackers import chosen, tracked
 from domtrans.trainer import Experiment, Trainer
 from domtrans.validation import SCORE
 
@@ -51,13 +53,15 @@ def train(
     registry: Registry | None = None,
     listeners: tuple[Listener, ...] = (),
     stop: threading.Event | None = None,
+    track: Sequence[str | Part] = (),
 ) -> Run:
     """Train a recipe (an object, a registered name, or a file) and measure the result.
 
     ``out``: the run folder, ``runs/NAME`` by default. A folder that holds the same recipe is taken up where it was
     saved; ``resume`` insists on one, and lets ``train.steps`` and the intervals differ. ``allow_changes``, with ``resume``:
     changes to the recipe that the run goes on with all the same; the results name them. ``listeners`` hear of all progress.
-    When ``stop`` is set, training saves and raises Stopped. Processes that torchrun started train together
+    ``track``: trackers that hear of it too, each a part, its name, or its table as JSON (docs/trackers.md); none changes the
+    run. When ``stop`` is set, training saves and raises Stopped. Processes that torchrun started train together
     (docs/distributed.md). Returns the loaded run.
     Raises DomtransError for anything that the user can mend.
     """
@@ -65,6 +69,7 @@ def train(
     found = find_recipe(recipe, registry) if isinstance(recipe, str) else recipe.resolve(registry)
     found = override(found, overrides, registry) if overrides else found
     found = override(found, allow_changes, registry) if allow_changes else found
+    trackers = chosen(track, registry)
     folder = RunFolder(Path(out) if out is not None else default_folder(found.name))
     allowed = _changeable(allow_changes, resume=resume)
     if allowed and _steps_done(folder) >= found.train.steps:
@@ -84,9 +89,9 @@ def train(
             workers=found.train.workers,
             group=group,
         )
-        with closing(session.readers), _algorithms(session, deterministic=found.train.deterministic):
+        with closing(session.readers), algorithms(session, deterministic=found.train.deterministic):
             if group.leads:
-                _lead(found, registry, session, folder, resume=resume, allowed=allowed)
+                _lead(found, registry, session, folder, resume=resume, allowed=allowed, trackers=trackers)
             else:
                 _follow(found, registry, session, folder)
         group.any()  # until the first has written everything
@@ -94,14 +99,22 @@ def train(
 
 
 def _lead(
-    recipe: Recipe, registry: Registry, session: Session, folder: RunFolder, *, resume: bool, allowed: Sequence[str]
+    recipe: Recipe,
+    registry: Registry,
+    session: Session,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    allowed: Sequence[str],
+    trackers: Sequence[Part],
 ) -> None:
     """What the first process does, or the only one: it alone writes."""
     with folder.open(recipe, registry, resume=resume, allowed=allowed) as changed:
         unfinished = folder.results() is None or _steps_done(folder) < recipe.train.steps
         session.group.any(unfinished)
         if unfinished:
-            _train(recipe, registry, session, folder, changed)
+            with tracked(trackers, folder.path, recipe, registry, session) as folder.trackers:
+                _train(recipe, registry, session, folder, changed)
 
 
 def _follow(recipe: Recipe, registry: Registry, session: Session, folder: RunFolder) -> None:
@@ -227,7 +240,7 @@ def _steps_done(folder: RunFolder) -> int:
 
 
 @contextmanager
-def _algorithms(session: Session, *, deterministic: bool) -> Iterator[None]:
+def algorithms(session: Session, *, deterministic: bool) -> Iterator[None]:
     """A block after which torch's own generators are as before.
 
     ``deterministic``: torch uses deterministic algorithms alone in it; DomtransError for an operation that has none.
