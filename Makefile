@@ -1,11 +1,12 @@
 # make train: the main job, on a bare machine. make test: everything that CI checks. Both set up .venv first.
+# make docs: the documentation as a site, into build/site; `.venv/bin/mkdocs serve` shows it with search.
 # make test-lowest: the tests with the oldest releases that pyproject.toml allows; downloads some gigabytes.
 PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 
-.PHONY: train test test-lowest lint clean
+.PHONY: train test test-lowest lint docs clean
 
 train: $(VENV)/ready
 	$(BIN)/domtrans train digits-dtn
@@ -26,6 +27,9 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/deptry plugins .
 	$(BIN)/python -m pip check
+
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

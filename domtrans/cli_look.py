@@ -37,7 +37,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(help=explain("List the recipes that can be trained.", "domtrans recipes", "domtrans recipes --json"))(recipes)
     app.command(
         help=explain(
-            "Print a recipe with every option written out, or describe a part and its options.",
+            "Print a recipe with all its options, or describe a part.",
             "domtrans show digits-dtn",
             "domtrans show digits-dtn source=svhn --toml > my.toml",
             "domtrans show encoder",
@@ -47,7 +47,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         name="plugins",
         help=explain(
-            "List installed plugins and what each registers; broken ones with the reason.",
+            "List installed plugins. What each registers; broken ones with the reason.",
             "domtrans plugins",
             "domtrans plugins --verbose",
             "DOMTRANS_PLUGINS= domtrans plugins",
@@ -55,7 +55,7 @@ def add_to(app: typer.Typer) -> None:
     )(list_plugins)
     app.command(
         help=explain(
-            "Check Python, torch and the device, what is installed, plugins, the cache folder and free disk.",
+            "Check what domtrans needs. Python, torch and the device, packages, plugins, the cache folder, free disk.",
             "domtrans doctor",
             "domtrans doctor --json",
         )
@@ -63,7 +63,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         name="new-plugin",
         help=explain(
-            "Write a small, complete package with a plugin to begin from, and a test that passes.",
+            "Write a complete package with a plugin to begin from. With a test that passes.",
             "domtrans new-plugin my-digits",
             "domtrans new-plugin my-features --kind encoder",
         ),

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from domtrans import launch
-from domtrans.cli_shared import INTERRUPTED, explain, load_plugins
+from domtrans.cli_shared import INTERRUPTED, Quiet, explain, load_plugins
 from domtrans.errors import DomtransError, Stopped
 
 MOST_IN_A_SHARD = 100_000
@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Draw a domain's pictures into WebDataset shards; given again, go on where it stopped.",
+            "Draw a domain's pictures into WebDataset shards. Given again, it goes on where it stopped.",
             "domtrans make avatars avatars-1m --count 1000000",
             'domtrans make avatars big-hair style=micah \'shares={"hair_length": {"long": 1}}\'',
             "torchrun --nproc-per-node 4 -m domtrans make avatars avatars-1m --count 1000000",
@@ -48,7 +48,7 @@ def make(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes that draw.", show_default="one for every core")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """See the help above."""
     from domtrans import progress, terminal

@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Write a page on a run, or on several side by side: figures, curves, samples, worst cases, recipe.",
+            "Write a page on a run, or on several side by side. Figures, curves, samples, worst cases, recipe.",
             "domtrans report runs/digits-dtn",
             "domtrans report runs/digits-dtn runs/digits-dtn-paper -o compared.html",
         )

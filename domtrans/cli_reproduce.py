@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from domtrans.cli_shared import INTERRUPTED, SOME_FAILED, Changes, Device, Json, explain, load_plugins
+from domtrans.cli_shared import INTERRUPTED, SOME_FAILED, Changes, Device, Json, Quiet, Verbose, explain, load_plugins
 from domtrans.completion import complete_study
 from domtrans.errors import Stopped
 
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Train and measure every row of a study over several seeds, and write its tables beside what is published.",
+            "Make the tables of a study. Every row is trained and measured over several seeds, beside what is published of it.",
             "domtrans reproduce digits --quick",
             "domtrans reproduce digits --only best --only no-const --seeds 1",
             "domtrans reproduce digits --data-dir data --encoder f.safetensors train.steps=5000",
@@ -50,7 +50,8 @@ def reproduce(
     quick: Annotated[bool, typer.Option("--quick", help="All of it tiny: minutes, and figures that say nothing.")] = False,
     device: Device = "auto",
     as_json: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """See the help above."""
     from domtrans import terminal
@@ -70,7 +71,7 @@ def reproduce(
             device=device,
             registry=plugins.registry,
         )
-        _run(found, quiet=quiet)
+        _run(found, quiet=quiet, verbose=verbose)
         data = found.write()
     if as_json:
         terminal.print_json(data)
@@ -81,7 +82,7 @@ def reproduce(
         raise typer.Exit(SOME_FAILED)
 
 
-def _run(study: Reproduction, *, quiet: bool) -> None:
+def _run(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
     """The jobs that are not done, each with its bars; what went wrong with one is said and stops no other."""
     from domtrans import progress, terminal
 
@@ -93,7 +94,7 @@ def _run(study: Reproduction, *, quiet: bool) -> None:
                 when = "" if left is None else f"; about {progress.clock(left)} left"
                 terminal.tell(f"{job}: run {number} of {len(jobs)}{when}")
             try:
-                with progress.watch(stop, quiet=quiet) as listener:
+                with progress.watch(stop, quiet=quiet, verbose=verbose) as listener:
                     study.run(job, listeners=(listener,), stop=stop)
             except (Stopped, KeyboardInterrupt) as stopped:
                 terminal.tell(str(stopped) or "aborted; what was saved before is intact")

@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands, in the order in which --help lists them."""
     app.command(
         help=explain(
-            "Write a run as one ONNX or torch.export file, pixels in and pixels out, and compare it with the original.",
+            "Write a run as one ONNX or torch.export file. Pixels in, pixels out; compared with the original.",
             "domtrans export runs/digits-dtn digits.onnx",
             "domtrans export runs/digits-dtn small.onnx --int8",
             "domtrans export runs/digits-dtn digits.onnx source=folder source.path=photos",
@@ -31,13 +31,13 @@ def add_to(app: typer.Typer) -> None:
     )(export)
     app.command(
         help=explain(
-            "Write a run as a folder for a model hub: model, recipe, results, model card, sample grid, checksums.",
+            "Write a run as a folder for a model hub. Model, recipe, results, model card, sample grid, checksums.",
             "domtrans pack runs/digits-dtn digits-dtn --licence mit",
         )
     )(pack)
     app.command(
         help=explain(
-            "Transfer a run's source images into a data set that keeps their labels.",
+            "Transfer a run's source images into a labelled data set.",
             "domtrans generate runs/digits-dtn made-digits",
             "domtrans generate runs/digits-dtn shards --format webdataset --count 100000",
         )

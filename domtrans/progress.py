@@ -1,18 +1,21 @@
-"""How a training goes, shown while it goes: bars on a terminal, plain lines elsewhere. All of it on standard error."""
+"""How a training goes, shown while it goes: bars and trends on a terminal, plain lines elsewhere; all on standard error."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.columns import Columns
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -21,8 +24,9 @@ from rich.text import Text
 if TYPE_CHECKING:
     from domtrans.session import Progress
 
-LINE_EVERY = 5.0
-"""Seconds between plain lines, at least."""
+LINE_EVERY, LINE_AFTER = 5.0, 0.05
+"""Least time between plain lines: the first, in seconds, or the second, as a share of the time so far, whatever is more.
+So an hour of training is some 90 lines in the log of a CI job."""
 
 PHASES = {
     "data": "loading data",
@@ -31,10 +35,15 @@ PHASES = {
     "train": "training g and D",
     "evaluate": "evaluating",
     "generate": "transferring",
+    "transfer": "transferring",
 }
 NOTES = 5
 """Notes that stay on the screen; all of them are in metrics.jsonl and the results."""
-NOT_LOSSES = ("step", "seconds", "images_per_second", "data_wait", "damaged", "memory_mb")
+TOLD_APART = ("step", "seconds", "images_per_second")
+NOT_LOSSES = (*TOLD_APART, "data_wait", "damaged", "memory_mb")
+HEALTH = "health."
+TREND, TREND_WIDTH = "▁▂▃▄▅▆▇", 20
+"""Heights that leave a gap to the line above, and how many of them."""
 STOPPING = "stopping and saving as soon as this step is done; press Ctrl-C again to abort at once"
 
 
@@ -57,19 +66,24 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def watch(stop: threading.Event | None = None, *, quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
-    """A listener that shows progress until the block ends; a step is being taken to its end once ``stop`` is set."""
+def watch(
+    stop: threading.Event | None = None, *, quiet: bool = False, verbose: bool = False
+) -> Iterator[Callable[[Progress], None]]:
+    """A listener that shows progress until the block ends; a step is being taken to its end once ``stop`` is set.
+
+    ``quiet``: it shows nothing. ``verbose``: a plain line for every report with all that it says, on a terminal too.
+    """
     stop = stop or threading.Event()
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield lambda progress: None
-    elif sys.stderr.isatty() and not console.is_dumb_terminal and "CI" not in os.environ:
+    elif not verbose and sys.stderr.isatty() and not console.is_dumb_terminal and "CI" not in os.environ:
         bars = Bars(stop)
         with Live(bars, console=console, refresh_per_second=4):
             yield bars
             bars.end()
     else:
-        yield Lines()
+        yield Lines(verbose=verbose)
 
 
 @dataclass
@@ -80,6 +94,8 @@ class Phase:
     step: int = 0
     steps: int = 1
     values: Mapping[str, float] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    """Every figure's values so far, as far as this process has heard them."""
     began: float = field(default_factory=time.monotonic)
     heard: float = 0.0
     first: int = 0
@@ -97,6 +113,8 @@ class Phase:
             self.steps = max(progress.steps, 1)
         self.step, self.heard = self.steps if done else progress.step, time.monotonic()
         self.values = progress.values or self.values
+        for name, value in progress.values.items():
+            self.history.setdefault(name, []).append(value)
 
     def clock(self) -> str:
         """Time left while it can be told, else time taken."""
@@ -113,11 +131,14 @@ class Phase:
         rate = self.values.get("images_per_second")
         return "" if rate is None else f"{rate:,.0f} images/s"
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the health watch looks at it."""
+        return any(name.startswith(HEALTH) for name in self.values)
+
     def losses(self) -> dict[str, str]:
-        """Values by short name, ready to print."""
-        values = {name: v for name, v in self.values.items() if name not in NOT_LOSSES and not name.startswith("health.")}
-        short = short_names(list(values))
-        return {short[name]: f"{value:.3g}" for name, value in values.items()}
+        """Short names, for people, of what is learnt by."""
+        return short_names([name for name in self.values if name not in NOT_LOSSES and not name.startswith(HEALTH)])
 
 
 class Bars:
@@ -143,7 +164,7 @@ class Bars:
             last = self.phases[-1]
             last.step, last.ended = last.steps, time.monotonic()
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What is on the screen."""
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True)
@@ -154,24 +175,33 @@ class Bars:
             bar = ProgressBar(total=phase.steps, completed=phase.step, width=20)
             count = f"{phase.step:,}/{phase.steps:,}"
             grid.add_row(Text(phase.label), bar, Text(count), Text(phase.clock()), Text(phase.speed()))
-        lines: list[RenderableType] = [grid]
-        losses = self.phases[-1].losses() if self.phases else {}
-        if losses and self.phases[-1].ended is None:
-            text = Text()
-            for name, value in losses.items():
-                # A no-break space keeps a name with its value where the line must break.
-                text.append(f"{name}\u00a0", "dim").append(f"{value:<6}  ")
-            lines.append(text)
-        lines += [Text(note, "yellow") for note in self.notes[-NOTES:]]
+        yield grid
+        if self.phases and self.phases[-1].ended is None:
+            yield from self._figures(self.phases[-1], with_trends=not options.ascii_only)
+        yield from (Text(note, "yellow") for note in self.notes[-NOTES:])
         if self.stop.is_set():
-            lines.append(Text(STOPPING, "yellow"))
-        return Group(*lines)
+            yield Text(STOPPING, "yellow")
+
+    def _figures(self, phase: Phase, *, with_trends: bool) -> Iterator[RenderableType]:
+        """The newest losses, how each has gone so far, and that the watch has nothing to say where it has not."""
+        names = phase.losses()
+        longest = max(map(len, names.values()), default=0)
+        cells = []
+        for name, short in names.items():
+            drawn = f"{trend(phase.history[name]):<{TREND_WIDTH}}" if with_trends else ""
+            cells.append(Text.assemble((f"{short:<{longest}}  ", "dim"), f"{phase.values[name]:<8.3g}", (drawn, "cyan")))
+        if cells:
+            yield Text()
+            yield Columns(cells, padding=(0, 4))
+        if phase.is_watched and not self.notes:
+            yield Text("health: nothing to report", "dim")
 
 
 class Lines:
-    """A line when a phase begins and then one every few seconds; columns stay where they are."""
+    """A line when a phase begins and then now and again, or for every report; columns stay where they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
         self.phase = Phase("")
         self.told = 0.0
 
@@ -184,14 +214,19 @@ class Lines:
         phase.hear(progress)
         if progress.note:
             self._print(f"{phase.label:<16} {phase.step:>7}/{phase.steps:<7} note: {progress.note}")
-        finished = phase.step == phase.steps and bool(progress.values)
-        if phase.values and (finished or time.monotonic() - self.told >= LINE_EVERY):
+        news = bool(progress.values) and (self.verbose or phase.step == phase.steps)
+        if news or (phase.values and self._is_time()):
             taken = clock(phase.heard - phase.began)
-            losses = "  ".join(f"{name} {value:<7}" for name, value in phase.losses().items())
+            names = {name: name for name in phase.values if name not in TOLD_APART} if self.verbose else phase.losses()
+            losses = "  ".join(f"{shown} {phase.values[name]:<7.3g}" for name, shown in names.items())
             count = f"{phase.step:>7}/{phase.steps:<7}"
             left = phase.clock() if phase.step < phase.steps else ""
             speed = f"{phase.speed():>16}  " if phase.speed() else ""
             self._print(f"{phase.label:<16} {count} {taken:>8} {left:>12}  {speed}{losses}".rstrip())
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        return now - self.told >= max(LINE_EVERY, LINE_AFTER * (now - self.phase.began))
 
     def _print(self, line: str) -> None:
         self.told = time.monotonic()
@@ -202,6 +237,23 @@ def clock(seconds: float) -> str:
     """65.2 as 1:05; hours where there are any."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def trend(values: Sequence[float], width: int = TREND_WIDTH) -> str:
+    """Values as a line of bars, from the least to the most; means where there are more than ``width``.
+
+    Heights go by logarithms where all are positive: losses fall by powers of ten, most of it in the first steps.
+    """
+    parts = min(len(values), width)
+    cuts = [part * len(values) // parts for part in range(parts + 1)] if parts else []
+    means = [sum(values[first:last]) / (last - first) for first, last in pairwise(cuts)]
+    known = [value for value in means if math.isfinite(value)]
+    if not known:
+        return ""
+    known = [math.log(value) for value in known] if min(known) > 0 else known
+    least, most = min(known), max(known)
+    heights = [(value - least) / (most - least) if most > least else 0.5 for value in known]
+    return "".join(TREND[min(int(height * len(TREND)), len(TREND) - 1)] for height in heights)
 
 
 def short_names(names: list[str]) -> dict[str, str]:
