@@ -115,6 +115,9 @@ def _lead(
         if unfinished:
             with tracked(trackers, folder.path, recipe, registry, session) as folder.trackers:
                 _train(recipe, registry, session, folder, changed)
+        else:
+            done = "this run is finished, so nothing was trained; --out begins another, more train.steps with --resume go on"
+            session.during("train").tell(recipe.train.steps, recipe.train.steps, done)
 
 
 def _follow(recipe: Recipe, registry: Registry, session: Session, folder: RunFolder) -> None:

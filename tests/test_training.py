@@ -66,7 +66,8 @@ def test_a_finished_run_is_not_trained_again_and_may_be_prolonged(tmp_path):
     first = go(recipe, tmp_path / "run")
     heard = []
     go(recipe, tmp_path / "run", listeners=(heard.append,))
-    assert not [progress for progress in heard if progress.phase == "train"]
+    (said,) = [progress for progress in heard if progress.phase == "train"]
+    assert "this run is finished, so nothing was trained" in said.note
     longer = override(recipe, ["train.steps=4"], registry())
     with pytest.raises(DomtransError, match=r"another recipe \(train.steps: 2 -> 4\)"):
         go(longer, tmp_path / "run")
