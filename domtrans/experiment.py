@@ -137,6 +137,8 @@ def fit_encoder(
     for stage, part in stages:
         if part is None:
             continue
+        if next(encoder.parameters(), None) is None:
+            raise DomtransError(f"the encoder '{recipe.encoder.name}' has nothing to learn; set {stage}=none")
         during = session.during(stage)
         fit = registry.build("fit", part)
         sees_target = len(handed_in(registry.get("fit", part.name).factory)) == 4

@@ -16,9 +16,11 @@ def test_show_lists_a_kind_and_describes_a_part(capsys):
     code, out, _ = in_process(capsys, "show", "distance")
     assert code == 0 and [line.split()[0] for line in out.splitlines()] == [
         "distance",
+        "attributes",
         "cosine",
         "cross-entropy",
         "mse",
+        "perceptual",
         "weighted",
     ]
     code, out, _ = in_process(capsys, "show", "discriminator", "digit-discriminator")

@@ -253,3 +253,10 @@ def test_the_colour_grid_sees_the_middle_and_nothing_around_it():
     assert grid.feature_size == 12
     assert torch.allclose(grid(image).view(3, 2, 2)[0], torch.tensor([[0.0, -0.5], [0.0, 0.0]]))
     assert not grid(image).view(3, 4)[1:].any()
+
+
+def test_what_has_nothing_to_learn_is_not_fitted():
+    recipe = override(find_recipe("faces-dtn", registry()), SMALL | {"fit": "classifier", "discriminator.classes": 0}, registry())
+    recipe = override(recipe, {"encoder": "colour-grid"}, registry())
+    with pytest.raises(DomtransError, match="the encoder 'colour-grid' has nothing to learn; set fit=none"):
+        prepare(recipe, registry(), session())
