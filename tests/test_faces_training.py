@@ -256,7 +256,7 @@ def test_the_colour_grid_sees_the_middle_and_nothing_around_it():
 
 
 def test_what_has_nothing_to_learn_is_not_fitted():
-    recipe = override(find_recipe("faces-dtn", registry()), SMALL | {"fit": "classifier", "discriminator.classes": 0}, registry())
-    recipe = override(recipe, {"encoder": "colour-grid"}, registry())
+    alone = {"encoder": "colour-grid", "discriminator.classes": 0}
+    recipe = override(override(find_recipe("faces-dtn", registry()), SMALL, registry()), alone, registry())
     with pytest.raises(DomtransError, match="the encoder 'colour-grid' has nothing to learn; set fit=none"):
         prepare(recipe, registry(), session())
