@@ -41,8 +41,8 @@ def path(common: Common) -> Table:
         rows.append(common.row(name, about, taken, recipe=FAITHFUL))
     return Table(
         title="From the paper's setting to the best recipe",
-        about="Each row changes one thing more than the row above it; the best recipe's networks are wider besides. What a "
-        "step is worth depends on what is there already: in another order the figures would be others. Measured as above.",
+        about="Each row changes one thing more than the row above it; the best recipe's networks may be of another width. What "
+        "a step is worth depends on what is there already: in another order the figures would be others. Measured as above.",
         columns=(
             Column("accuracy", "accuracy"),
             Column("f consistency", "f_consistency"),
