@@ -91,7 +91,7 @@ def test_tensors_of_another_size(run, side):
         torch.zeros(2, 3, 0, 32),
         Image.new("RGB", (0, 5)),
     ],
-    ids=str,
+    ids=lambda images: f"{type(images).__name__}-{getattr(images, 'dtype', '')}-{getattr(images, 'shape', '')}",
 )
 def test_what_is_no_batch_of_images_is_refused(run, images):
     for call in (run.transfer, run.encode):
