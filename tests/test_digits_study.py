@@ -1,36 +1,25 @@
 """The study ``digits``: its rows train, its data is found, and what it cites is what was published."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from studies import recipe_of, rows_of, study_of
 from tiny import registry, tiny_trainer
 
 from domtrans import DomtransError, find_recipe, override
 from domtrans.experiment import load_domain
 from domtrans.parts import Part
-from domtrans.study import find_study
-from domtrans.tables import assignments
 from domtrans_digits.real_data import find_mnist, find_svhn
 
 SHARED = Path(__file__).parents[2] / "shared"
 real = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the real data of ../shared/data is not here")
 
 
-def study(**options):
-    return find_study("digits", options, registry())
-
-
-def rows(**options):
-    return {row.name: row for row in study(**options).rows()}
-
-
-def recipe_of(row, *changes):
-    return override(find_recipe(row.recipe, registry()), [*assignments(row.changes), *changes], registry())
-
-
+study, rows = partial(study_of, "digits"), partial(rows_of, "digits")
 ROWS = rows(quick=True)
 
 

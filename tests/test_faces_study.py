@@ -1,33 +1,22 @@
 """The study ``faces``: its rows train, what it finds in a folder becomes rows, and one command makes its tables."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from commands import in_process
-from tiny import registry, tiny_trainer
+from studies import recipe_of, rows_of, study_of
+from tiny import tiny_trainer
 
-from domtrans import STRATEGIES, DomtransError, find_recipe, override
-from domtrans.study import find_study
-from domtrans.tables import assignments
+from domtrans import STRATEGIES, DomtransError
 
 SHARED = Path(__file__).parents[2] / "shared"
 real = pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="the real weights of ../shared/weights are not here")
 
 
-def study(**options):
-    return find_study("faces", options, registry())
-
-
-def rows(**options):
-    return {row.name: row for row in study(**options).rows()}
-
-
-def recipe_of(row, *changes):
-    return override(find_recipe(row.recipe, registry()), [*assignments(row.changes), *changes], registry())
-
-
+study, rows = partial(study_of, "faces"), partial(rows_of, "faces")
 ROWS = rows(quick=True)
 
 

@@ -88,13 +88,12 @@ class Common:
     def setting(self, path: str) -> Any:
         """What the best row has at a path of its recipe; "none" for nothing."""
         changes, below = self.best().changes, f"{path}."
-        if path in changes:
-            return changes[path]
         value: Any = self.recipe.model_dump(mode="json")
         for key in path.split("."):
             value = value.get(key)
+        value = changes.get(path, value)
         if isinstance(value, dict):
-            value |= {key.removeprefix(below): change for key, change in changes.items() if key.startswith(below)}
+            value = value | {key.removeprefix(below): change for key, change in changes.items() if key.startswith(below)}
         return "none" if value is None else value
 
     def generator(self, name: str) -> Changes:
@@ -103,24 +102,22 @@ class Common:
         return {"generator": {"name": name, "width": width}}
 
     def _f(self, recipe: str) -> Changes:
-        """Weights loaded instead of a fit; the best recipe's way to learn from target images then adapts them."""
+        """Weights loaded instead of a fit; a best recipe that learns from target images while it fits f then adapts them so."""
         if self.encoder is None:
             return {}
         changes: Changes = {"encoder.weights": self.encoder, "encoder.even_contrast": False, "fit": "none"}
-        learns = None if recipe == FAITHFUL else self.recipe.adapt or self.recipe.fit
-        return changes | ({"adapt": learns.model_dump(mode="json") | self._few_steps} if learns else {})
-
-    @property
-    def _few_steps(self) -> Changes:
-        return {"steps": 30, "batch_size": 16} if self.quick else {}
+        learns = None if recipe == FAITHFUL or self.recipe.adapt else self.recipe.fit
+        return changes | ({"adapt": learns.model_dump(mode="json")} if learns else {})
 
     def _small(self, recipe: str) -> Changes:
         """So little of everything that a row takes seconds."""
         if not self.quick:
             return {}
-        stages = ["fit", "adapt"] if recipe != FAITHFUL and self.recipe.adapt else ["fit"]
-        learning = {f"{stage}.{name}": value for stage in stages for name, value in self._few_steps.items()}
-        return ({} if self.encoder else learning) | {
+        stages = [] if self.encoder else ["fit"]
+        if recipe != FAITHFUL and (self.recipe.adapt or self.encoder):
+            stages.append("adapt")
+        learning = {f"{stage}.{name}": value for stage in stages for name, value in (("steps", 30), ("batch_size", 16))}
+        return learning | {
             "generator.width": 8,
             "discriminator.width": 8,
             "train.steps": 30,
