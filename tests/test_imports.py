@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 ENGINE, PLUGINS = ROOT / "domtrans", ROOT / "plugins"
 
 LAYERS: list[set[str]] = [
-    {"errors", "folders", "launch", "batches", "seeding", "figures", "plots", "processes", "tablepage", "benchtables"},
-    {"parts", "tensors", "device", "memory", "pictures", "compatibility", "extras", "realism", "strategies"},
+    {"errors", "folders", "launch", "batches", "seeding", "figures", "plots", "tablepage", "benchtables", "convolution"},
+    {"parts", "tensors", "device", "memory", "pictures", "compatibility", "extras", "realism", "strategies", "processes"},
     {"decoding", "drawing", "facefinding", "layout", "moving"},
     {"stored", "jobs"},
     {"images"},
