@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
 import time
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +36,9 @@ from domtrans.cli_shared import (
     load_plugins,
 )
 from domtrans.errors import DomtransError, Stopped
+
+SHARED = ("train", "evaluate", "transfer", "make")
+"""Commands whose work the processes that torchrun starts divide among them."""
 
 app = typer.Typer(
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
@@ -78,8 +83,8 @@ def options(
 ) -> None:
     """Options that come before a command."""
     command = context.invoked_subcommand
-    if launch.size() > 1 and command not in ("train", "make", "transfer"):
-        raise DomtransError(f"several processes can only train, make or transfer; run `domtrans {command}` without torchrun")
+    if launch.size() > 1 and command not in SHARED:
+        raise DomtransError(f"several processes share {', '.join(SHARED)}; run `domtrans {command}` without torchrun")
 
 
 @app.command(
@@ -160,18 +165,26 @@ def train(
         "Measure a trained run on its test images, or on other data.",
         "domtrans evaluate runs/digits-dtn",
         "domtrans evaluate runs/digits-dtn source=arrays source.path=svhn_test.npz --json",
+        "torchrun --nproc-per-node 4 -m domtrans evaluate runs/digits-dtn",
     )
 )
 def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, device: Device = "auto") -> None:
     """See the help above."""
     from domtrans import progress, terminal
+    from domtrans.distributed import joined, local_device
 
-    began = time.perf_counter()
-    plugins = load_plugins()
-    # Plugins and downloads may print what they like: standard output is for the result alone.
-    with progress.watch() as listener, redirect_stdout(sys.stderr):
-        loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
-        results = loaded.evaluate(changes or [])
+    began, leads = time.perf_counter(), launch.rank() == 0
+    device = local_device(device)
+    plugins = load_plugins(warn=leads)
+    with joined(device, threading.Event()) as group:
+        # Plugins and downloads may print what they like: standard output is for the result alone.
+        with progress.watch(quiet=not leads) as listener, redirect_stdout(sys.stderr):
+            loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
+            loaded.session = replace(loaded.session, group=group)
+            results = loaded.evaluate(changes or [])
+        group.any()  # torchrun ends the others as soon as one process ends with an error
+    if not leads:
+        return
     if as_json:
         terminal.print_json(results)
         return

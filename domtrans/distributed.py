@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,6 +27,8 @@ WITHIN_A_STEP = timedelta(minutes=10)
 """How long a process waits for the others' part of a sum. One that has ended is noticed at once, where it can be."""
 FOR_THE_LEADER = timedelta(days=1)
 """How long the others wait while the first process fits f, saves or measures."""
+
+Item = TypeVar("Item")
 
 LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out", "Broken pipe")
 """Words of torch when another process does not answer any more; it has no exception of its own for that everywhere."""
@@ -65,8 +67,8 @@ class Group:
         dist.all_reduce(votes, dist.ReduceOp.MAX, group=self.control)
         return tuple(votes[1:].bool().tolist())
 
-    def share(self, tensors: Mapping[str, Tensor] | None = None) -> Mapping[str, Tensor]:
-        """The first process's tensors, to all; on the CPU where they come from another."""
+    def share(self, tensors: Mapping[str, Tensor] | None = None, *, giver: int = 0) -> Mapping[str, Tensor]:
+        """One process's tensors, the first's by default, to all; on the CPU."""
         if self.size == 1:
             return tensors or {}
         plain = {
@@ -74,10 +76,23 @@ class Group:
         }
         content = torch.frombuffer(bytearray(save(plain)), dtype=torch.uint8)
         length = torch.tensor(len(content))
-        dist.broadcast(length, 0, group=self.control)
-        content = content if self.leads else torch.empty(int(length), dtype=torch.uint8)
-        dist.broadcast(content, 0, group=self.control)
+        dist.broadcast(length, giver, group=self.control)
+        content = content if self.rank == giver else torch.empty(int(length), dtype=torch.uint8)
+        dist.broadcast(content, giver, group=self.control)
         return load(content.numpy().tobytes())
+
+    def mine(self, items: Sequence[Item]) -> Sequence[Item]:
+        """This process's part of what all are to do: neighbours, so that ``gather`` has the results in order."""
+        begin, end = (which * len(items) // self.size for which in (self.rank, self.rank + 1))
+        return items[begin:end]
+
+    def gather(self, blocks: Sequence[Tensor]) -> Tensor:
+        """The blocks of all processes, in order, as one tensor on the CPU. Some processes may have none."""
+        part = {"part": torch.cat(list(blocks)).cpu()} if blocks else {}
+        if self.size == 1:
+            return part["part"]
+        parts = [self.share(part, giver=giver) for giver in range(self.size)]
+        return torch.cat([each["part"] for each in parts if each])
 
     @contextmanager
     def leader_first(self) -> Iterator[None]:

@@ -42,24 +42,27 @@ class Trial:
     def transferred(self) -> ImageSet:
         """G of the source images, with their labels and attributes; made once for all metrics."""
         source = self.source
-        return ImageSet(self.transfer.apply_to(source), source.labels, source.classes, attributes=source.attributes)
+        made = self.transfer.apply_to(source, group=self.session.group)
+        return ImageSet(made, source.labels, source.classes, attributes=source.attributes)
 
 
 def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Session) -> dict[str, Any]:
     """All metrics of a recipe: ``{"accuracy": 0.93, ..., "n": 2000, "source": "...", "target": "..."}``.
 
-    A metric that cannot measure this data is named under ``not_measured`` with the reason.
+    A metric that cannot measure this data is named under ``not_measured`` with the reason. The processes of ``session.group``
+    share the work, and all return the same.
     """
     session = session.during("evaluate")
     size = recipe.image_size
     session.report(0, len(recipe.metrics) + 1)
-    trial = Trial(
-        transfer.to(session.device).eval(),
-        load_domain(registry, recipe.source, "test", size),
-        load_domain(registry, recipe.target, "train", size),
-        load_domain(registry, recipe.target, "test", size),
-        session,
-    )
+    with session.group.leader_first():
+        trial = Trial(
+            transfer.to(session.device).eval(),
+            load_domain(registry, recipe.source, "test", size),
+            load_domain(registry, recipe.target, "train", size),
+            load_domain(registry, recipe.target, "test", size),
+            session,
+        )
     results: dict[str, Any] = {
         "source": trial.source.about or recipe.source.name,
         "target": trial.target_test.about or recipe.target.name,

@@ -34,7 +34,8 @@ def fit_evaluator(
 
     ``loss``: (what the network gives for a batch, index of its images int64 [B]) -> scalar; like the network it is known to
     the cache by its code, and what it reads must be labels or attributes of the images. ``view``: how the network sees images
-    meanwhile. ``seed``: of batches and views; not the run's, for the ruler is to be the same for every run.
+    meanwhile. ``seed``: of batches and views; not the run's, for the ruler is to be the same for every run. Of processes that
+    measure together the first fits it for all.
     """
 
     def learn() -> None:
@@ -66,15 +67,18 @@ def fit_evaluator(
         "seed": seed,
         "code": "".join(map(inspect.getsource, code)),
     }
-    session.cache.fitted(evaluator, "evaluators", key, learn)
+    if session.group.leads:
+        session.cache.fitted(evaluator, "evaluators", key, learn)
+    if session.group.size > 1:
+        evaluator.load_state_dict(session.group.share(evaluator.state_dict()))
     evaluator.eval()
 
 
 @torch.no_grad()
 def predict(network: Callable[[Tensor], Tensor], images: ImageSet, session: Session) -> Tensor:
-    """What a network gives for every image of a set, float32 [N, ...], on the CPU."""
-    blocks = (to_float(block.to(session.device)) for block in images.blocks())
-    return torch.cat([network(block).float().cpu() for block in blocks])
+    """What a network gives for every image of a set, float32 [N, ...], on the CPU. Processes that measure together share it."""
+    blocks = (images.batch(index) for index in session.group.mine(torch.arange(len(images)).split(512)))
+    return session.group.gather([network(to_float(block.to(session.device))).float().cpu() for block in blocks])
 
 
 def identity(view: Any) -> Any:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from domtrans.batches import evenly
+from domtrans.distributed import ALONE, Group
 from domtrans.errors import DomtransError
 from domtrans.images import ImageSet, to_channels, to_float, to_uint8
 from domtrans.interfaces import Encoder, Generator
@@ -104,9 +105,12 @@ class Transfer(nn.Module):
         return self.generator(to_channels(images, 3) if self.generator.reads_images else self.encoder(images))
 
     @torch.no_grad()
-    def apply_to(self, images: ImageSet, batch_size: int = 512) -> Tensor:
-        """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode."""
+    def apply_to(self, images: ImageSet, batch_size: int = 512, *, group: Group = ALONE) -> Tensor:
+        """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode.
+
+        ``group``: the processes that share the work; all have all of it in the end.
+        """
         self.eval()
         device = self.encoder.mean.device
-        blocks = (to_float(block.to(device)) for block in images.blocks(batch_size))
-        return torch.cat([to_uint8(self(block)).cpu() for block in blocks])
+        blocks = (images.batch(index) for index in group.mine(torch.arange(len(images)).split(batch_size)))
+        return group.gather([to_uint8(self(to_float(block.to(device)))).cpu() for block in blocks])

@@ -126,9 +126,12 @@ def _follow(recipe: Recipe, registry: Registry, session: Session, folder: RunFol
     if not folder.recipe_file.is_file():
         raise DomtransError(f"the run folder {folder.path} is not seen here; put it on storage that every machine sees")
     if unfinished:
-        trainer = _trainer(prepare(recipe, registry, session), session)
+        experiment = prepare(recipe, registry, session)
+        trainer = _trainer(experiment, session)
         with evaluators_kept_out(oracle=recipe.oracle):
             follow(trainer)
+        experiment.transfer.generator.load_state_dict(trainer.average.module.state_dict())
+        measure(experiment.transfer, recipe, registry, session)
 
 
 def _changeable(changes: list[str] | tuple[str, ...] | Mapping[str, Any], *, resume: bool) -> list[str]:

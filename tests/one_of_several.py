@@ -47,6 +47,13 @@ def check_norms(out: Path, rank: int, size: int) -> None:
         write_tensors(out / f"norm-{number}-{rank}.safetensors", through(network[0], share), {})
 
 
+def check_parts(out: Path, group: Group) -> None:
+    """Write what becomes of three blocks, and of one, which not every process has a part of."""
+    for count in (3, 1):
+        made = group.gather([torch.full((2, 1), float(k)) for k in group.mine(range(count))])
+        write_tensors(out / f"gathered-{count}-{group.rank}.safetensors", {"made": made}, {})
+
+
 def main(out: Path) -> None:
     from tiny import registry
 
@@ -63,6 +70,7 @@ def main(out: Path) -> None:
         sys.stdout.write(str(stopped))
     train("augmented", "cut", resume=True)
     check_norms(out, dist.get_rank(), dist.get_world_size())
+    check_parts(out, Group(dist.get_rank(), dist.get_world_size()))
 
 
 if __name__ == "__main__":

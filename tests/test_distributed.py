@@ -1,5 +1,6 @@
 """Several processes are one: the same weights, one run folder, and an end when one of them ends."""
 
+import json
 import os
 import signal
 import socket
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import PIPED, SMALL, in_process
+from commands import PIPED, SMALL, domtrans, in_process
 from one_of_several import BATCH, norm_inputs, norms, through
-from tiny import registry, tiny_recipe, tiny_trainer
+from tiny import registry, tiny_recipe, tiny_trainer, write_bars
 from tiny_runs import go, losses, metrics, tensors, unlike
 from torch import nn
 
@@ -36,6 +37,12 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+def two_of(*command: object) -> subprocess.Popen[str]:
+    """A command as torchrun starts it, in two processes."""
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
+    return started(*torchrun, "-m", "domtrans", *command)
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +121,32 @@ def test_batch_norm_over_two_processes_is_that_of_the_whole_batch(together, numb
     assert len(whole["made"]) == BATCH
 
 
+@pytest.mark.parametrize("count", [3, 1])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_all_have_done_is_put_together_in_order(together, count, rank):
+    out, _, _ = together
+    made = read_tensors(out / f"gathered-{count}-{rank}.safetensors")[0]["made"]
+    assert made.flatten().tolist() == [float(k) for k in range(count) for _ in range(2)]
+
+
+def test_two_processes_measure_what_one_does(tmp_path, data):
+    """The evaluator is fitted once, G's images and their readings are shared out; every figure is the same."""
+    run, many = tmp_path / "run", write_bars(tmp_path / "many.npz", 1100, seed=5)
+    assert domtrans("train", "digits-dtn", *data, *SMALL, "--out", run).returncode == 0
+    command = ("evaluate", run, "source=arrays", f"source.path={many}", "--device", "cpu", "--json")
+    alone = domtrans(*command)
+    shared = two_of(*command)
+    output, errors = shared.communicate(timeout=120)
+    assert (alone.returncode, shared.returncode) == (0, 0), (alone.stderr, errors)
+    assert json.loads(output) == json.loads(alone.stdout)
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes through /proc")
 def test_a_killed_process_ends_the_run_at_once_and_the_last_save_is_whole(tmp_path, data):
     out = tmp_path / "run"
     endless = [*SMALL, "train.steps=1000000", "train.save_every=2", "train.sample_every=1000"]
     command = ("train", "digits-dtn-paper", *data, *endless, "--out", out, "--device", "cpu")
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port(), "-m", "domtrans")
-    running = started(*launcher, *command)
+    running = two_of(*command)
     deadline = time.monotonic() + 200
     while not (out / "training.safetensors").is_file():
         assert running.poll() is None and time.monotonic() < deadline, running.communicate()
@@ -188,7 +214,7 @@ def test_a_batch_norm_that_cannot_be_shared_is_refused(tmp_path):
         Group(0, 2).synchronise(nn.Sequential(nn.Identity(), Loud(3)), torch.device("cpu"))
 
 
-def test_nothing_but_training_is_done_by_several_processes(monkeypatch, capsys):
+def test_what_several_processes_cannot_share_is_refused(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     code, _, errors = in_process(capsys, "recipes")
