@@ -88,6 +88,8 @@ class TrainConfig(BaseModel):
     """Decay of the average of g's weights that is evaluated and saved; 0: the last weights themselves."""
     precision: Precision = "auto"
     """bf16: mixed precision; auto: bf16 where the hardware has it."""
+    compile: bool = False
+    """Train through torch.compile, on CUDA as CUDA graphs: less time a step, a minute to begin with. Needs a compiler."""
     log_every: PositiveInt = 20
     save_every: PositiveInt = 200
     sample_every: PositiveInt = 200

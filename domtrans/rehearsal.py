@@ -5,17 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from domtrans.compiled import explain
 from domtrans.errors import DomtransError
 from domtrans.memory import lacking
 from domtrans.trainer import Trainer
 
 
 def take_step(trainer: Trainer) -> dict[str, Tensor]:
-    """One step of a trainer: its losses. Raises DomtransError, naming a batch that fits, if memory is short."""
+    """One step of a trainer: its losses. Raises DomtransError, naming a batch that fits, if memory is short.
+
+    And where a network that is to be compiled cannot be.
+    """
     try:
         return trainer.step()
     except (MemoryError, RuntimeError) as error:
         if not lacking(error):
+            if trainer.config.compile:
+                explain(error)
             raise
     # Behind the block, where the exception is no more, and with it all that the failed step held.
     raise DomtransError(_advice(trainer))

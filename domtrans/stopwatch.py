@@ -126,7 +126,7 @@ def _watched(trainer: Trainer, watch: Stopwatch) -> Iterator[None]:
         discriminator_view=experiment.discriminator_view and watch.around("views", experiment.discriminator_view),
     )
     vars(trainer)["look"] = watch.around("data", trainer.look)
-    networks = {"f": trainer.f, "g": trainer.g, "D": trainer.D}
+    networks = {"f": trainer.run_f, "g": trainer.run_g, "D": trainer.run_D}
     handles = [handle for name, network in networks.items() for handle in watch.follow(name, network)]
     for optimizer in (trainer.g_optimizer.torch, trainer.D_optimizer.torch):
         handles.append(optimizer.register_step_pre_hook(lambda *_: watch.begin("optimizers")))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from domtrans.batches import derive_seed
+from domtrans.compiled import begin_step, compiled
 from domtrans.errors import DomtransError
 from domtrans.health import DIVERSITY, spread, surprise
 from domtrans.images import ImageSet, to_channels, to_float
@@ -60,6 +61,8 @@ class Trainer:
         self.f: FrozenEncoder = experiment.transfer.encoder.to(device).to(memory_format=torch.channels_last)
         self.g: nn.Module = experiment.transfer.generator.to(device).to(memory_format=torch.channels_last)
         self.D: Discriminator = experiment.discriminator.to(device).to(memory_format=torch.channels_last)
+        self.run_f, self.run_g, self.run_D = networks = list[nn.Module]([self.f, self.g, self.D])
+        """What is called for images to learn from: the networks themselves, or their compiled twins."""
         group = session.group
         for network in (self.g, self.D):
             group.synchronise(network, device)
@@ -80,6 +83,10 @@ class Trainer:
         # Batch norm must not see the three kinds of image in one batch: the mixture's statistics would tell D apart
         # what it should learn from the image itself.
         self.judges_jointly = not any(isinstance(module, _BatchNorm) for module in self.D.modules())
+        if self.config.compile:
+            if group.size > 1:
+                raise DomtransError("train.compile=true is for one process; several train without it")
+            self.run_f, self.run_g, self.run_D = compiled(networks, device)
         self.step_number = 0
         self.rollbacks = 0
         """How often the run went back to a save after diverging; every time with a quarter of the learning rates."""
@@ -89,6 +96,8 @@ class Trainer:
 
     def step(self) -> dict[str, Tensor]:
         """One step: every turn of both players on fresh batches. Returns unweighted losses by name, on the device."""
+        if self.config.compile:
+            begin_step()
         config, losses = self.config, dict[str, Tensor]()
         progress = self.step_number / config.steps
         rounds = max(config.discriminator_steps, config.generator_steps)
@@ -137,7 +146,7 @@ class Trainer:
         with torch.set_grad_enabled(learning), self.session.autocast():
             sources = self._read_by_g(seen.source, seen.source_features)
             targets = self._read_by_g(seen.target, seen.target_features)
-            fakes = in_one_pass(self.g, {"source_fake": sources, "target_fake": targets})
+            fakes = in_one_pass(self.run_g, {"source_fake": sources, "target_fake": targets})
         return replace(seen, **fakes)
 
     def discriminator_turn(self, parts: Sequence[Outputs], progress: float) -> dict[str, Tensor]:
@@ -197,10 +206,10 @@ class Trainer:
         there = {f"{name}_logits": getattr(seen, name) for name in names if getattr(seen, name) is not None}
         images = {name: view(x, self.rng) if view else x for name, x in there.items()}
         if not self.judges_jointly:
-            apart: dict[str, Any] = {name: self.D(x, *self._told(seen, name)).float() for name, x in images.items()}
+            apart: dict[str, Any] = {name: self.run_D(x, *self._told(seen, name)).float() for name, x in images.items()}
             return replace(seen, **apart)
         told = self._told(seen, *images)
-        return replace(seen, **in_one_pass(lambda x: self.D(x, *told), images))
+        return replace(seen, **in_one_pass(lambda x: self.run_D(x, *told), images))
 
     def encode_fakes(self, seen: Outputs, reads: frozenset[str]) -> Outputs:
         """f(view(G(x))) of the fakes that a loss reads, in one pass; the gradient runs through f and the view to g."""
@@ -254,7 +263,7 @@ class Trainer:
 
     def _viewed(self, images: Tensor) -> Tensor:
         images = to_channels(images, self.f.encoder.channels)
-        return self.f(self.experiment.view(images, self.rng) if self.experiment.view else images)
+        return self.run_f(self.experiment.view(images, self.rng) if self.experiment.view else images)
 
     def reading(self) -> dict[str, float]:
         """How reading went since this was last asked; nothing where both sets are in memory.

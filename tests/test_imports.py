@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 ENGINE, PLUGINS = ROOT / "domtrans", ROOT / "plugins"
 
 LAYERS: list[set[str]] = [
-    {"errors", "folders", "launch", "batches", "seeding", "figures", "plots", "tablepage", "benchtables", "convolution"},
-    {"parts", "tensors", "device", "memory", "pictures", "compatibility", "extras", "realism", "strategies", "processes"},
+    {"errors", "folders", "launch", "batches", "seeding", "figures", "plots", "tablepage", "processes", "convolution"},
+    {"parts", "tensors", "device", "memory", "pictures", "compatibility", "extras", "realism", "strategies", "compiled"},
     {"decoding", "drawing", "facefinding", "layout", "moving"},
-    {"stored", "jobs"},
+    {"stored", "jobs", "benchtables"},
     {"images"},
     {"registry", "interfaces", "cache", "grid", "weights", "distributed", "leaks", "feed", "newfolder", "hub", "onnxfile"},
     {"recipe", "model", "session", "describe", "drawn", "plugins", "sheets", "study"},
