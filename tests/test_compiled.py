@@ -12,9 +12,8 @@ from domtrans.experiment import prepare
 from domtrans.rehearsal import take_step
 from domtrans.trainer import Trainer
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The .grad attribute of a Tensor that is not a leaf"
-)  # torch's own, as it traces
+# What torch itself does as it traces a network.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 
 
 def unfused(network, **options):
