@@ -61,6 +61,38 @@ def test_cross_entropy_differs_from_plain_cross_entropy_by_a_constant_only():
     torch.testing.assert_close(mine, b.grad)
 
 
+def alike(a, b):
+    return a @ b.T / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 1, 2, 3)])
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_contrastive_compares_how_each_pair_tells_the_batch_apart(shape, temperature):
+    p, q = softmax(alike(A, A) / temperature), softmax(alike(B, A) / temperature)
+    found = distance("contrastive", A.reshape(shape), B.reshape(shape), temperature=temperature)
+    assert found.item() == pytest.approx((p * (np.log(p) - np.log(q))).sum(1).mean(), rel=1e-9)
+
+
+def test_contrastive_of_a_small_temperature_is_infonce():
+    info_nce = -np.log(np.diag(softmax(alike(B, A) / 0.003))).mean()
+    assert distance("contrastive", temperature=0.003).item() == pytest.approx(info_nce, rel=1e-6)
+
+
+def test_contrastive_does_not_mind_what_all_of_the_second_batch_have_in_common():
+    a = np.eye(4, 5)
+    moved = a + np.eye(5)[4]  # half way to somewhere where none of the first is
+    assert distance("cosine", a, moved).item() > 0.29
+    assert distance("contrastive", a, moved).item() < 0.01
+    assert distance("contrastive", a, np.roll(a, 1, axis=0)).item() > 9
+
+
+def test_contrastive_does_not_push_apart_what_f_sees_alike():
+    twins = A[[0, 0, 1]]
+    b = torch.tensor(twins, requires_grad=True)
+    registry().build("distance", use("contrastive"))(torch.tensor(twins), b).backward()
+    assert b.grad.abs().max() < 1e-6
+
+
 def test_weighted_is_the_weighted_sum():
     terms = ["mse", {"name": "cross-entropy", "temperature": 2.0}, "cosine"]
     found = distance("weighted", terms=terms, weights=[0.5, 3, 0])

@@ -17,6 +17,7 @@ from tiny import registry, tiny_recipe, tiny_trainer
 
 from domtrans import DomtransError, FrozenEncoder, ImageSet, load, to_float, train, use
 from domtrans.testing import check_encoder
+from domtrans_encoders.published import PReLU
 
 SHARED = Path(__file__).parents[2] / "shared"
 LAYOUTS, FACE_ARCHIVE = SHARED / "weights" / "published_layouts.json", SHARED / "data" / "lfw" / "lfw_480ids_160px.zip"
@@ -204,3 +205,13 @@ def test_real_weights_tell_people_apart(name):
     other = (torch.arange(40) // 2)[:, None] != (torch.arange(40) // 2)[None]
     threshold = alike[other].quantile(0.95)
     assert (alike[same] > threshold).float().mean() >= 0.9
+
+
+def test_prelu_is_that_of_torch():
+    ours, theirs = PReLU(5), torch.nn.PReLU(5)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor([-0.5, 0.0, 0.3, 1.0, 2.0]))
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 5, 3, 4, requires_grad=True)
+    gradients = [torch.autograd.grad(network(images).square().sum(), [images, network.weight]) for network in (ours, theirs)]
+    torch.testing.assert_close(*gradients)

@@ -260,3 +260,14 @@ def test_what_has_nothing_to_learn_is_not_fitted():
     recipe = override(override(find_recipe("faces-dtn", registry()), SMALL, registry()), alone, registry())
     with pytest.raises(DomtransError, match="the encoder 'colour-grid' has nothing to learn; set fit=none"):
         prepare(recipe, registry(), session())
+
+
+def test_lfw_dtn_teaches_g_to_draw_what_f_tells_apart():
+    small = {path: value for path, value in SMALL.items() if not path.startswith(("encoder", "fit"))}
+    few = {"source": "portraits", "encoder": "colour-grid", "image_size": 32} | small
+    recipe = override(find_recipe("lfw-dtn", registry()), few | {"train.steps": 30, "train.batch_size": 8}, registry())
+    trainer = tiny_trainer(recipe)
+    losses = [trainer.step() for _ in range(30)]
+    const = torch.stack([loss["generator.const"] for loss in losses if "generator.const" in loss])
+    assert len(const) == 27  # it begins when g has begun to draw
+    assert const[-5:].mean() < 0.5 * const[:5].mean()

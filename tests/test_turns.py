@@ -59,7 +59,7 @@ OF_FACES = {"attributes", "colour-grid"}  # test_faces_training.py
 
 # Those that begin from a published file have neither a fit nor a head: test_encoders_published.py and test_encoders_onnx.py.
 @pytest.mark.parametrize("name", sorted(set(registry().names("encoder")) - set(NEED_A_FILE) - OF_FACES))
-@pytest.mark.parametrize("distance", ["mse", "cosine", "cross-entropy", "weighted"])
+@pytest.mark.parametrize("distance", ["mse", "cosine", "contrastive", "cross-entropy", "weighted"])
 @pytest.mark.parametrize("of", ["source", "target"])
 def test_the_const_loss_alone_moves_g_through_every_shipped_f(tmp_path, name, distance, of):
     alone = {"const": {"name": "feature-consistency", "distance": distance, "of": of}}

@@ -18,6 +18,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.distance("mse", distances.mse)
     registry.distance("cosine", distances.cosine)
     registry.distance("cross-entropy", distances.cross_entropy)
+    registry.distance("contrastive", distances.contrastive)
     registry.distance("weighted", distances.Weighted)
     registry.augmentation("chain", augmentations.chain)
     registry.augmentation("warp", augmentations.warp)

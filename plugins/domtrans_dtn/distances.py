@@ -42,6 +42,22 @@ def cross_entropy(
     return F.kl_div(found, wanted, reduction="batchmean", log_target=True)
 
 
+def contrastive(a: Tensor, b: Tensor, *, temperature: Positive = 0.1) -> Tensor:
+    """How much worse b_i tells a_i from the rest of its batch than a_i itself does: differences count, a common gap does not.
+
+    KL(p || q), averaged over the batch: q_ij is the softmax over j of cos(b_i, a_j) / temperature, p_ij that of
+    cos(a_i, a_j) / temperature. Where f sees every G(x) far from every x, 'mse' and 'cosine' ask to close a gap that D
+    forbids to close; here f(G(x_i)) needs only to be nearer to f(x_i) than to the others of the batch. For a small
+    temperature p is one-hot, and this is InfoNCE (van den Oord, Li, Vinyals: Representation Learning with Contrastive
+    Predictive Coding, 2018, equation 4); above, two images that f sees alike do not repel each other. Images are
+    compared as flattened vectors. A batch of one tells nothing apart and gives 0; larger batches ask for more.
+    ``temperature``: divides the cosines.
+    """
+    wanted, found = (F.normalize(batch.flatten(1), dim=1) for batch in (a.detach(), b))
+    own, other = ((side @ wanted.T / temperature).log_softmax(1) for side in (wanted, found))
+    return F.kl_div(other, own, reduction="batchmean", log_target=True)
+
+
 class Weighted:
     """A sum of other distances, each with its weight.
 

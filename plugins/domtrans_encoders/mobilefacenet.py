@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from domtrans import Encoder, read_weights
-from domtrans_encoders.published import file_of, load_exactly
+from domtrans_encoders.published import PReLU, file_of, load_exactly
 from domtrans_encoders.window import Share, Shift, Window
 
 BOTTLENECKS = ((64, 128, 2, 5), (128, 256, 2, 1), (128, 256, 1, 6), (128, 512, 2, 1), (128, 256, 1, 2))
@@ -89,7 +89,7 @@ class Convolution(nn.Module):
         more = kernel - stride if padded else 0
         self.pad = nn.ZeroPad2d((0, more % 2) * 2) if more % 2 else nn.Identity()
         self.conv = nn.Conv2d(inputs, width, kernel, stride, padding=more // 2, groups=groups)
-        self.act = nn.PReLU(width) if active else nn.Identity()
+        self.act = PReLU(width) if active else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, width, H', W']."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from domtrans import DomtransError
@@ -32,3 +34,12 @@ def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
             continue
         raise DomtransError(f"{path} does not fit {what}: {problem}")
     network.load_state_dict(dict(weights))
+
+
+class PReLU(nn.PReLU):
+    """torch's, as (1 - w) max(0, x) + w x: on a CPU torch takes five times as long for the gradient of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, ...] to the same."""
+        weight = self.weight.view(-1, *[1] * (x.ndim - 2))
+        return torch.addcmul(weight * x, F.relu(x), 1 - weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from domtrans import Encoder, read_weights
-from domtrans_encoders.published import file_of, load_exactly
+from domtrans_encoders.published import PReLU, file_of, load_exactly
 from domtrans_encoders.window import Share, Shift, Window
 
 STAGES = ((64, 1), (128, 2), (256, 4), (512, 1))
@@ -36,7 +36,7 @@ class SphereFace(Encoder):
             for layer in range(1, 2 * pairs + 2):
                 first = layer == 1
                 self.body[f"conv{stage}_{layer}"] = nn.Conv2d(before if first else width, width, 3, 2 if first else 1, 1)
-                self.body[f"relu{stage}_{layer}"] = nn.PReLU(width)
+                self.body[f"relu{stage}_{layer}"] = PReLU(width)
             before = width
         self.body["fc5"] = nn.Linear(512 * 7 * 6, 512)
 

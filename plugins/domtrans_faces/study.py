@@ -104,6 +104,5 @@ def find(folder: Path | None, pattern: str) -> Path | None:
 
 def without_heads() -> Changes:
     """What the best recipe has to do without where f tells no attributes: only its features can be compared."""
-    const = recipes.lfw_dtn().generator_losses["const"]
     plain = {"adapt": "none", "train.balance_source": False, "discriminator.classes": 0}
-    return {"fit": "none", "generator_losses.const": const.model_dump(mode="json")} | plain
+    return {"fit": "none", "generator_losses.const": recipes.ALIKE.model_dump(mode="json")} | plain

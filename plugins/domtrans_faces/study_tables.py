@@ -64,7 +64,7 @@ def encoders(common: Common) -> Table:
 
 def distances(common: Common) -> Table:
     """d between f(x) and f(G(x)), and d_2 between a target image and its own transfer."""
-    alpha = recipes.lfw_dtn().generator_losses["const"].weight  # of features; the best recipe's is of what heads say
+    alpha = recipes.ALIKE.weight  # of features; the best recipe's is of what heads say
     rows: dict[str, tuple[str, Changes]] = {
         "const-mse": ("d is the mean squared difference of features, the paper's.", {"name": "mse"}),
         "const-cosine": ("d is the cosine of features, the study's.", {"name": "cosine"}),
