@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from domtrans.batches import Batches
-from domtrans.images import ImageSet, to_float
+from domtrans.images import ImageSet, in_blocks, to_float
 from domtrans.interfaces import Augmentation
 from domtrans.leaks import Evaluator
 from domtrans.session import Session
@@ -77,7 +77,7 @@ def fit_evaluator(
 @torch.no_grad()
 def predict(network: Callable[[Tensor], Tensor], images: ImageSet, session: Session) -> Tensor:
     """What a network gives for every image of a set, float32 [N, ...], on the CPU. Processes that measure together share it."""
-    blocks = (images.batch(index) for index in session.group.mine(torch.arange(len(images)).split(512)))
+    blocks = (images.batch(index) for index in session.group.mine(in_blocks(len(images), session.device)))
     return session.group.gather([network(to_float(block.to(session.device))).float().cpu() for block in blocks])
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from domtrans.batches import evenly
 from domtrans.distributed import ALONE, Group
 from domtrans.errors import DomtransError
-from domtrans.images import ImageSet, to_channels, to_float, to_uint8
+from domtrans.images import ImageSet, in_blocks, to_channels, to_float, to_uint8
 from domtrans.interfaces import Encoder, Generator
 
 MEASURED = 20_000
@@ -86,10 +86,10 @@ class FrozenEncoder(nn.Module):
         self.std.copy_(deviation.clamp_min(max(1e-6, 0.01 * float(deviation.mean()))))
 
     @torch.no_grad()
-    def encode(self, images: ImageSet, batch_size: int = 512) -> Tensor:
+    def encode(self, images: ImageSet) -> Tensor:
         """Standardised features [N, F] of a whole set, float32, on the device of f."""
         device = self.mean.device
-        return torch.cat([self(to_float(block.to(device))) for block in images.blocks(batch_size)])
+        return torch.cat([self(to_float(images.batch(index).to(device))) for index in in_blocks(len(images), device)])
 
 
 class Transfer(nn.Module):
@@ -105,12 +105,12 @@ class Transfer(nn.Module):
         return self.generator(to_channels(images, 3) if self.generator.reads_images else self.encoder(images))
 
     @torch.no_grad()
-    def apply_to(self, images: ImageSet, batch_size: int = 512, *, group: Group = ALONE) -> Tensor:
+    def apply_to(self, images: ImageSet, *, group: Group = ALONE) -> Tensor:
         """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode.
 
         ``group``: the processes that share the work; all have all of it in the end.
         """
         self.eval()
         device = self.encoder.mean.device
-        blocks = (images.batch(index) for index in group.mine(torch.arange(len(images)).split(batch_size)))
+        blocks = (images.batch(index) for index in group.mine(in_blocks(len(images), device)))
         return group.gather([to_uint8(self(to_float(block.to(device)))).cpu() for block in blocks])

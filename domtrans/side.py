@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from domtrans.batches import Batches, balanced, derive_seed
-from domtrans.images import ImageSet, to_float
+from domtrans.images import ImageSet, in_blocks, to_float
 from domtrans.interfaces import Augmentation
 from domtrans.model import FrozenEncoder
 from domtrans.session import Session
@@ -57,7 +57,7 @@ class Side:
         """What f's head sees in every image: int64 [N], on the CPU."""
         if self.features is not None:
             return self.f.classify(self.features).argmax(1).cpu()
-        blocks = torch.arange(len(self.images)).split(512)
+        blocks = in_blocks(len(self.images), self.session.device)
         feed = self.session.feed(self.images, blocks)
         # Features of millions of images would not fit, what f sees in them does.
         return torch.cat([self.f.classify(self.f(to_float(feed[k][1]))).argmax(1).cpu() for k in range(len(blocks))])

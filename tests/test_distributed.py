@@ -131,7 +131,7 @@ def test_what_all_have_done_is_put_together_in_order(together, count, rank):
 
 def test_two_processes_measure_what_one_does(tmp_path, data):
     """The evaluator is fitted once, G's images and their readings are shared out; every figure is the same."""
-    run, many = tmp_path / "run", write_bars(tmp_path / "many.npz", 1100, seed=5)
+    run, many = tmp_path / "run", write_bars(tmp_path / "many.npz", 300, seed=5)
     assert domtrans("train", "digits-dtn", *data, *SMALL, "--out", run).returncode == 0
     command = ("evaluate", run, "source=arrays", f"source.path={many}", "--device", "cpu", "--json")
     alone = domtrans(*command)
