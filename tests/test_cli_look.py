@@ -17,6 +17,7 @@ def test_show_lists_a_kind_and_describes_a_part(capsys):
     assert code == 0 and [line.split()[0] for line in out.splitlines()] == [
         "distance",
         "attributes",
+        "contrastive",
         "cosine",
         "cross-entropy",
         "mse",
@@ -123,7 +124,8 @@ def test_paths_and_the_names_they_take():
     assert words(completion.complete_change(context, "target=mnist")) == ["target=mnist", "target=mnist-5k"]
     assert "generator_losses.tid=total-variation" in words(completion.complete_change(context, "generator_losses.tid="))
     assert words(completion.complete_change(context, "generator_losses.const.distance=co")) == [
-        "generator_losses.const.distance=cosine"
+        "generator_losses.const.distance=contrastive",
+        "generator_losses.const.distance=cosine",
     ]
     assert "fit=none" in words(completion.complete_change(context, "fit="))
 
