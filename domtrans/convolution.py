@@ -55,7 +55,7 @@ def conv2d(
 ) -> Tensor | None:
     """``torch.conv2d`` in a faster form; None where there is none."""
     s, p = square(stride), square(padding)
-    if images.ndim != 4 or groups != 1 or square(dilation) != 1 or s is None or p is None:
+    if s is None or p is None or not plain(images, dilation, groups):
         return None
     x, w, b = images.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if p == 0 and x.shape[1:] == w.shape[1:]:
@@ -76,7 +76,7 @@ def conv_transpose2d(
 ) -> Tensor | None:
     """``torch.conv_transpose2d`` in a faster form; None where there is none."""
     s, p = square(stride), square(padding)
-    if images.ndim != 4 or groups != 1 or square(dilation) != 1 or square(output_padding) != 0 or s is None or p is None:
+    if s is None or p is None or square(output_padding) != 0 or not plain(images, dilation, groups):
         return None
     x, w, b = images.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if p == 0 and x.shape[2:] == (1, 1):
@@ -183,6 +183,11 @@ def few_pixels(outputs: Tensor) -> bool:
 def flat(x: Tensor) -> Tensor:
     """[B, C, H, W] to [B, H * W * C], without a copy where channels lie last."""
     return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def plain(images: Tensor, dilation: Any, groups: int) -> bool:
+    """Whether a convolution is of a batch, without gaps, and of all channels together: nothing else has another form here."""
+    return images.ndim == 4 and groups == 1 and square(dilation) == 1
 
 
 def square(value: Any) -> int | None:
