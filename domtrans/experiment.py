@@ -62,6 +62,12 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
             f"{transfer.encoder.classes()}; give it as many, or 0 to judge images alone"
         )
 
+    if recipe.align_features and transfer.generator.reads_images:
+        raise DomtransError(
+            f"align_features=true moves features, but the generator '{recipe.generator.name}' reads images; "
+            "set align_features=false"
+        )
+
     def optional(part: Part | None) -> Any:
         return None if part is None else registry.build("augmentation", part)
 
@@ -80,6 +86,7 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
         target_augmentation=optional(recipe.target_augmentation),
         view=optional(recipe.view),
         discriminator_view=optional(recipe.discriminator_view),
+        align_features=recipe.align_features,
     )
     check_for_evaluators(_parts(experiment, recipe, registry), oracle=recipe.oracle)
     if session.group.leads:

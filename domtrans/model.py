@@ -13,7 +13,12 @@ from domtrans.images import ImageSet, in_blocks, to_channels, to_float, to_uint8
 from domtrans.interfaces import Encoder, Generator
 
 MEASURED = 20_000
-"""Source images over which features are standardised, at most: enough for a standard deviation to within 1 %."""
+"""Images over which features are standardised or aligned, at most: enough for a standard deviation to within 1 %."""
+
+
+def measured(images: ImageSet) -> ImageSet:
+    """As many of the images as the statistics of features need."""
+    return images if len(images) <= MEASURED else images.take(evenly(len(images), MEASURED))
 
 
 class FrozenEncoder(nn.Module):
@@ -74,8 +79,7 @@ class FrozenEncoder(nn.Module):
     @torch.no_grad()
     def standardize(self, source: ImageSet) -> None:
         """Measure mean and standard deviation of every feature over the source set, or 20,000 images of a larger one."""
-        seen = source if len(source) <= MEASURED else source.take(evenly(len(source), MEASURED))
-        raw = (self.encode(seen) * self.std + self.mean).double()
+        raw = (self.encode(measured(source)) * self.std + self.mean).double()
         if not bool(torch.isfinite(raw).all()):
             raise DomtransError(
                 "the encoder gives features that are not finite numbers on the source images; check its weights"

@@ -38,7 +38,7 @@ class PlainLoop:
 
     def __init__(self, trainer: Trainer, batches: Iterator[Batch]) -> None:
         self.experiment, self.config, self.batches = trainer.experiment, trainer.config, batches
-        self.device = trainer.session.device
+        self.device, self.read_by_g = trainer.session.device, trainer.read_by_g
         self.f, self.g, self.D = copy.deepcopy((trainer.f, trainer.g, trainer.D))
         for network in (self.f, self.g, self.D):
             network.to(memory_format=torch.contiguous_format)
@@ -74,7 +74,7 @@ class PlainLoop:
             images = augmentation(images, self.rng) if augmentation else images
             with torch.no_grad():
                 features = self.f(images)
-            fake = self.g(to_channels(images, 3) if self.experiment.transfer.generator.reads_images else features)
+            fake = self.g(self.read_by_g(name, images, features))
             found: dict[str, Any] = {name: images, f"{name}_features": features, f"{name}_fake": fake}
             if name == "source" and "source_labels" in batch:
                 found["source_labels"] = batch["source_labels"].to(self.device)

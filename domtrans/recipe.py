@@ -130,6 +130,8 @@ class Recipe(BaseModel):
     """How f sees generated images in the losses: f(view(G(x)))."""
     discriminator_view: Part | None = None
     """How D sees every image, real or generated, e.g. with noise that hides what only a machine would notice."""
+    align_features: bool = False
+    """g reads target features with the mean and covariance of the source's (CORAL), for an f that sees the two far apart."""
     generator: Part
     discriminator: Part
     generator_losses: dict[str, Term]

@@ -8,7 +8,7 @@ from torch import Tensor
 from domtrans.batches import Batches, balanced, derive_seed
 from domtrans.images import ImageSet, in_blocks, to_float
 from domtrans.interfaces import Augmentation
-from domtrans.model import FrozenEncoder
+from domtrans.model import FrozenEncoder, measured
 from domtrans.session import Session
 
 
@@ -32,6 +32,10 @@ class Side:
         # f never changes, so the features of images that are held and not augmented are computed once.
         self.features = f.encode(images) if images.in_memory and augmentation is None else None
         self.weights = balanced(self._classes()) if balance else None
+
+    def measured(self) -> Tensor:
+        """Features of as many images as their mean and covariance need, unaugmented: [N, F]."""
+        return self.f.encode(measured(self.images)) if self.features is None else self.features
 
     def cut(self, size: int) -> None:
         """Take parts of ``size`` images from here on."""

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from domtrans.batches import derive_seed
 from domtrans.compiled import begin_step, compiled
 from domtrans.errors import DomtransError
+from domtrans.feature_alignment import FeatureAlignment
 from domtrans.health import DIVERSITY, spread, surprise
 from domtrans.images import ImageSet, to_channels, to_float
 from domtrans.interfaces import Augmentation, Discriminator, Outputs
@@ -50,6 +51,7 @@ class Experiment:
     target_augmentation: Augmentation | None = None
     view: Augmentation | None = None
     discriminator_view: Augmentation | None = None
+    align_features: bool = False
 
 
 class Trainer:
@@ -77,6 +79,8 @@ class Trainer:
             "source": Side("source", self.source, self.f, session, experiment.source_augmentation, balance=balance),
             "target": Side("target", self.target, self.f, session, experiment.target_augmentation),
         }
+        of_both = [self.sides[name].measured() for name in ("source", "target")] if experiment.align_features else None
+        self.alignment = FeatureAlignment.of(*of_both) if of_both else None
         self.cut(group.part_size(self.config.batch_size, self.config.accumulate))
         self.rng = session.rng("step", 0)
         self.heard = time.perf_counter()
@@ -144,10 +148,16 @@ class Trainer:
             return seen
         self.g.train()
         with torch.set_grad_enabled(learning), self.session.autocast():
-            sources = self._read_by_g(seen.source, seen.source_features)
-            targets = self._read_by_g(seen.target, seen.target_features)
+            sources = self.read_by_g("source", seen.source, seen.source_features)
+            targets = self.read_by_g("target", seen.target, seen.target_features)
             fakes = in_one_pass(self.run_g, {"source_fake": sources, "target_fake": targets})
         return replace(seen, **fakes)
+
+    def read_by_g(self, name: str, images: Tensor | None, features: Tensor | None) -> Tensor | None:
+        """What g gets of images x of a domain: f(x), the target's aligned if wanted, or x itself where G does not contain f."""
+        if images is not None and self.experiment.transfer.generator.reads_images:
+            return to_channels(images, 3)
+        return self.alignment(features) if self.alignment and name == "target" and features is not None else features
 
     def discriminator_turn(self, parts: Sequence[Outputs], progress: float) -> dict[str, Tensor]:
         """D learns to tell G(source), G(target) and real target images apart; g stands still."""
@@ -247,12 +257,6 @@ class Trainer:
         if self.real_spread is None or seen.source_fake is None:
             return {}
         return {DIVERSITY: spread(seen.source_fake) / self.real_spread}
-
-    def _read_by_g(self, images: Tensor | None, features: Tensor | None) -> Tensor | None:
-        """f(x), or x itself where G does not contain f."""
-        if images is None or not self.experiment.transfer.generator.reads_images:
-            return features
-        return to_channels(images, 3)
 
     def _told(self, seen: Outputs, *names: str) -> tuple[Tensor, ...]:
         """What a D that reads classes is told of images: what f sees in the x that each is or was made from."""

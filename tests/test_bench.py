@@ -36,6 +36,7 @@ def next_batch(trainer):
         {"train__updates": "separate"},
         {"discriminator__norm": "spectral", "discriminator__classes": 4},
         {"generator": {"name": "digit-image-generator", "width": 4}},
+        {"align_features": True},
     ],
     ids=lambda changes: ", ".join(map(str, changes)) or "as it is",
 )

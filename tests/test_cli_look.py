@@ -20,6 +20,7 @@ def test_show_lists_a_kind_and_describes_a_part(capsys):
         "contrastive",
         "cosine",
         "cross-entropy",
+        "l1",
         "mse",
         "perceptual",
         "weighted",

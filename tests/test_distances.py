@@ -40,6 +40,10 @@ def test_mse():
     assert distance("mse").item() == pytest.approx(((A - B) ** 2).mean(), rel=1e-12)
 
 
+def test_l1():
+    assert distance("l1").item() == pytest.approx(np.abs(A - B).mean(), rel=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(5, 6), (5, 1, 2, 3)])
 def test_cosine_is_the_mean_over_pairs_of_flattened_vectors(shape):
     found = distance("cosine", A.reshape(shape), B.reshape(shape))

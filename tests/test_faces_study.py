@@ -22,7 +22,7 @@ ROWS = rows(quick=True)
 
 def test_it_has_the_rows_that_it_promises():
     wanted = (
-        "best no-const random-f paper study const-mse const-cosine const-both tid-cosine tid-both tid-perceptual two-g-steps"
+        "best no-const random-f paper study const-mse const-cosine const-both tid-mse tid-cosine tid-both tid-perceptual two-g-steps"
     )
     wanted += " two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
     wanted += " weight-decay label-smoothing no-average reconstruct-mse reconstruct-cosine reconstruct-both"

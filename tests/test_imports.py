@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 ENGINE, PLUGINS = ROOT / "domtrans", ROOT / "plugins"
 
 LAYERS: list[set[str]] = [
-    {"errors", "folders", "launch", "batches", "seeding", "figures", "plots", "tablepage", "processes", "convolution"},
+    {"errors", "folders", "launch", "batches", "seeding", "figures", "plots", "tablepage", "processes"},
+    {"convolution", "feature_alignment"},
     {"parts", "tensors", "device", "memory", "pictures", "compatibility", "extras", "realism", "strategies", "compiled"},
     {"decoding", "drawing", "facefinding", "layout", "moving"},
     {"stored", "jobs", "benchtables"},

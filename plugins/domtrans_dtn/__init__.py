@@ -16,6 +16,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.loss("target-identity", losses.TargetIdentity)
     registry.loss("total-variation", losses.TotalVariation)
     registry.distance("mse", distances.mse)
+    registry.distance("l1", distances.l1)
     registry.distance("cosine", distances.cosine)
     registry.distance("cross-entropy", distances.cross_entropy)
     registry.distance("contrastive", distances.contrastive)

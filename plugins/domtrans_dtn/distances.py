@@ -20,6 +20,11 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
     return F.mse_loss(b, a)
 
 
+def l1(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference over all elements: where it is not known what stands in a place, sharper than 'mse'."""
+    return F.l1_loss(b, a)
+
+
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """1 - cos of the angle between the flattened vectors of each pair, averaged over the batch."""
     return (1.0 - F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1)).mean()

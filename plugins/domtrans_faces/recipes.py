@@ -44,17 +44,17 @@ def faces_dtn() -> Recipe:
         generator_losses={
             "gan": term("ternary-generator", start=0.05),
             "const": term("feature-consistency", distance=use("attributes", sharpen=2, weights=HEEDED)),
-            "tid": term("target-identity", weight=30),
+            "tid": term("target-identity", weight=20, distance="l1"),
             "tv": term("total-variation", weight=3e-4, form="absolute"),
         },
         discriminator_losses={"gan": term("ternary-discriminator", start=0.05)},
         metrics=AVATARS,
         train=TrainConfig(
-            steps=1000,
+            steps=4000,
             batch_size=32,
             generator_optimizer=OptimizerConfig(lr=1e-3, schedule="cosine"),
             discriminator_optimizer=OptimizerConfig(lr=1e-3, schedule="cosine"),
-            ema=0.99,
+            ema=0.995,
         ),
     )
 
