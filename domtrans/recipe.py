@@ -131,7 +131,7 @@ class Recipe(BaseModel):
     discriminator_view: Part | None = None
     """How D sees every image, real or generated, e.g. with noise that hides what only a machine would notice."""
     align_features: bool = False
-    """g reads target features with the mean and covariance of the source's (CORAL), for an f that sees the two far apart."""
+    """g reads target features moved to the source's mean and covariance, for an f that sees the two domains far apart."""
     generator: Part
     discriminator: Part
     generator_losses: dict[str, Term]

@@ -17,6 +17,8 @@ def test_target_features_get_the_source_s_mean_and_covariance():
     aligned = FeatureAlignment.of(source, target)(target)
     assert torch.allclose(aligned.mean(0), source.mean(0), atol=1e-4)
     assert (aligned.T.cov() - source.T.cov()).norm() < 0.05 * source.T.cov().norm()  # but for the shrinkage
+    matrix = FeatureAlignment.of(source, target).matrix
+    assert torch.allclose(matrix, matrix.T, atol=1e-4) and torch.linalg.eigvalsh(matrix).min() > 0  # nothing is turned
 
 
 def test_features_of_one_distribution_stay_where_they_are():

@@ -37,6 +37,9 @@ class Pose:
 
 UPRIGHT = Pose()
 
+BARE = {"facial_hair": "no", "glasses": "no"}
+"""What a face shows in a style that has no pieces for it."""
+
 
 @dataclass(frozen=True)
 class Face:
@@ -52,7 +55,7 @@ def imagine(style: FaceStyle, shares: Table, rng: random.Random) -> Face:
     """A random face. What it shows is read off the pieces that were chosen, so that it is never other than what is drawn."""
     wanted = choose(shares, rng)
     variants: dict[str, str] = {}
-    shows = {"skin": wanted["skin"], "hair_colour": wanted["hair_colour"]}
+    shows = {"skin": wanted["skin"], "hair_colour": wanted["hair_colour"], **BARE}
     for pieces in style.slots:
         piece = rng.choice(nearest(pieces, wanted))
         variants |= piece.variants
