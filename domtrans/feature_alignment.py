@@ -40,7 +40,8 @@ class FeatureAlignment:
 
     def __call__(self, features: Tensor) -> Tensor:
         """Target features [B, F] among the source's, float32."""
-        return (features - self.mean) @ self.matrix + self.place
+        with torch.autocast(features.device.type, enabled=False):  # small differences are made large
+            return (features.float() - self.mean) @ self.matrix + self.place
 
 
 def covariance(features: Tensor) -> Tensor:

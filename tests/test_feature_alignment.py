@@ -35,6 +35,14 @@ def test_directions_in_which_the_target_does_not_vary_are_not_blown_up():
     assert torch.isfinite(FeatureAlignment.of(source[:3], target[:2])(target)).all()  # fewer images than features
 
 
+def test_mixed_precision_leaves_them_exact():
+    source, target = torch.randn(500, 6), torch.randn(500, 6)
+    moved = FeatureAlignment.of(source, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = moved(target)
+    assert within.dtype == torch.float32 and torch.equal(within, moved(target))
+
+
 def heard_by_g(trainer):
     """What g is given in a step, target features behind source features."""
     heard = []
