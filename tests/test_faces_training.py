@@ -270,5 +270,5 @@ def test_lfw_dtn_teaches_g_to_draw_what_f_tells_apart():
     losses = [trainer.step() for _ in range(30)]
     const = torch.stack([loss["generator.const"] for loss in losses if "generator.const" in loss])
     start = recipe.generator_losses["const"].start
-    assert 0 < start and len(const) == sum(step / 30 >= start for step in range(30))  # it begins when g has begun to draw
+    assert start > 0 and len(const) == sum(step / 30 >= start for step in range(30))  # it begins when g has begun to draw
     assert const[-5:].mean() < 0.5 * const[:5].mean()
