@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from domtrans.errors import DomtransError
+
 SHRINKAGE = 0.01
 """Of the mean variance, added to that of every direction: where a domain does not vary, noise is not to be blown up."""
 
@@ -30,9 +32,12 @@ class FeatureAlignment:
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor) -> FeatureAlignment:
-        """From features of both domains, [N, F] and [M, F]; two or more of each."""
+        """From features of both domains, [N, F] and [M, F]; DomtransError if those of either are all the same."""
         device = source.device
         source, target = source.cpu().double(), target.cpu().double()  # not every device has float64
+        for name, features in (("source", source), ("target", target)):
+            if not bool((features != features[0]).any()):
+                raise DomtransError(f"f sees every {name} image alike, so align_features=true cannot work; set it to false")
         wanted, there = covariance(source), covariance(target)
         root, inverse = power(there, 0.5), power(there, -0.5)
         matrix = inverse @ power(root @ wanted @ root, 0.5) @ inverse

@@ -35,6 +35,14 @@ def test_directions_in_which_the_target_does_not_vary_are_not_blown_up():
     assert torch.isfinite(FeatureAlignment.of(source[:3], target[:2])(target)).all()  # fewer images than features
 
 
+@pytest.mark.parametrize("alike", [torch.ones(5, 6), torch.randn(1, 6)], ids=["five", "one"])
+def test_features_that_are_all_the_same_cannot_be_aligned(alike):
+    several = torch.randn(5, 6)
+    for name, both in (("source", (alike, several)), ("target", (several, alike))):
+        with pytest.raises(DomtransError, match=f"every {name} image alike, so align_features=true"):
+            FeatureAlignment.of(*both)
+
+
 def test_mixed_precision_leaves_them_exact():
     source, target = torch.randn(500, 6), torch.randn(500, 6)
     moved = FeatureAlignment.of(source, target)

@@ -12,7 +12,6 @@ ALIKE = term("feature-consistency", weight=10, distance="cosine")
 HEEDED = {"facial_hair": 2.0, "glasses": 2.0, "mouth": 0.3, "eyes": 0.3, "brows": 0.2}
 """How much g heeds attributes: those that are small but can be read more, those that f can hardly read less."""
 
-
 NATURAL = {"black": 3.0, "brown": 3.0, "blond": 2.0, "red": 1.0, "grey": 2.0}
 """Shares of hair colours for avatars of photographed people, few of whom have it blue."""
 
