@@ -85,6 +85,7 @@ from .trackers import Tracker as Tracker
 from .training import train as train
 from .verification import Verification as Verification
 from .verification import verify as verify
+from .weights import load_encoder as load_encoder
 from .weights import read_weights as read_weights
 
 __version__: str

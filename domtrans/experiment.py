@@ -23,10 +23,10 @@ from domtrans.recipe import Recipe, Term
 from domtrans.registry import Registry
 from domtrans.seeding import reseed, seeded
 from domtrans.session import Session
-from domtrans.tensors import difference, fingerprint
+from domtrans.tensors import fingerprint
 from domtrans.terms import WeightedLoss
 from domtrans.trainer import Experiment
-from domtrans.weights import read_weights
+from domtrans.weights import load_encoder
 
 
 def load_domain(registry: Registry, part: Part, split: str, size: int) -> ImageSet:
@@ -136,7 +136,7 @@ def fit_encoder(
     }
     stages = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:
-        load_weights(encoder, Path(recipe.encoder.weights))
+        load_encoder(encoder, Path(recipe.encoder.weights))
         stages = stages[1:]
     else:
         encoder.load_pretrained()
@@ -166,18 +166,6 @@ def fit_encoder(
         during.report(0, 1)
         session.cache.fitted(encoder, "encoders", key, train_f)
         during.report(1, 1)
-
-
-def load_weights(encoder: Encoder, path: Path) -> None:
-    """Load weights into f; raises DomtransError, naming the first difference, unless names and shapes fit exactly."""
-    weights, wanted = read_weights(path), encoder.state_dict()
-    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted)]
-    wrong = difference(*shapes)
-    if wrong:
-        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: {wrong}")
-    if any(tensor.is_complex() != wanted[name].is_complex() for name, tensor in weights.items()):
-        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: it holds complex numbers")
-    encoder.load_state_dict(weights)
 
 
 def build_losses(registry: Registry, terms: dict[str, Term]) -> tuple[WeightedLoss, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -48,7 +49,7 @@ class Encoder(nn.Module, ABC):
     """1 (grey) or 3 (RGB): what ``forward`` takes; the engine converts."""
     feature_size: int
     """F: length of a feature vector."""
-    heads: ClassVar[Mapping[str, Sequence[str]]] = {}
+    heads: Mapping[str, Sequence[str]] = MappingProxyType({})
     """The attributes that f tells, by name, each with its values; ``logits`` has theirs side by side. Empty: a class."""
 
     @abstractmethod
@@ -61,6 +62,14 @@ class Encoder(nn.Module, ABC):
         Not called where f's weights come from a file: when a run is loaded, or with ``encoder.weights``.
         Raises DomtransError if they cannot be had.
         """
+
+    def fixed(self, images: Tensor) -> Tensor:
+        """What no fit changes of how f sees images [B, channels, H, W]: what its fixed layers give, [B, ...]; or the images."""
+        return images
+
+    def read(self, found: Tensor) -> Tensor:
+        """What ``fixed`` gives to raw features [B, F]: ``forward(images)`` is ``read(fixed(images))``."""
+        return self(found)
 
     def logits(self, features: Tensor) -> Tensor:
         """Raw features [B, F] to class logits [B, K], for an encoder with a classification head.

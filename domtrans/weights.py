@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from domtrans.errors import DomtransError
-from domtrans.tensors import read_tensors
+from domtrans.tensors import difference, read_tensors
+
+F_IN_MODEL = "encoder.encoder."
+"""How the names of f's own weights begin in a model file: those of ``Transfer.encoder``, a ``FrozenEncoder``."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -40,6 +43,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise DomtransError(f"{path} does not hold a state dict (names and tensors)")
     _check_sizes(state, path)
     return dict(state)
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Load f's weights: those of the f of a run, its folder or its model file, or any other file that ``read_weights`` reads.
+
+    Raises DomtransError, naming the first difference, unless names and shapes fit exactly.
+    """
+    weights, wanted = read_weights(path / "model.safetensors" if path.is_dir() else path), encoder.state_dict()
+    of_f = {name.removeprefix(F_IN_MODEL): tensor for name, tensor in weights.items() if name.startswith(F_IN_MODEL)}
+    weights = of_f or weights
+    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted)]
+    wrong = difference(*shapes)
+    if wrong:
+        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: {wrong}")
+    if any(tensor.is_complex() != wanted[name].is_complex() for name, tensor in weights.items()):
+        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: it holds complex numbers")
+    encoder.load_state_dict(weights)
 
 
 def _check_archive(path: Path) -> None:

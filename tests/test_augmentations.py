@@ -9,6 +9,7 @@ from domtrans import use
 NEEDED = {"chain": {"steps": ["warp", {"name": "noise", "amount": 0.05}]}}
 STILL = {
     "warp": {"rotate": 0, "scale": 0, "shear": 0, "shift": 0, "elastic": 0},
+    "flip": {"chance": 0},
     "stroke": {"chance": 0},
     "blur": {"chance": 0},
     "noise": {"amount": 0},
@@ -111,6 +112,11 @@ def test_recolour_grey_takes_the_colour_away():
     found = augment("recolour", pictures(3) * 0.1, grey=1.0)
     tint = found - found.mean(1, keepdim=True)
     assert tint.std((2, 3)).max() < 1e-4
+
+
+def test_flip_exchanges_left_and_right():
+    images = pictures(3)
+    assert torch.equal(augment("flip", images, chance=1), images.flip(-1))
 
 
 def test_stroke_grows_bright_or_dark_parts_by_a_pixel():

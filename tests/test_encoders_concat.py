@@ -40,6 +40,14 @@ def test_the_head_is_the_mean_of_those_that_have_one():
     assert not FrozenEncoder(build({"name": "dlib-resnet"})).has_head()
 
 
+def test_its_heads_are_those_of_the_one_that_tells_attributes():
+    f = build(DIGITS, {"name": "attributes", "width": 8})
+    teller = f.encoders[1]
+    assert f.heads == teller.heads and not build(DIGITS).heads
+    features = torch.randn(3, f.feature_size)
+    torch.testing.assert_close(f.logits(features), teller.logits(features[:, -teller.feature_size :]))
+
+
 def test_each_begins_from_its_own_published_weights():
     f = build({"name": "mobilefacenet", "path": published("mobilefacenet")}, DIGITS)
     before = f.encoders[0].body[0].conv.weight.clone()

@@ -143,6 +143,15 @@ def test_openface_gives_the_pooled_features_too():
     torch.testing.assert_close(embedding(images), F.normalize(embedding.body["layer25"](found)))
 
 
+def test_mobilefacenet_gives_the_map_too():
+    embedding, places = build("mobilefacenet", path=published("mobilefacenet")), build("mobilefacenet", features="map")
+    places.load_state_dict(embedding.state_dict())
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    found = places(images)
+    assert found.shape == (2, places.feature_size) == (2, 6272)
+    torch.testing.assert_close(F.normalize(places.body[-4:](found.view(2, 128, 7, 7)).flatten(1)), embedding(images))
+
+
 def test_dlib_shortcuts_are_pooled_and_filled_up_with_zeros():
     block = build("dlib-resnet").body["conv64_down"]
     for side, half in ((8, 4), (7, 3)):  # of even sides the convolutions give one row less than the pooling

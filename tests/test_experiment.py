@@ -8,7 +8,7 @@ from tiny import bars, registry, tiny_recipe, tiny_trainer, write_bars
 from tiny_runs import prepare
 
 import domtrans
-from domtrans import DomtransError, ImageSet, Outputs, override, use
+from domtrans import DomtransError, ImageSet, Outputs, load_encoder, override, train, use
 from domtrans.tensors import write_tensors
 
 SEED_F = Path(__file__).parents[2] / "shared" / "weights" / "seed_f_svhn.safetensors"
@@ -95,6 +95,18 @@ def test_weights_are_loaded_instead_of_a_fit(counted, tmp_path):
     found = prepare(override(recipe, [f"encoder.weights={tmp_path / 'f.safetensors'}"], extended), extended)
     assert calls == []
     assert all(torch.equal(a, b) for a, b in zip(found.transfer.encoder.encoder.parameters(), wanted.parameters(), strict=True))
+
+
+def test_the_f_of_a_run_is_loaded_from_its_folder_or_its_model(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__steps=1)
+    run = train(recipe, tmp_path / "run", device="cpu", registry=registry())
+    for path in (run.path, run.file):
+        f = registry().build("encoder", recipe.encoder, recipe.image_size, 4)
+        load_encoder(f, path)
+        wanted = run.model.encoder.encoder.state_dict()
+        assert f.state_dict().keys() == wanted.keys() and all(
+            torch.equal(f.state_dict()[name], wanted[name]) for name in wanted
+        )
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,43 @@ def test_the_patches_of_avatars_are_where_skin_and_hair_are(faces, attribute, pa
 def test_a_patch_of_nothing_is_refused():
     with pytest.raises(Exception, match="left < right"):
         measure("photo-likeness", None, photo_skin=[0.5, 0.2, 0.5, 0.6])
+
+
+# What f reads
+
+
+TELLS = {name: VOCABULARY[name] for name in ("skin", "glasses")}
+
+
+class Told(Encoder):
+    """An f whose head for the skin goes by how light an image is; of glasses it always says no."""
+
+    channels, feature_size = 3, 1
+    heads = TELLS
+
+    def forward(self, images):
+        return images.mean((1, 2, 3))[:, None]
+
+    def logits(self, features):
+        skin = torch.cat([features, 0.1 - features.abs(), -features], 1)
+        return torch.cat([skin, torch.tensor([[1.0, 0.0]]).expand(len(skin), 2)], 1)
+
+
+def toned(shades, **attributes):
+    pixels = torch.tensor(shades, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8)
+    return ImageSet(pixels, attributes={name: Attribute(VOCABULARY[name], torch.tensor(v)) for name, v in attributes.items()})
+
+
+def test_f_reading_is_the_balanced_accuracy_of_fs_heads_where_something_is_known():
+    source = toned([250, 250, 10, 127], skin=[0, 2, 2, -1], glasses=[-1, -1, -1, -1])
+    target = toned([127, 10], skin=[1, 2], glasses=[0, 1])
+    found = measure("f-reading", trial(lambda x: x, source, target, target, encoder=Told))
+    wanted = {"f_skin_source_accuracy": 0.75, "f_skin_target_accuracy": 1.0, "f_glasses_target_accuracy": 0.5}
+    assert found == wanted | {"n": 4, "n_target": 2}
+
+
+def test_f_reading_needs_heads_and_attributes():
+    bare = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+    for encoder, images in ((Told, bare), (Colours, toned([10], skin=[2]))):
+        with pytest.raises(NotMeasurableError, match="f-reading needs an f that tells attributes"):
+            measure("f-reading", trial(lambda x: x, images, images, images, encoder=encoder))

@@ -14,7 +14,9 @@ from tiny import registry
 
 from domtrans import DomtransError, load_domain, use
 from domtrans.testing import check_domain
+from domtrans_faces.looks import looks_of, table
 from domtrans_faces.photos import LARGEST, held_out
+from domtrans_faces.vocabulary import VOCABULARY
 
 REAL_LFW = Path(__file__).parents[2] / "shared" / "data" / "lfw" / "lfw_480ids_160px.zip"
 PEOPLE = [f"Person {number:02d}" for number in range(20)]
@@ -272,6 +274,30 @@ def test_a_download_that_fails_is_one_sentence(tmp_path):
         domain("celeba", tmp_path / "celeba", download=True)
     with pytest.raises(DomtransError, match="into a folder named celeba"):
         domain("celeba", tmp_path / "faces", download=True)
+
+
+# Labels of LFW
+
+
+def test_photographs_that_the_project_has_labelled_carry_attributes(tmp_path):
+    for name in ("Aaron_Peirsol/Aaron_Peirsol_0001", "Nobody/Nobody_0001"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / f"{name}.png").write_bytes(photo(PEOPLE[0]))
+    found = domain("lfw", tmp_path, "train", holdout=1e-9).attributes
+    assert set(found) == {"skin", "facial_hair", "glasses", "hair_length", "hair_colour", "mouth"}
+    assert found["hair_colour"].index.tolist() == [VOCABULARY["hair_colour"].index("blond"), -1]
+
+
+def test_photographs_that_nobody_has_labelled_carry_none(tmp_path):
+    assert domain("lfw", write_folder(tmp_path / "photos")).attributes == {}
+
+
+def test_every_label_is_a_word_of_the_vocabulary():
+    rows = table()
+    assert len(rows) == 2870 and all(len(row) == 6 for row in rows.values())
+    attributes = looks_of([f"0000/{name}.jpg" for name in rows])
+    assert all((one.index >= 0).float().mean() > 0.9 for one in attributes.values())
+    assert 0.1 < attributes["glasses"].index.float().mean() < 0.3
 
 
 @pytest.mark.skipif(not REAL_LFW.is_file(), reason=f"the real LFW is not at {REAL_LFW}")

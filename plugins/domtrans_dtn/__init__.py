@@ -8,7 +8,7 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the method's parts."""
-    from domtrans_dtn import augmentations, distances, fits, losses
+    from domtrans_dtn import augmentations, distances, fits, losses, probing
 
     registry.loss("ternary-discriminator", losses.TernaryDiscriminator)
     registry.loss("ternary-generator", losses.TernaryGenerator)
@@ -23,6 +23,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.distance("weighted", distances.Weighted)
     registry.augmentation("chain", augmentations.chain)
     registry.augmentation("warp", augmentations.warp)
+    registry.augmentation("flip", augmentations.flip)
     registry.augmentation("stroke", augmentations.stroke)
     registry.augmentation("paint", augmentations.paint)
     registry.augmentation("recolour", augmentations.recolour)
@@ -30,3 +31,4 @@ def register(registry: domtrans.Registry) -> None:
     registry.augmentation("noise", augmentations.noise)
     registry.fit("classifier", fits.classifier)
     registry.fit("self-training", fits.self_training)
+    registry.fit("probe", probing.probe)

@@ -55,6 +55,14 @@ def warp(
     return F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
 
 
+def flip(images: Tensor, rng: torch.Generator, *, chance: Chance = 0.5) -> Tensor:
+    """Left and right exchanged.
+
+    ``chance``: share of the images that are changed.
+    """
+    return torch.where(chosen(images, rng, chance) > 0, images.flip(-1), images)
+
+
 def stroke(images: Tensor, rng: torch.Generator, *, chance: Chance = 0.5) -> Tensor:
     """Bright parts, or dark parts, grown by up to a pixel: thicker or thinner strokes.
 

@@ -156,17 +156,21 @@ class Questions:
 
     @classmethod
     def about(cls, source: ImageSet, encoder: Encoder, device: torch.device) -> Questions:
-        """What f can tell and the source knows; DomtransError where the source does not know it."""
+        """What f can tell and the source knows, unknown where it does not; DomtransError where it knows nothing of it."""
         if not encoder.heads:
             return cls([len(source.classes)], labels_of(source).to(device)[:, None])
-        for name, values in encoder.heads.items():
-            known = source.attributes.get(name)
-            if known is None or tuple(known.values) != tuple(values):
-                raise DomtransError(
-                    f"f is fitted on the attribute '{name}' ({', '.join(values)}), which the source does not have; take a "
-                    "source with it, such as portraits, or load f with encoder.weights=FILE"
-                )
-        truth = [source.attributes[name].index for name in encoder.heads]
+        known = {name: one for name in encoder.heads if (one := source.attributes.get(name)) is not None}
+        for name, one in known.items():
+            if tuple(one.values) != tuple(encoder.heads[name]):
+                words = ", ".join(encoder.heads[name])
+                raise DomtransError(f"f tells the attribute '{name}' as {words}, but the source as {', '.join(one.values)}")
+        if not known:
+            raise DomtransError(
+                f"f is fitted on attributes ({', '.join(encoder.heads)}), of which the source has none; take a source with "
+                "them, such as portraits, or load f with encoder.weights=FILE"
+            )
+        unknown = torch.full((len(source),), -1)
+        truth = [known[name].index if name in known else unknown for name in encoder.heads]
         return cls([len(values) for values in encoder.heads.values()], torch.stack(truth, 1).to(device))
 
     def loss(self, logits: Tensor, index: Tensor, label_smoothing: float) -> Tensor:
@@ -184,11 +188,12 @@ class Questions:
         return torch.cat([self.truth.new_full((size,), 1 / size, dtype=torch.float32) for size in self.sizes])
 
     def shares(self) -> Tensor:
-        """How frequent each answer is in the source, of those that are known: [all answers]."""
+        """How frequent each answer is in the source, of those that are known: [all answers]; all alike where none is."""
         counts = [
             torch.bincount(self.truth[:, k].clamp_min(-1) + 1, minlength=size + 1)[1:] for k, size in enumerate(self.sizes)
         ]
-        return torch.cat([count / count.sum().clamp_min(1) for count in counts])
+        equal = self.equal_shares().split(self.sizes)
+        return torch.cat([count / total if (total := count.sum()) else same for count, same in zip(counts, equal, strict=True)])
 
 
 def agreement(logits: Sequence[Tensor], answers: Sequence[Tensor], confidence: float) -> Tensor:

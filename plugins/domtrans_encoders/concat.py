@@ -14,8 +14,8 @@ from domtrans import DomtransError, Encoder, EncoderOption, to_channels
 class Concat(Encoder):
     """f: the features of several encoders side by side, e.g. of a face recogniser and of a classifier.
 
-    Its head, if any of them has one, gives the mean of their logits. The engine standardises every feature, so that each
-    counts alike: an encoder with more features counts more.
+    Its heads are those of the first encoder that tells attributes; else its head, if any of them has one, gives the mean of
+    their logits. The engine standardises every feature, so that each counts alike: an encoder with more features counts more.
 
     ``encoders``: the encoders, each with its own options.
     """
@@ -36,6 +36,9 @@ class Concat(Encoder):
         self.lengths = [encoder.feature_size for encoder in built]
         self.feature_size = sum(self.lengths)
         self.encoders: Any = nn.ModuleList(built)
+        tellers = [number for number, encoder in enumerate(built) if encoder.heads][:1]
+        self.heads = built[tellers[0]].heads if tellers else {}
+        self.asked = tellers or list(range(len(built)))
 
     def load_pretrained(self) -> None:
         """Load the published weights of each that begins from some."""
@@ -47,11 +50,14 @@ class Concat(Encoder):
         return torch.cat([encoder(to_channels(images, encoder.channels)) for encoder in self.encoders], 1)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features [B, F] to the mean of the class logits [B, K] of those that have a head; DomtransError if none has."""
-        found = []
-        for encoder, own in zip(self.encoders, features.split(self.lengths, 1), strict=True):
+        """Features [B, F] to the logits [B, K] of the encoder that tells attributes, or the mean of those that have a head.
+
+        Raises DomtransError if none has.
+        """
+        found, parts = [], features.split(self.lengths, 1)
+        for number in self.asked:
             try:
-                found.append(encoder.logits(own))
+                found.append(self.encoders[number].logits(parts[number]))
             except DomtransError:
                 continue
         return torch.stack(found).mean(0) if found else super().logits(features)

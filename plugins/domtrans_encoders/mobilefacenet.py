@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,21 +15,34 @@ from domtrans_encoders.window import Share, Shift, Window
 BOTTLENECKS = ((64, 128, 2, 5), (128, 256, 2, 1), (128, 256, 1, 6), (128, 512, 2, 1), (128, 256, 1, 2))
 """Width, expanded width, stride of the first, and how many (table 1 of the paper)."""
 
+EMBEDDING = 4
+"""Layers that make the features of the map, the last of those before."""
+
 
 class MobileFaceNet(Encoder):
-    """f: MobileFaceNet, a face recogniser made for phones: 192 features of length 1.
+    """f: MobileFaceNet, a face recogniser made for phones: 192 features of length 1, or the 128 x 7 x 7 before them.
 
     ``path``: its weights with batch norm folded in, a .safetensors file of ``N.weight``, ``N.bias`` and ``N.prelu`` for
     layer N. ``crop``: share of the image's side that is looked at. ``shift``: how far below the image's middle
-    (above, if negative), as a share of its side.
+    (above, if negative), as a share of its side. ``features``: "embedding" for the 192, which say who it is; "map" for the
+    6,272, which also say what a recogniser is taught to overlook, such as glasses.
     """
 
     channels = 3
-    feature_size = 192
 
-    def __init__(self, size: int, classes: int, *, path: str | None = None, crop: Share = 0.8, shift: Shift = -0.09) -> None:
+    def __init__(
+        self,
+        size: int,
+        classes: int,
+        *,
+        path: str | None = None,
+        crop: Share = 0.8,
+        shift: Shift = -0.09,
+        features: Literal["embedding", "map"] = "embedding",
+    ) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.features = path, features
+        self.feature_size = 192 if features == "embedding" else 128 * 7 * 7
         self.window = Window((112, 112), crop=crop, shift=shift, scale=(128.0,) * 3)
         layers: list[nn.Module] = [
             Convolution(3, 64, 3, stride=2),
@@ -54,8 +68,11 @@ class MobileFaceNet(Encoder):
         load_exactly(self.body, self._renamed(read_weights(path)), path, "MobileFaceNet")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] to features [B, 192]."""
-        return F.normalize(self.body(self.window(images)).flatten(1).float())
+        """Images [B, 3, H, W] in [-1, 1] to features [B, F]."""
+        seen = self.window(images)
+        if self.features == "map":
+            return self.body[:-EMBEDDING](seen).flatten(1)
+        return F.normalize(self.body(seen).flatten(1).float())
 
     def _renamed(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Published tensors under the names here: theirs are numbers, with gaps where a shortcut is added."""

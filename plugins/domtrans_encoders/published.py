@@ -16,7 +16,8 @@ def file_of(path: str | None, encoder: str, file: str) -> Path:
     """The file that an encoder's option ``path`` names; DomtransError, saying which file it wants, where it names none."""
     if path is None:
         raise DomtransError(
-            f"the encoder '{encoder}' begins from published weights: give {file} with encoder.path=FILE, "
+            f"the encoder '{encoder}' begins from published weights: give {file} with encoder.path=FILE "
+            "(inside another encoder, e.g. encoder.backbone.path=FILE), "
             "or weights saved by domtrans with encoder.weights=FILE"
         )
     return Path(path)

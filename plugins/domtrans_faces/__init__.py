@@ -17,9 +17,11 @@ def register(registry: domtrans.Registry) -> None:
         likeness,
         metrics,
         metrics_identity,
+        metrics_reading,
         networks,
         people,
         portraits,
+        probe,
         recipes,
         study,
     )
@@ -30,6 +32,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.domain("celeba", celeba.celeba)
     registry.domain("ms-celeb", people.ms_celeb)
     registry.encoder("attributes", attributes.AttributeEncoder)
+    registry.encoder("attribute-probe", probe.AttributeProbe)
     registry.encoder("colour-grid", colours.ColourGrid)
     registry.generator("face-generator", networks.FaceGenerator)
     registry.discriminator("face-discriminator", networks.FaceDiscriminator)
@@ -38,10 +41,12 @@ def register(registry: domtrans.Registry) -> None:
     registry.metric("attribute-agreement", metrics.attribute_agreement)
     registry.metric("avatar-realism", metrics.avatar_realism)
     registry.metric("avatar-diversity", metrics.avatar_diversity)
+    registry.metric("f-reading", metrics_reading.f_reading)
     registry.metric("identity-retrieval", metrics_identity.identity_retrieval)
     registry.metric("photo-likeness", likeness.photo_likeness)
     registry.recipe("faces-dtn", recipes.faces_dtn)
     registry.recipe("faces-dtn-paper", recipes.faces_dtn_paper)
     registry.recipe("faces-reconstruct", recipes.faces_reconstruct)
     registry.recipe("lfw-dtn", recipes.lfw_dtn)
+    registry.recipe("lfw-identity-dtn", recipes.lfw_identity_dtn)
     registry.study("faces", study.faces)

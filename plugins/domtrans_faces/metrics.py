@@ -44,7 +44,8 @@ def attribute_agreement(
     ``batch_size``: images in a step. ``view``: how the evaluator sees avatars while it is fitted.
     Raises NotMeasurableError where source and target have no such attribute in common.
     """
-    source, target = trial.source.attributes, trial.target_test.attributes
+    source = {name: one for name, one in trial.source.attributes.items() if bool((one.index >= 0).any())}
+    target = trial.target_test.attributes
     names = [name for name in target if name in source] if attributes is None else attributes
     missing = [name for name in names if name not in source or name not in target]
     if missing or not names:

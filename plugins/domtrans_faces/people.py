@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from domtrans import Cache, DomtransError, ImageSet
+from domtrans_faces.looks import looks_of
 from domtrans_faces.photos import View, by_person, find_photos
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -27,7 +28,7 @@ def lfw(
     """Labeled Faces in the Wild: 13,233 photographs of 5,749 people, or part of them; the class is the person.
 
     It can no longer be downloaded from where it was published; any copy will do: a folder, or a zip, with a folder of
-    pictures for every person.
+    pictures for every person. Photographs that this project has labelled carry attributes, found by the names of their files.
 
     ``path``: the folder or zip; ``datasets/lfw`` in the cache if it is not given. ``holdout``: share of the people, by their
     names, that is the test split. ``crop``: side of the middle square that is kept, as a share of the picture's.
@@ -39,7 +40,8 @@ def lfw(
     Massachusetts, Technical Report 07-49, 2007.
     """
     place = find(path, "lfw", "Labeled Faces in the Wild, a folder or zip with a folder of pictures for every person")
-    return by_person(find_photos(place, count), split, holdout, View(size, crop, landmarks), f"lfw {place}")
+    view = View(size, crop, landmarks)
+    return by_person(find_photos(place, count), split, holdout, view, f"lfw {place}", looks_of)
 
 
 def ms_celeb(

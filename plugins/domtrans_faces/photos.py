@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from domtrans import DomtransError, ImageSet, decode_picture, find_pictures
+from domtrans import Attribute, DomtransError, ImageSet, decode_picture, find_pictures
 from domtrans_faces.alignment import Points, align, landmarks_of, read_landmarks
 
 LARGEST = 32 * 2**20
@@ -153,9 +153,17 @@ class View:
         return ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR, bleed=(1 - self.crop) / 2)
 
 
-def by_person(photos: Sequence[Photo], split: Literal["train", "test"], holdout: float, view: View, about: str) -> ImageSet:
+def by_person(
+    photos: Sequence[Photo],
+    split: Literal["train", "test"],
+    holdout: float,
+    view: View,
+    about: str,
+    attributes_of: Callable[[Sequence[str]], dict[str, Attribute]] = lambda names: {},
+) -> ImageSet:
     """The photographs of a split's people as images; the class is the person. ``about``: what they are.
 
+    ``attributes_of``: what is known of photographs by their names, where something is.
     Raises DomtransError for a photograph that cannot be read, and if nobody is left.
     """
     chosen = [photo for photo in photos if held_out(photo.person, holdout) == (split == "test")]
@@ -166,4 +174,4 @@ def by_person(photos: Sequence[Photo], split: Literal["train", "test"], holdout:
     labels = torch.tensor([numbers[photo.person] for photo in chosen])
     people = len(set(labels.tolist()))
     about = f"{about}, {split} split, {len(chosen):,} photographs of {people:,} people"
-    return ImageSet(view.pixels(chosen), labels, classes, about)
+    return ImageSet(view.pixels(chosen), labels, classes, about, attributes_of([photo.name for photo in chosen]))

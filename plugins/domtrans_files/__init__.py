@@ -8,9 +8,10 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the domains."""
-    from domtrans_files import domains, subset, webdataset
+    from domtrans_files import domains, extended, subset, webdataset
 
     registry.domain("folder", domains.folder)
     registry.domain("arrays", domains.arrays)
     registry.domain("webdataset", webdataset.webdataset)
     registry.domain("subset", subset.subset)
+    registry.domain("extended", extended.extended)
