@@ -20,7 +20,8 @@ def words(images: domtrans.ImageSet, number: int) -> list[str]:
     said = {name: one.values[k] for name, one in images.attributes.items() if (k := int(one.index[number])) >= 0}
     hair = " ".join(said[name] for name in ("hair_length", "hair_colour") if name in said)
     worn = [word for word, name in (("glasses", "glasses"), ("beard", "facial_hair")) if said.get(name) == "yes"]
-    return [f"{said.get('skin', '')} skin", f"{hair} hair" if hair else "hair not seen", ", ".join(worn)]
+    skin = f"{said['skin']} skin" if "skin" in said else "skin in doubt"
+    return [skin, f"{hair} hair" if hair else "hair in doubt", ", ".join(worn)]
 
 
 def main(run: str, out: str, photographs: str | None = None) -> None:
