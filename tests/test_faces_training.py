@@ -298,14 +298,14 @@ PHOTOGRAPHS, RECOGNISER = SHARED / "data/lfw/lfw_480ids_160px.zip", SHARED / "we
 NEEDS_FACES = pytest.mark.skipif(
     not (PHOTOGRAPHS.is_file() and RECOGNISER.is_file()), reason="the faces of ../shared are not here"
 )
-OF_PHOTOGRAPHS = {"lfw-identity-dtn": ("source.path", "encoder.path"), "lfw-dtn": ("source.of.path", "encoder.backbone.path")}
+OF_PHOTOGRAPHS = {"lfw-dtn": ("source.path", "encoder.path"), "lfw-looks-dtn": ("source.of.path", "encoder.backbone.path")}
 
 
 def few_photographs(recipe):
     """Changes that make a recipe of photographs small, but for the paths of what it needs."""
     photographs, _ = OF_PHOTOGRAPHS[recipe]
     few = {photographs.replace("path", "count"): 20}
-    if recipe == "lfw-dtn":
+    if recipe == "lfw-looks-dtn":
         few |= {"source.by": '[{"name": "portraits", "count": 12, "test_count": 4}]', "fit.steps": 2, "fit.batch_size": 4}
     return few | {key: value for key, value in SMALL.items() if key.startswith(("target", "train", "gen", "disc", "metrics"))}
 
@@ -323,9 +323,9 @@ def test_photographs_need_files_that_are_named(recipe, missing, capsys, tmp_path
 
 @NEEDS_FACES
 def test_photographs_are_drawn_by_what_f_reads_in_them(capsys, tmp_path):
-    given = few_photographs("lfw-dtn") | {"source.of.path": PHOTOGRAPHS, "encoder.backbone.path": RECOGNISER}
+    given = few_photographs("lfw-looks-dtn") | {"source.of.path": PHOTOGRAPHS, "encoder.backbone.path": RECOGNISER}
     given |= {"source.of.count": 60, "metrics": '{"reading": {"name": "f-reading"}}'}
-    code, _, stderr = in_process(capsys, "train", "lfw-dtn", *assignments(given), "--out", tmp_path / "run")
+    code, _, stderr = in_process(capsys, "train", "lfw-looks-dtn", *assignments(given), "--out", tmp_path / "run")
     assert code == 0, stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert "f_glasses_source_accuracy" in results and "f_glasses_target_accuracy" in results
@@ -351,10 +351,10 @@ def test_what_has_nothing_to_learn_is_not_fitted():
         prepare(recipe, registry(), session())
 
 
-def test_lfw_identity_dtn_teaches_g_to_draw_what_f_tells_apart():
+def test_lfw_dtn_teaches_g_to_draw_what_f_tells_apart():
     small = {path: value for path, value in SMALL.items() if not path.startswith(("encoder", "fit"))}
     few = {"source": "portraits", "encoder": "colour-grid", "image_size": 32} | small
-    recipe = override(find_recipe("lfw-identity-dtn", registry()), few | {"train.steps": 30, "train.batch_size": 8}, registry())
+    recipe = override(find_recipe("lfw-dtn", registry()), few | {"train.steps": 30, "train.batch_size": 8}, registry())
     trainer = tiny_trainer(recipe)
     losses = [trainer.step() for _ in range(30)]
     const = torch.stack([loss["generator.const"] for loss in losses if "generator.const" in loss])

@@ -47,6 +47,6 @@ def register(registry: domtrans.Registry) -> None:
     registry.recipe("faces-dtn", recipes.faces_dtn)
     registry.recipe("faces-dtn-paper", recipes.faces_dtn_paper)
     registry.recipe("faces-reconstruct", recipes.faces_reconstruct)
+    registry.recipe("lfw-looks-dtn", recipes.lfw_looks_dtn)
     registry.recipe("lfw-dtn", recipes.lfw_dtn)
-    registry.recipe("lfw-identity-dtn", recipes.lfw_identity_dtn)
     registry.study("faces", study.faces)

@@ -102,7 +102,7 @@ def faces_reconstruct() -> Recipe:
     return paper.model_copy(update={"name": "faces-reconstruct", "description": description, "generator_losses": losses})
 
 
-def lfw_dtn() -> Recipe:
+def lfw_looks_dtn() -> Recipe:
     """Photographs of people to avatars of the same looks: skin, glasses, beard, length and colour of hair.
 
     Needs ``source.of.path``, a copy of LFW, and ``encoder.backbone.path``, MobileFaceNet's weights. f reads what MobileFaceNet
@@ -117,7 +117,7 @@ def lfw_dtn() -> Recipe:
     moved = use("warp", rotate=0.05, scale=0.05, shear=0.05, shift=0.03)
     judge = base.train.discriminator_optimizer.model_copy(update={"lr": 3e-4})
     changes = {
-        "name": "lfw-dtn",
+        "name": "lfw-looks-dtn",
         "description": "photographs to avatars of the same looks",
         "source": use("extended", of=use("lfw"), by=[use("portraits", count=2500)]),
         "target": use("avatars", shares={"hair_colour": NATURAL}, count=3000),
@@ -134,7 +134,7 @@ def lfw_dtn() -> Recipe:
     return base.model_copy(update=changes)
 
 
-def lfw_identity_dtn() -> Recipe:
+def lfw_dtn() -> Recipe:
     """Photographs of people to avatars in which a face recogniser still tells them apart.
 
     Needs ``source.path``, a copy of LFW, and ``encoder.path``, MobileFaceNet's weights; other recognisers go by name.
@@ -145,7 +145,7 @@ def lfw_identity_dtn() -> Recipe:
     told_apart = use("weighted", terms=["contrastive", "cosine"], weights=[1.0, 0.5])
     judge = base.train.discriminator_optimizer.model_copy(update={"lr": 2e-4})
     changes = {
-        "name": "lfw-identity-dtn",
+        "name": "lfw-dtn",
         "description": "photographs to avatars in which a recogniser finds the person",
         "source": use("lfw"),
         "target": use("avatars", shares={"hair_colour": NATURAL}),

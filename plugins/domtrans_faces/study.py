@@ -11,7 +11,7 @@ from domtrans_faces import recipes
 
 Changes = dict[str, Any]
 
-BEST, FAITHFUL, PHOTOS = "faces-dtn", "faces-dtn-paper", "lfw-identity-dtn"
+BEST, FAITHFUL, PHOTOS = "faces-dtn", "faces-dtn-paper", "lfw-dtn"
 
 WEIGHTS = {
     "mobilefacenet": "mobilefacenet*.safetensors",
