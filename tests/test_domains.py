@@ -27,6 +27,11 @@ def domains(tmp_path_factory):
         "arrays": use("arrays", path=write_bars(root / "grey.npz", channels=1), holdout=0.25),
         "folder": use("folder", path=str(root / "pictures"), holdout=0.25),
         "subset": use("subset", of=use("mnist-5k"), count=50),
+        "extended": use(
+            "extended",
+            of=use("arrays", path=write_bars(root / "own.npz"), holdout=0.25),
+            by=[{"name": "portraits", "count": 12}],
+        ),
         "avatars": use("avatars", count=12, test_count=4),
         "portraits": use("portraits", count=12, test_count=4),
         "webdataset": use("webdataset", path=write_shards(root / "shards", *bars(16)), holdout=0.25),
@@ -61,7 +66,7 @@ def test_domain(domains, name, size):
 def test_domains_have_the_promised_sizes(domains):
     count = {name: [len(load_domain(registry(), domains[name], split, 16)) for split in ("train", "test")] for name in domains}
     assert count.pop("street-digits") == [120, 40] and count.pop("mnist-5k") == [4000, 1000]
-    assert count.pop("subset") == [50, 50]
+    assert count.pop("subset") == [50, 50] and count.pop("extended") == [24, 4]
     assert count == {name: [12, 4] for name in ("arrays", "folder", "webdataset", "avatars", "portraits")}
 
 

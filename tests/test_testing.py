@@ -24,10 +24,12 @@ SMALL = {
     "chain": {"steps": ["noise", "blur"]},
     "classifier": {"steps": 20, "batch_size": 8},
     "self-training": {"steps": 20, "batch_size": 8},
+    "probe": {"steps": 20, "batch_size": 8},
     "digit-accuracy": {"steps": 2, "batch_size": 8},
     "digit-realism": {"steps": 2, "batch_size": 8},
     "adaptation-accuracy": {"steps": 2, "batch_size": 8},
     "subset": {"of": {"name": "street-digits", "count": 40, "test_count": 20}},
+    "extended": {"of": {"name": "street-digits", "count": 20, "test_count": 10}, "by": [{"name": "portraits", "count": 8}]},
     "oracle-consistency": {
         "target": {"name": "street-digits", "count": 40, "test_count": 20},
         "steps": 2,

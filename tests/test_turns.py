@@ -54,7 +54,7 @@ def test_f_never_moves(trainer):
     assert not any(weight.grad is not None for weight in trainer.f.parameters())
 
 
-OF_FACES = {"attributes", "colour-grid"}  # test_faces_training.py
+OF_FACES = {"attributes", "attribute-probe", "colour-grid"}  # test_faces_training.py
 
 
 # Those that begin from a published file have neither a fit nor a head: test_encoders_published.py and test_encoders_onnx.py.
