@@ -24,8 +24,6 @@ def table() -> dict[str, dict[str, str]]:
 def looks_of(names: Sequence[str]) -> dict[str, Attribute]:
     """Attributes of photographs by their files' names; -1 where nothing is known. Empty where nothing is known of any."""
     rows = [table().get(PurePosixPath(name).stem, {}) for name in names]
-    if not any(rows):
-        return {}
     return {
         attribute: Attribute(values, torch.tensor([place(values, row.get(attribute, "")) for row in rows]))
         for attribute, values in VOCABULARY.items()

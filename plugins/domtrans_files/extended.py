@@ -44,11 +44,10 @@ def extended(
 
 def held(images: ImageSet, channels: int) -> Tensor:
     """The pixels, uint8 [N, channels, H, W]."""
-    if not isinstance(images.pixels, Tensor):
+    pixels = images.pixels
+    if not isinstance(pixels, Tensor):
         raise DomtransError(f"extended: {images.about or 'a domain'} is read from files as it is needed, and cannot be joined")
-    return (
-        to_channels(images.pixels.float(), channels).round().to(torch.uint8) if images.channels != channels else images.pixels
-    )
+    return pixels if images.channels == channels else to_channels(pixels.float(), channels).round().to(torch.uint8)
 
 
 def labels_among(classes: Sequence[str], images: ImageSet) -> Tensor:
