@@ -14,10 +14,10 @@ import time
 from functools import partial
 
 import domtrans
-from domtrans.drawing import draw_block
-from domtrans.shards import members
-from domtrans_faces.faces import imagine, rasterise, to_svg
-from domtrans_faces.styles import STYLES
+from domtrans.data.render_worker import draw_block
+from domtrans.data.shard_writer import members
+from domtrans_faces.domains.drawing import imagine, rasterise, to_svg
+from domtrans_faces.domains.styles import STYLES
 
 ROUNDS, SIZE, BLOCK = 15, 96, 100
 

@@ -10,7 +10,7 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from domtrans_faces.looks import table
+from domtrans_faces.domains.lfw_labels import table
 
 TWICE = Path(__file__).with_name("looks_twice.csv")
 

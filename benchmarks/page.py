@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from domtrans import benchtables
-from domtrans.tablepage import markdown_table
-from domtrans.tensors import write_bytes
+from domtrans.benchmark import tables
+from domtrans.storage.atomic import write_bytes
+from domtrans.studies.markdown import markdown_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -35,13 +35,13 @@ def measured(words: list[str]) -> dict[str, Any]:
 
 def told(found: dict[str, Any], words: list[str]) -> Iterator[str]:
     """The lines below a command."""
-    yield f"{benchtables.circumstances(found)}."
+    yield f"{tables.circumstances(found)}."
     if "points" in found:
-        yield from ("", *markdown_table(*benchtables.growth_table(found)), "", *benchtables.refusals(found), "")
+        yield from ("", *markdown_table(*tables.growth_table(found)), "", *tables.refusals(found), "")
         picture = (ROOT / words[words.index("--curves") + 1] / "growth.png").relative_to(PAGE.parent)
         yield f"![images a second along every axis]({picture})"
         return
-    for header, rows in benchtables.tables(found):
+    for header, rows in tables.tables(found):
         yield from ("", *markdown_table(header, rows))
 
 

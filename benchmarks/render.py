@@ -7,7 +7,7 @@ import platform
 import statistics
 import time
 
-from domtrans_digits.render import TRAIN_FONTS, render_digits
+from domtrans_digits.domains.rendering import TRAIN_FONTS, render_digits
 
 COUNT = 5_000
 

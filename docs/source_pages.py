@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -87,7 +87,7 @@ def line_id(text: str, target: Path) -> str:
     node: ast.AST = ast.parse(target.read_text())
     line = 1
     for name in names:
-        inside = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name]
+        inside: list[Any] = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name]
         if not inside:
             raise ValueError(f"{target.relative_to(ROOT)} does not define {text}")
         node, line = inside[0], inside[0].lineno

@@ -1,5 +1,5 @@
 """``python -m domtrans`` is ``domtrans``."""
 
-from domtrans.cli import main
+from domtrans.cli.app import main
 
 main()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from domtrans.errors import DomtransError
-from domtrans.parts import PartOf
+from domtrans.registry.parts import PartOf
 
 Distance = Callable[..., Tensor]
 """(a, b, classify=None) -> scalar: how far apart two batches of features or images are."""

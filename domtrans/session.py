@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from domtrans.batches import Batches, derive_seed
-from domtrans.cache import Cache
-from domtrans.device import Precision, autocast, pick_device, pick_dtype
-from domtrans.distributed import ALONE, Group
+from domtrans.compute.device import Precision, autocast, pick_device, pick_dtype
+from domtrans.compute.distributed import ALONE, Group
+from domtrans.data.batches import Batches, derive_seed
+from domtrans.data.image_set import ImageSet
+from domtrans.data.loader import Feed, Readers
 from domtrans.errors import Stopped
-from domtrans.feed import Feed, Readers
-from domtrans.images import ImageSet
+from domtrans.storage.cache import Cache
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import shutil
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny networks lose more by waiting for threads than they gain
 
 import pytest
+
+from cliffs import cliffs  # noqa: F401 - a fixture
 from commands import SMALL, domtrans
 from tiny import write_bars
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from domtrans.figures import in_words
-from domtrans.health import COLLAPSED, DIVERSITY, LOST, SURPRISE, WINNING
-from domtrans.recipe import Term
-from domtrans.registry import Registry
+from domtrans.evaluation.health import COLLAPSED, DIVERSITY, LOST, SURPRISE, WINNING
+from domtrans.evaluation.results import in_words
+from domtrans.recipe.schema import Term
+from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
 
 POINTS = 60_000

@@ -13,16 +13,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from domtrans import __version__
-from domtrans.figures import doubts, not_measured
-from domtrans.registry import Registry
-from domtrans.reporting.byclass import by_class
+from domtrans.evaluation.results import doubts, not_measured
+from domtrans.registry.registry import Registry
 from domtrans.reporting.curves import GROUPS, Chart, charts
+from domtrans.reporting.per_class import by_class
 from domtrans.reporting.pictures import example_pictures, sample_grids
+from domtrans.reporting.prose import lede, measured_rows, parts, provenance
 from domtrans.reporting.records import Record
-from domtrans.reporting.repeat import changed_options, command, registered
-from domtrans.reporting.telling import lede, measured_rows, parts, provenance
+from domtrans.reporting.rerun_command import changed_options, command, registered
 
-GENERATOR = f"domtrans {__version__}"
+GENERATOR: str = f"domtrans {__version__}"
 """What a report says wrote it, in its head."""
 
 

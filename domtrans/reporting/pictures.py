@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from domtrans.data.image_files import read_picture, to_pil
 from domtrans.errors import DomtransError
-from domtrans.examples import LARGEST, PICTURES, Examples
-from domtrans.pictures import read_picture, to_pil
+from domtrans.runs.examples import LARGEST, PICTURES, Examples
 
 GRIDS, MOST_GRIDS, FEWEST_GRIDS = 2_000_000, 24, 6
 """Bytes of all sample grids of a page, about; how many there are of one run, from alone to among many."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.errors import DomtransError
-from domtrans.examples import Examples, read_examples
-from domtrans.recipe import Recipe
-from domtrans.runfolder import RunFolder
-from domtrans.tensors import open_tensors
+from domtrans.recipe.schema import Recipe
+from domtrans.runs.examples import Examples, read_examples
+from domtrans.runs.folder import RunFolder
+from domtrans.storage.tensors import open_tensors
 
 
 @dataclass(frozen=True)

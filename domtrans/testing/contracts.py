@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from domtrans.describe import describe
 from domtrans.errors import DomtransError
-from domtrans.parts import Part
-from domtrans.registry import Entry, Registry
+from domtrans.registry.describe import describe
+from domtrans.registry.parts import Part
+from domtrans.registry.registry import Entry, Registry
 
 PAGE = "docs/reference.md"
 
@@ -121,7 +121,7 @@ def examine(kind: str, where: Any, name: str | None, options: dict[str, Any], ha
     if not isinstance(registry, Registry):
         if name is not None or not callable(where):
             raise TypeError(f"check_{kind} takes a registry and a name, or a class or function, not {where!r}")
-        from domtrans.plugins import load_plugins
+        from domtrans.registry.plugins import load_plugins
 
         registry, name = load_plugins(only=()).registry, getattr(where, "__name__", kind)
         if name in registry.names(kind):

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from domtrans.drawing import draw_block
-from domtrans.drawn import DrawnDomain
-from domtrans.experiment import load_domain
-from domtrans.images import ImageSet
-from domtrans.parts import Part
+from domtrans.data.domains import load_domain
+from domtrans.data.image_set import ImageSet
+from domtrans.data.render_worker import draw_block
+from domtrans.data.rendered import DrawnDomain
+from domtrans.registry.parts import Part
 from domtrans.testing.contracts import Subject, check_pickle, examine, seeded
 
 

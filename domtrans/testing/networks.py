@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Discriminator, Encoder, Generator
-from domtrans.tensors import read_tensors, write_tensors
+from domtrans.storage.tensors import read_tensors, write_tensors
 from domtrans.testing.contracts import Subject, examine, seeded
 
 BATCH = 3

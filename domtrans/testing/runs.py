@@ -14,20 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from domtrans.cache import Cache
+from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError, Stopped
-from domtrans.evaluation import NotMeasurableError, Trial, leaves
-from domtrans.images import ImageSet
+from domtrans.evaluation.evaluate import NotMeasurableError, Trial, leaves
+from domtrans.evaluation.leak_guard import Evaluator
 from domtrans.interfaces import Encoder, Generator
-from domtrans.leaks import Evaluator
-from domtrans.model import FrozenEncoder, Transfer
-from domtrans.overrides import differences, override
-from domtrans.parts import handed_in
-from domtrans.recipe import Recipe, make_recipe
-from domtrans.recipefiles import to_toml
+from domtrans.model.transfer import FrozenEncoder, Transfer
+from domtrans.recipe.files import to_toml
+from domtrans.recipe.overrides import differences, override
+from domtrans.recipe.schema import Recipe, make_recipe
+from domtrans.registry.parts import handed_in
 from domtrans.session import Progress, Session
+from domtrans.storage.cache import Cache
 from domtrans.testing.contracts import Subject, examine, global_seeds, seeded
-from domtrans.training import train
+from domtrans.training.train import train
 
 CLASSES = tuple("0123")
 

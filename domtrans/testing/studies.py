@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from domtrans.errors import DomtransError
-from domtrans.overrides import override
-from domtrans.recipefiles import find_recipe
-from domtrans.study import Study
+from domtrans.recipe.files import find_recipe
+from domtrans.recipe.overrides import override
+from domtrans.studies.study import Study
 from domtrans.testing.contracts import Subject, examine
 
 

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from domtrans.grid import pair_grid
-from domtrans.recipe import EncoderPart, Recipe, term, use
-from domtrans.runfolder import RunFolder
+from domtrans.data.grid import pair_grid
+from domtrans.recipe.schema import EncoderPart, Recipe, term, use
+from domtrans.runs.folder import RunFolder
 from domtrans.testing.contracts import examine
 from domtrans.testing.runs import example_images
 

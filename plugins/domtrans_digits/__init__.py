@@ -8,22 +8,26 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register domains, networks, metrics, recipes and the study."""
-    from domtrans_digits import adaptation, domains, losses, metrics, networks, realism, recipes, resnet, study
+    from domtrans_digits import losses, recipes
+    from domtrans_digits.domains import digits
+    from domtrans_digits.metrics import accuracy, adaptation, realism
+    from domtrans_digits.networks import dtn, resnet
+    from domtrans_digits.study import study
 
-    registry.domain("street-digits", domains.street_digits)
-    registry.domain("mnist-5k", domains.mnist_5k)
-    registry.domain("mnist", domains.mnist)
-    registry.domain("usps", domains.usps)
-    registry.domain("svhn", domains.svhn)
-    registry.encoder("digit-encoder", networks.DigitEncoder)
+    registry.domain("street-digits", digits.street_digits)
+    registry.domain("mnist-5k", digits.mnist_5k)
+    registry.domain("mnist", digits.mnist)
+    registry.domain("usps", digits.usps)
+    registry.domain("svhn", digits.svhn)
+    registry.encoder("digit-encoder", dtn.DigitEncoder)
     registry.encoder("digit-resnet", resnet.DigitResNet)
-    registry.generator("digit-generator", networks.DigitGenerator)
-    registry.generator("digit-image-generator", networks.DigitImageGenerator)
-    registry.discriminator("digit-discriminator", networks.DigitDiscriminator)
+    registry.generator("digit-generator", dtn.DigitGenerator)
+    registry.generator("digit-image-generator", dtn.DigitImageGenerator)
+    registry.discriminator("digit-discriminator", dtn.DigitDiscriminator)
     registry.loss("oracle-consistency", losses.OracleConsistency)
-    registry.metric("digit-accuracy", metrics.digit_accuracy)
+    registry.metric("digit-accuracy", accuracy.digit_accuracy)
     registry.metric("digit-realism", realism.digit_realism)
-    registry.metric("f-consistency", metrics.f_consistency)
+    registry.metric("f-consistency", accuracy.f_consistency)
     registry.metric("adaptation-accuracy", adaptation.adaptation_accuracy)
     registry.recipe("digits-dtn", recipes.digits_dtn)
     registry.recipe("svhn-dtn", recipes.svhn_dtn)

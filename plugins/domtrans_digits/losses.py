@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from domtrans import AugmentationOption, DomainOption, DomtransError, Evaluator, Loss, Outputs, Session, seeded
-from domtrans_digits.readers import HANDWRITING, Rate, fit
+from domtrans_digits.metrics.evaluators import HANDWRITING, Rate, fit
 
 
 class DigitOracle(Evaluator):

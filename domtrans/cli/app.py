@@ -1,0 +1,230 @@
+"""The command line: a thin layer over the calls that ``import domtrans`` offers.
+
+Nothing here imports torch, or anything that does, before a command runs: ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import threading
+import time
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import domtrans
+from domtrans.cli import bench, demo, make, report, reproduce, share, show, transfer
+from domtrans.cli.shared import (
+    INTERRUPTED,
+    SOME_FAILED,
+    USER_ERROR,
+    Changes,
+    Device,
+    Json,
+    Quiet,
+    RecipeName,
+    RunPath,
+    Track,
+    Verbose,
+    explain,
+    find_recipe,
+    load_plugins,
+)
+from domtrans.compute import torchrun
+from domtrans.errors import DomtransError, Stopped
+
+SHARED = ("train", "evaluate", "transfer", "make")
+"""Commands whose work the processes that torchrun starts divide among them."""
+
+app = typer.Typer(
+    help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 some files failed, 2 something the user can mend, 130 stopped."""
+    code: int | str | None = 0
+    try:
+        app(args=args, prog_name="domtrans")
+    except SystemExit as done:
+        code = done.code
+    except DomtransError as error:
+        from domtrans.cli import terminal
+
+        terminal.complain(str(error))
+        code = USER_ERROR
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"domtrans {domtrans.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options that come before a command."""
+    command = context.invoked_subcommand
+    if torchrun.size() > 1 and command not in SHARED:
+        raise DomtransError(f"several processes share {', '.join(SHARED)}; run `domtrans {command}` without torchrun")
+
+
+@app.command(
+    help=explain(
+        "Train a recipe into a run folder, and measure what it learnt.",
+        "domtrans train digits-dtn",
+        "domtrans train digits-dtn source=svhn target=mnist train.steps=2000 --out runs/paper-data",
+        "domtrans train digits-dtn --out runs/digits-dtn --resume",
+        "torchrun --nproc-per-node 2 -m domtrans train digits-dtn",
+    )
+)
+def train(
+    recipe: RecipeName,
+    changes: Changes = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The run folder.", show_default="runs/RECIPE; with --resume, RECIPE if it is a run"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder; train.steps and intervals may differ.")
+    ] = False,
+    allow_changes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH=VALUE", help="With --resume: a change that the run goes on with; may be repeated."),
+    ] = None,
+    track: Track = None,
+    device: Device = "auto",
+    seed: Annotated[int | None, typer.Option(metavar="N", help="The same as seed=N.")] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """See the help above."""
+    from domtrans.cli import progress, terminal
+    from domtrans.runs.folder import default_folder
+
+    changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
+    leads = torchrun.rank() == 0  # of several processes the first alone speaks, unless another has an error to tell
+    plugins = load_plugins(warn=leads)
+    found = find_recipe(recipe, changes, plugins)
+    if out is None:
+        out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else default_folder(found.name)
+    chosen = [] if device == "auto" else ["--device", device]
+    chosen += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
+    chosen += [word for tracker in track or [] for word in ("--track", tracker)]
+    again = shlex.join([*torchrun.command(), "train", recipe, *changes, "--out", str(out), *chosen, "--resume"])
+    with progress.stop_on_signals() as stop:
+        try:
+            with progress.watch(stop, quiet=quiet or not leads, verbose=verbose) as listener, redirect_stdout(sys.stderr):
+                run = domtrans.train(
+                    found,
+                    out,
+                    device=device,
+                    resume=resume,
+                    allow_changes=allow_changes or [],
+                    registry=plugins.registry,
+                    listeners=(listener,),
+                    stop=stop,
+                    track=track or [],
+                )
+        except Stopped as stopped:
+            if not leads:
+                raise typer.Exit(INTERRUPTED) from None
+            saved = "" if (out / "training.safetensors").is_file() else "; g and D had not begun to learn"
+            terminal.tell(f"{stopped}{saved}")
+            terminal.tell(f"go on with: {again}")
+            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt:
+            terminal.tell(f"aborted; what was saved before is intact; go on with: {again}")
+            raise typer.Exit(INTERRUPTED) from None
+    if leads:
+        terminal.show_results(run.results, run.path)
+
+
+@app.command(
+    help=explain(
+        "Measure a trained run on its test images, or on other data.",
+        "domtrans evaluate runs/digits-dtn",
+        "domtrans evaluate runs/digits-dtn source=arrays source.path=svhn_test.npz --json",
+        "torchrun --nproc-per-node 4 -m domtrans evaluate runs/digits-dtn",
+    )
+)
+def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, device: Device = "auto") -> None:
+    """See the help above."""
+    from domtrans.cli import progress, terminal
+    from domtrans.compute.distributed import joined, local_device
+
+    began, leads = time.perf_counter(), torchrun.rank() == 0
+    device = local_device(device)
+    plugins = load_plugins(warn=leads)
+    with joined(device, threading.Event()) as group:
+        # Plugins and downloads may print what they like: standard output is for the result alone.
+        with progress.watch(quiet=not leads) as listener, redirect_stdout(sys.stderr):
+            loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
+            loaded.session = replace(loaded.session, group=group)
+            results = loaded.evaluate(changes or [])
+        group.any()  # torchrun ends the others as soon as one process ends with an error
+    if not leads:
+        return
+    if as_json:
+        terminal.print_json(results)
+        return
+    computed = {
+        "device": str(loaded.session.device),
+        "precision": str(loaded.session.dtype).removeprefix("torch."),
+        "seconds": {"evaluation": round(time.perf_counter() - began, 1)},
+    }
+    terminal.show_results(computed | results, loaded.path)
+
+
+@app.command(
+    help=explain(
+        "Measure a finished run again and compare. Exit code 1 if it differs from what the run recorded.",
+        "domtrans verify runs/digits-dtn",
+        "domtrans verify runs/digits-dtn --json",
+    )
+)
+def verify(run: RunPath, as_json: Json = False, device: Device = "auto") -> None:
+    """See the help above."""
+    from domtrans.cli import progress, terminal
+
+    plugins = load_plugins()
+    with progress.watch() as listener, redirect_stdout(sys.stderr):
+        loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
+        found = domtrans.verify(loaded)
+    if as_json:
+        terminal.print_json(found.to_json())
+    else:
+        terminal.show_verification(found)
+    if found.differences:
+        raise typer.Exit(SOME_FAILED)
+
+
+transfer.add_to(app)
+share.add_to(app)
+demo.add_to(app)
+report.add_to(app)
+reproduce.add_to(app)
+bench.add_to(app)
+make.add_to(app)
+show.add_to(app)

@@ -1,0 +1,116 @@
+"""The command that runs a study: reproduce."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from domtrans.cli.completion import complete_study
+from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Changes, Device, Json, Quiet, Verbose, explain, load_plugins
+from domtrans.errors import Stopped
+
+if TYPE_CHECKING:
+    from domtrans.studies.reproduce import Reproduction
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command(
+        help=explain(
+            "Make the tables of a study. Every row is trained and measured over several seeds, beside what is published of it.",
+            "domtrans reproduce digits --quick",
+            "domtrans reproduce digits --only best --only no-const --seeds 1",
+            "domtrans reproduce digits --data-dir data --encoder f.safetensors train.steps=5000",
+        )
+    )(reproduce)
+
+
+def reproduce(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", autocompletion=complete_study, help="A study; `domtrans show study` lists them.")
+    ],
+    changes: Changes = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Runs of each row, of seeds 0, 1, ....", show_default="3; 1 with --quick")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Runs and tables; go on in it.", show_default="runs/study-STUDY")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Real data; without it, what needs no download.")
+    ] = None,
+    encoder: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights of f, instead of fitting it.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="All of it tiny: minutes, and figures that say nothing.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """See the help above."""
+    from domtrans.cli import terminal
+    from domtrans.studies.reproduce import Reproduction
+
+    given = {"data_dir": data_dir, "encoder": encoder}
+    options = {name: str(path) for name, path in given.items() if path is not None} | ({"quick": True} if quick else {})
+    plugins = load_plugins()
+    with redirect_stdout(sys.stderr):  # plugins may print what they like
+        found = Reproduction(
+            study,
+            out,
+            options=options,
+            seeds=seeds if seeds is not None else 1 if quick else 3,
+            only=only or (),
+            changes=changes or (),
+            device=device,
+            registry=plugins.registry,
+        )
+        _run(found, quiet=quiet, verbose=verbose)
+        data = found.write()
+    if as_json:
+        terminal.print_json(data)
+    else:
+        _show(data)
+        typer.echo(f"written to {found.folder.path / 'table.md'}")
+    if found.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _run(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
+    """The jobs that are not done, each with its bars; what went wrong with one is said and stops no other."""
+    from domtrans.cli import progress, terminal
+
+    jobs = [job for job in study.jobs if not study.is_done(job)]
+    with progress.stop_on_signals() as stop:
+        for number, job in enumerate(jobs, 1):
+            if not quiet:
+                left = study.seconds_left(len(jobs) - number + 1)
+                when = "" if left is None else f"; about {progress.clock(left)} left"
+                terminal.tell(f"{job}: run {number} of {len(jobs)}{when}")
+            try:
+                with progress.watch(stop, quiet=quiet, verbose=verbose) as listener:
+                    study.run(job, listeners=(listener,), stop=stop)
+            except (Stopped, KeyboardInterrupt) as stopped:
+                terminal.tell(str(stopped) or "aborted; what was saved before is intact")
+                terminal.tell(f"go on with: {shlex.join(['domtrans', *sys.argv[1:]])}")
+                raise typer.Exit(INTERRUPTED) from None
+            if job.seed in study.failed.get(job.name, {}):
+                terminal.warn(f"{job} failed: {study.failed[job.name][job.seed]}")
+
+
+def _show(data: Mapping[str, Any]) -> None:
+    """The tables, as far as there is something in them."""
+    from domtrans.cli import terminal
+    from domtrans.studies.markdown import cells, is_measured
+
+    for table in data["tables"]:
+        if any(map(is_measured, table["rows"])):
+            header, rows = cells(table)
+            terminal.show_table([table["title"], *header[1:]], rows)
+            typer.echo()

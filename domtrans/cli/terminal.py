@@ -1,0 +1,197 @@
+"""Words and tables for people: styled on a terminal, plain and unwrapped in a pipe or a file."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from domtrans.evaluation.results import circumstances, doubts, measured, not_measured
+
+if TYPE_CHECKING:
+    from domtrans.cli.doctor import Finding
+    from domtrans.registry.describe import Description
+    from domtrans.runs.verify import Verification
+    from domtrans.sharing.export import Exported
+
+
+def complain(message: str) -> None:
+    """An error, in one line."""
+    _say(Text.assemble(("error: ", "bold red"), _one_line(message)))
+
+
+def warn(message: str) -> None:
+    """Something that the user should know and that stops nothing."""
+    _say(Text.assemble(("warning: ", "bold yellow"), _one_line(message)))
+
+
+def tell(message: str) -> None:
+    """A word beside the result."""
+    _say(Text(_one_line(message)))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; a figure that is not finite is null, for JSON has no NaN."""
+    print_code(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n", "json")
+
+
+def print_code(text: str, language: str) -> None:
+    """Text for machines on standard output as it is; coloured for a person on a terminal."""
+    if _stdout_is_for_people():
+        Console().print(Syntax(text.rstrip("\n"), language, theme="ansi_dark", background_color="default"), soft_wrap=True)
+    else:
+        sys.stdout.write(text)
+
+
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns under a header."""
+    _print_columns(list(rows), header)
+
+
+def show_results(results: Mapping[str, Any], folder: Path) -> None:
+    """The figures of a run: what was measured on which data, how long it took, and where to look."""
+    rows = [(figure.label, figure.text) for figure in measured(results)]
+    rows += [(f"{name}: not measured", why) for name, why in not_measured(results)]
+    rows += [*doubts(results), *circumstances(results)]
+    rows.append(("run", str(folder)))
+    samples = sorted((folder / "samples").glob("*.png"))
+    if samples:
+        rows.append(("newest sample grid", str(samples[-1])))
+    if (folder / "report.html").is_file():
+        rows.append(("report", str(folder / "report.html")))
+    if _stdout_is_for_people():
+        sys.stdout.write("\n")  # apart from the bars above
+    _print_columns(rows, strong="transfer accuracy")
+
+
+def show_verification(found: Verification) -> None:
+    """What differs between a run's results and those measured anew."""
+    rows = [(one.name, str(one.recorded), str(one.found)) for one in found.differences]
+    if rows:
+        _print_columns(rows, ("figure", "recorded", "found"))
+    alike = f"{found.compared - len(rows)} of {found.compared} figures are as recorded"
+    margin = "" if not found.tolerance else f" within {found.tolerance:g} ({found.why})"
+    _console().print(Text(alike + margin), soft_wrap=True)
+
+
+def show_export(found: Exported) -> None:
+    """What was written, and how it compares with the original."""
+    before, after = ({one.label: one.text for one in measured(of)} for of in (found.before, found.after))
+    rows = [(label, text, after[label]) for label, text in before.items() if label not in ("source data", "target data")]
+    if rows:
+        _print_columns(rows, ("figure", "PyTorch", found.precision))
+    for name, why in not_measured(found.after):
+        _print_columns([(f"{name}: not measured", why)])
+    form = f"ONNX opset {found.opset}" if found.opset else "torch.export"
+    size = f"{found.file.stat().st_size / 1e6:.1f} MB"
+    off = f"{found.most} of 255 levels off at most, {found.mean:.2g} on average, over {found.images} source images"
+    _console().print(Text(f"wrote {_printable(str(found.file))}: {form}, {found.precision}, {size}; {off}"), soft_wrap=True)
+
+
+def show_plugins(plugins: Iterable[Mapping[str, Any]]) -> None:
+    """Every plugin: where it comes from, and what it registers or why it is broken."""
+    console = _console()
+    for plugin in plugins:
+        stated = "unstated" if plugin["interface"] is None else plugin["interface"]
+        origin = f"{plugin['distribution']} {plugin['version']}, module {plugin['module']}, interface {stated}"
+        console.print(Text.assemble((plugin["name"], "bold"), f"  ({origin})"), soft_wrap=True)
+        if plugin["error"]:
+            console.print(Text.assemble(("  broken: ", "bold red"), _one_line(plugin["error"])), soft_wrap=True)
+            if plugin.get("details"):
+                console.print(Text("    " + plugin["details"].rstrip().replace("\n", "\n    ")), soft_wrap=True)
+        if plugin["advice"]:
+            console.print(Text.assemble(("  note: ", "bold yellow"), _one_line(plugin["advice"])), soft_wrap=True)
+        _print_columns([(f"  {kind}", ", ".join(names)) for kind, names in plugin["registers"].items()])
+
+
+def show_part(part: Description) -> None:
+    """What a part is, and its options."""
+    from domtrans.registry.describe import default_in_words
+
+    console = _console()
+    console.print(
+        Text.assemble((f"{part.kind} {part.name}", "bold"), f"  (plugin {part.plugin}, {part.module})"), soft_wrap=True
+    )
+    console.print(Text(_one_line(part.summary)), soft_wrap=True)
+    handed = f" from {', '.join(part.handed_in)}, which the engine hands in" if part.handed_in else ""
+    console.print(Text(f"gives {part.gives}{handed}"), soft_wrap=True)
+    if part.licence:
+        console.print(Text(f"licence: {_one_line(part.licence)}"), soft_wrap=True)
+    if not part.options:
+        console.print(Text("no options"))
+        return
+    console.print()
+    rows = [(one.name, one.type, default_in_words(one.default), one.help.replace("``", "")) for one in part.options]
+    _print_columns(rows, ("option", "type", "default", "what it is"))
+
+
+MARKS = {"ok": ("ok", "green"), "note": ("note", "bold yellow"), "broken": ("BROKEN", "bold red")}
+
+
+def show_findings(findings: Iterable[Finding]) -> None:
+    """What the doctor found, and how to mend what is wrong."""
+    console = _console()
+    for finding in findings:
+        word, style = MARKS[finding.status]
+        line = Text.assemble((f"{word:<7}", style), f"{finding.name}: {_one_line(finding.found)}")
+        console.print(line, soft_wrap=True)
+        if finding.mend:
+            console.print(Text(f"       mend: {_one_line(finding.mend)}", "cyan"), soft_wrap=True)
+
+
+def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), strong: str = "") -> None:
+    rows = [[_printable(cell) for cell in row] for row in rows]
+    if _stdout_is_for_people():
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for column in range(len(rows[0]) if rows else 0):
+            grid.add_column(overflow="fold", no_wrap=column == 0)
+        if header:
+            grid.add_row(*(Text(name, "bold") for name in header))
+        for row in rows:
+            first, *rest = row
+            style = "bold green" if first == strong else ""
+            grid.add_row(Text(first, "bold" if header else "cyan"), *(Text(cell, style) for cell in rest))
+        _console().print(grid)
+        return
+    lines = [list(header), *rows] if header else rows
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _stdout_is_for_people() -> bool:
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
+def _say(text: Text) -> None:
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+
+
+def _one_line(text: str) -> str:
+    return _printable(" ".join(text.split()))
+
+
+def _printable(text: str) -> str:
+    """Names of files come from anywhere; none of them may drive the terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

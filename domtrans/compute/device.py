@@ -1,0 +1,52 @@
+"""Where and how precisely to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Literal
+
+import torch
+
+from domtrans.compute.cpu_convolution import FasterConvolutions
+from domtrans.errors import DomtransError
+
+Precision = Literal["auto", "bf16", "float32"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``"auto"``: CUDA, else MPS, else CPU. Raises DomtransError for a device that is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise DomtransError(f"the device '{name}' is not available here; use cpu, cuda, cuda:N, mps or auto") from None
+    return device
+
+
+def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The autocast type: bfloat16 where the hardware multiplies it natively, else float32."""
+    if precision == "float32":
+        return torch.float32
+    if precision == "bf16":
+        return torch.bfloat16
+    native = {
+        "cuda": lambda: torch.cuda.get_device_capability(device) >= (8, 0),
+        "cpu": lambda: bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()),
+    }.get(device.type, lambda: False)
+    return torch.bfloat16 if native() else torch.float32
+
+
+@contextmanager
+def autocast(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Mixed precision in ``dtype``, with convolutions in the form that is fastest there; nothing for float32."""
+    with ExitStack() as stack:
+        if dtype != torch.float32:
+            stack.enter_context(torch.autocast(device.type, dtype))
+            if device.type == "cpu":
+                stack.enter_context(FasterConvolutions(dtype))
+        yield

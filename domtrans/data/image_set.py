@@ -1,0 +1,256 @@
+"""Sets of images: uint8, in memory or in files; float in [-1, 1] where networks see them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from domtrans.data.batches import evenly
+from domtrans.data.lazy_images import StoredImages
+from domtrans.errors import DomtransError
+
+Memory = Literal["auto", "yes", "no"]
+"""Whether a domain holds its images in memory; see ``ImageSet.kept``."""
+
+LARGE = 2**30
+"""Bytes of pixels that are held in memory without being asked for: 87,000 images of 64 x 64 pixels in colour."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601 weights of R, G, B in grey."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attribute:
+    """One property of every image, e.g. its hair colour.
+
+    ``values``: the names it can take. ``index``: int64 [N] into ``values``; -1 where it is not known.
+    """
+
+    values: tuple[str, ...]
+    index: Tensor
+
+    def __post_init__(self) -> None:
+        if self.index.dtype != torch.int64 or self.index.ndim != 1:
+            raise DomtransError(f"an attribute's index must be int64 [N], not {self.index.dtype} {list(self.index.shape)}")
+        if len(self.index) and not -1 <= int(self.index.min()) <= int(self.index.max()) < len(self.values):
+            raise DomtransError(f"an attribute's index must be -1 (unknown) or below {len(self.values)}, its number of values")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one size, and their labels where the domain has them.
+
+    ``pixels``: uint8 [N, C, H, W], C 1 (grey) or 3 (RGB); or StoredImages, which are decoded as they are asked for.
+    ``labels``: int64 [N] in 0..K-1, or None. ``classes``: the K names, empty without labels.
+    ``about``: one line for people, saying what the data is. ``attributes``: labels beside the class, by name, e.g. "glasses";
+    each of N images.
+    """
+
+    pixels: Tensor | StoredImages
+    labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    about: str = field(default="", compare=False)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count, shape = len(self), list(self.shape)
+        if self.pixels.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3):
+            raise DomtransError(f"images must be uint8 [N, 1 or 3, H, W], not {self.pixels.dtype} {shape}")
+        if count == 0:
+            raise DomtransError(f"an image set has no images{': ' + self.about if self.about else ''}")
+        for name, attribute in self.attributes.items():
+            if len(attribute.index) != count:
+                raise DomtransError(f"there are {count} images but {len(attribute.index)} values of the attribute '{name}'")
+        if self.labels is None:
+            return
+        if self.labels.dtype != torch.int64 or tuple(self.labels.shape) != (count,):
+            raise DomtransError(
+                f"labels must be int64 [{count}], one an image, not {self.labels.dtype} {list(self.labels.shape)}"
+            )
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise DomtransError(f"labels run from {low} to {high}, but there are {len(self.classes)} classes")
+
+    @classmethod
+    def from_arrays(
+        cls, images: Any, labels: Any = None, *, size: int, classes: Sequence[str] = (), about: str = ""
+    ) -> ImageSet:
+        """From numpy arrays or tensors, resized to ``size`` x ``size`` pixels.
+
+        ``images``: uint8 [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W]. ``labels``: integers [N].
+        ``classes`` defaults to "0", "1", ... up to the largest label.
+        Raises DomtransError for other shapes or types.
+        """
+        pixels = torch.as_tensor(np.ascontiguousarray(images))
+        if pixels.dtype != torch.uint8 or pixels.ndim not in (3, 4):
+            raise DomtransError(f"images must be uint8 [N, H, W] or [N, H, W, C], not {pixels.dtype} {list(pixels.shape)}")
+        if pixels.ndim == 3:
+            pixels = pixels[:, None]
+        elif pixels.shape[-1] in (1, 3):
+            pixels = pixels.permute(0, 3, 1, 2)
+        if 0 in pixels.shape:
+            raise DomtransError(f"images of shape {list(pixels.shape)} hold nothing{': ' + about if about else ''}")
+        targets = None
+        if labels is not None:
+            values = np.asarray(labels)
+            if values.dtype.kind not in "iu" or values.ndim != 1:
+                raise DomtransError(f"labels must be integers [N], not {values.dtype} {list(values.shape)}")
+            targets = torch.as_tensor(values.astype(np.int64))
+            if len(targets) != len(pixels):
+                raise DomtransError(f"there are {len(pixels)} images but {len(targets)} labels{': ' + about if about else ''}")
+            classes = tuple(classes) or tuple(str(k) for k in range(int(targets.max()) + 1))
+        return cls(resize(pixels, size).contiguous(), targets, tuple(classes) if targets is not None else (), about)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> torch.Size:
+        """[N, C, H, W]"""
+        return self.pixels.shape
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return self.shape[1]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels are held; otherwise looking at images takes time, for which ``Session.feed`` has processes."""
+        return isinstance(self.pixels, Tensor)
+
+    @property
+    def block(self) -> int:
+        """Neighbours that are best read together; 1 where it does not matter."""
+        return 1 if isinstance(self.pixels, Tensor) else self.pixels.block
+
+    @property
+    def damaged(self) -> int:
+        """Pictures that could not be read so far, in whose place others stand."""
+        return 0 if isinstance(self.pixels, Tensor) else len(self.pixels.damage.found)
+
+    @property
+    def images(self) -> Tensor:
+        """uint8 [N, C, H, W], the whole set at once. Raises DomtransError where it is too large for that."""
+        if isinstance(self.pixels, Tensor):
+            return self.pixels
+        if self.shape.numel() > LARGE:
+            raise DomtransError(
+                f"{self.about or 'an image set'} has {self.shape.numel() / 2**30:.1f} GiB of pixels, and a part of this recipe "
+                "wants them all at once; give the domain memory=yes, or another part (its author: see ImageSet.batch)"
+            )
+        return self.kept("yes").images
+
+    def batch(self, index: Tensor) -> Tensor:
+        """The images at ``index``, int64 [n]: uint8 [n, C, H, W], on the device of the set."""
+        if isinstance(self.pixels, Tensor):
+            return self.pixels[index.to(self.pixels.device)]
+        return self.pixels.read(index, like=self.labels)
+
+    def blocks(self, count: int = 512) -> Iterator[Tensor]:
+        """All images in order, uint8 [count, C, H, W] at a time, the last block shorter."""
+        return (self.batch(index) for index in torch.arange(len(self)).split(count))
+
+    def kept(self, memory: Memory) -> ImageSet:
+        """The same set, held in memory or left in its files: "yes", "no", or "auto", held up to 1 GiB of pixels."""
+        if self.in_memory or memory == "no" or (memory == "auto" and self.shape.numel() > LARGE):
+            return self
+        pixels = torch.empty(self.shape, dtype=torch.uint8)
+        for index in torch.arange(len(self)).split(512):
+            pixels[index] = self.batch(index)
+        return ImageSet(pixels, self.labels, self.classes, self.about, self.attributes)
+
+    def unlabelled(self) -> ImageSet:
+        """The same images without their labels and attributes."""
+        return ImageSet(self.pixels, about=self.about)
+
+    def take(self, index: Tensor) -> ImageSet:
+        """The images at ``index``, int64 [n], with their labels and attributes; images in files stay there."""
+        index = index.to(self.pixels.device)
+        pixels = self.pixels[index] if isinstance(self.pixels, Tensor) else self.pixels.take(index)
+        labels = None if self.labels is None else self.labels[index]
+        attributes = {name: Attribute(of.values, of.index[index]) for name, of in self.attributes.items()}
+        return ImageSet(pixels, labels, self.classes, self.about, attributes)
+
+    def some(self, count: int) -> ImageSet:
+        """At most ``count`` of the images, in memory, unlabelled, evenly over the set, so that sorted classes all show."""
+        return ImageSet(self.batch(evenly(len(self), count)), about=self.about)
+
+    def to(self, device: torch.device) -> ImageSet:
+        """The same set held on a device; images in files are handed out there."""
+        labels = None if self.labels is None else self.labels.to(device)
+        attributes = {name: Attribute(of.values, of.index.to(device)) for name, of in self.attributes.items()}
+        return ImageSet(self.pixels.to(device), labels, self.classes, self.about, attributes)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over images, labels and attributes, 16 hex digits: equal data, equal fingerprint.
+
+        Of images in files it takes in names and sizes of all and the bytes of a sample.
+        """
+        digest = hashlib.sha256(repr((tuple(self.shape), self.classes)).encode())
+        if isinstance(self.pixels, Tensor):
+            digest.update(self.pixels.cpu().contiguous().numpy().tobytes())
+        else:
+            digest.update(self.pixels.fingerprint().encode())
+        if self.labels is not None:
+            digest.update(self.labels.cpu().numpy().tobytes())
+        for name, attribute in sorted(self.attributes.items()):
+            digest.update(repr((name, attribute.values)).encode() + attribute.index.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def in_blocks(count: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Indices of ``count`` images, int64 [n], as many at a time as a network takes best where it learns nothing."""
+    # A CPU has few of them in its caches, and begs memory beyond 32 MB from the system anew for every layer: with 512 at a
+    # time encoders were measured to take one and a half to almost three times as long.
+    return torch.arange(count).split(64 if device.type == "cpu" else 512)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [..., H, W] to float32 in [-1, 1], channels last where there are four dimensions."""
+    floats = images.to(torch.float32).div_(127.5).sub_(1.0)
+    return floats.contiguous(memory_format=torch.channels_last) if floats.ndim == 4 else floats
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float in [-1, 1] to uint8, rounded and clipped."""
+    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_channels(images: Tensor, channels: int) -> Tensor:
+    """Grey to RGB by repetition, RGB to grey by luma; differentiable, any range. [B, C, H, W] to [B, channels, H, W]."""
+    if images.shape[1] == channels:
+        return images
+    if images.shape[1] == 1:
+        return images.expand(-1, channels, -1, -1)
+    weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)
+
+
+def centre_square(images: Tensor, size: int) -> Tensor:
+    """The centre squares of images [B, C, H, W], float or uint8, resized to [B, C, size, size]."""
+    height, width = images.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images[..., top : top + side, left : left + side]
+    if square.dtype == torch.uint8:
+        return resize(square, size)
+    return square if side == size else F.interpolate(square, (size, size), mode="bilinear", antialias=True)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """uint8 [N, C, H, W] to [N, C, size, size], bilinear with antialiasing, a block at a time to bound memory."""
+    if tuple(images.shape[-2:]) == (size, size):
+        return images
+    blocks = [
+        F.interpolate(block.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+        for block in images.split(1024)
+    ]
+    return torch.cat([block.round_().clamp_(0, 255).to(torch.uint8) for block in blocks])

@@ -1,0 +1,120 @@
+"""G = g(f(x)): the fixed encoder with its standardisation, and the transfer built from it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from domtrans.compute.distributed import ALONE, Group
+from domtrans.data.batches import evenly
+from domtrans.data.image_set import ImageSet, in_blocks, to_channels, to_float, to_uint8
+from domtrans.errors import DomtransError
+from domtrans.interfaces import Encoder, Generator
+
+MEASURED = 20_000
+"""Images over which features are standardised or aligned, at most: enough for a standard deviation to within 1 %."""
+
+
+def measured(images: ImageSet) -> ImageSet:
+    """As many of the images as the statistics of features need."""
+    return images if len(images) <= MEASURED else images.take(evenly(len(images), MEASURED))
+
+
+class FrozenEncoder(nn.Module):
+    """f as every loss and g see it: fixed, in eval mode, its features standardised once over the source set.
+
+    Standardised features make a loss weight mean the same for every f. Gradients pass through to the images.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False).eval()
+        self.register_buffer("mean", torch.zeros(encoder.feature_size))
+        self.register_buffer("std", torch.ones(encoder.feature_size))
+
+    @property
+    def feature_size(self) -> int:
+        """F."""
+        return self.encoder.feature_size
+
+    def train(self, mode: bool = True) -> FrozenEncoder:
+        """Stays in eval mode, whatever the module that holds it does."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] to standardised features [B, F], float32."""
+        features = self.encoder(to_channels(images, self.encoder.channels))
+        return (features.float() - self.mean) / self.std
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Standardised features [B, F] to f's own class logits [B, K], float32; DomtransError if f has no head."""
+        return self.encoder.logits(features * self.std + self.mean).float()
+
+    def opinion(self, features: Tensor) -> Tensor:
+        """What f's own head sees in each of [B, F], one-hot, for each attribute if it tells attributes: [B, K].
+
+        Raises DomtransError if f has no head.
+        """
+        with torch.no_grad():
+            logits = self.classify(features)
+        sizes = [len(values) for values in self.encoder.heads.values()] or [logits.shape[1]]
+        seen = [F.one_hot(logit.argmax(1), logit.shape[1]) for logit in logits.split(sizes, 1)]
+        return torch.cat(seen, 1).float()
+
+    def classes(self) -> int:
+        """K, the classes of f's head; 0 without one."""
+        try:
+            return self.classify(torch.zeros(1, self.feature_size, device=self.mean.device)).shape[1]
+        except DomtransError:
+            return 0
+
+    def has_head(self) -> bool:
+        """Whether f can classify."""
+        return self.classes() > 0
+
+    @torch.no_grad()
+    def standardize(self, source: ImageSet) -> None:
+        """Measure mean and standard deviation of every feature over the source set, or 20,000 images of a larger one."""
+        raw = (self.encode(measured(source)) * self.std + self.mean).double()
+        if not bool(torch.isfinite(raw).all()):
+            raise DomtransError(
+                "the encoder gives features that are not finite numbers on the source images; check its weights"
+            )
+        self.mean.copy_(raw.mean(0))
+        # A feature that never fires carries nothing; a floor keeps it from becoming amplified noise.
+        deviation = raw.std(0)
+        self.std.copy_(deviation.clamp_min(max(1e-6, 0.01 * float(deviation.mean()))))
+
+    @torch.no_grad()
+    def encode(self, images: ImageSet) -> Tensor:
+        """Standardised features [N, F] of a whole set, float32, on the device of f."""
+        device = self.mean.device
+        return torch.cat([self(to_float(images.batch(index).to(device))) for index in in_blocks(len(images), device)])
+
+
+class Transfer(nn.Module):
+    """G: images of the source domain in, images of the target domain out."""
+
+    def __init__(self, encoder: FrozenEncoder, generator: Generator) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.generator = generator
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] to target images [B, C, size, size] in [-1, 1]."""
+        return self.generator(to_channels(images, 3) if self.generator.reads_images else self.encoder(images))
+
+    @torch.no_grad()
+    def apply_to(self, images: ImageSet, *, group: Group = ALONE) -> Tensor:
+        """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode.
+
+        ``group``: the processes that share the work; all have all of it in the end.
+        """
+        self.eval()
+        device = self.encoder.mean.device
+        blocks = (images.batch(index) for index in group.mine(in_blocks(len(images), device)))
+        return group.gather([to_uint8(self(to_float(block.to(device)))).cpu() for block in blocks])

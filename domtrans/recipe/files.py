@@ -1,0 +1,86 @@
+"""Recipes by name, from a file, or from a run's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from domtrans.errors import DomtransError
+from domtrans.recipe.overrides import differences, merge
+from domtrans.recipe.schema import Recipe, make_recipe
+from domtrans.registry.parts import DEEPEST, Part
+from domtrans.registry.registry import Registry
+
+LARGEST = 2**24
+"""Bytes of a recipe file; written by hand, it has a thousandth of that."""
+
+
+def find_recipe(name: str, registry: Registry) -> Recipe:
+    """A ``.toml`` or ``.json`` file, a registered recipe, or a run's folder, resolved.
+
+    A file is a whole recipe, or ``extends = "NAME"`` and the paths that differ.
+    Raises DomtransError when there is no such recipe or it does not hold together.
+    """
+    return _find(name, registry, ())
+
+
+def to_toml(recipe: Recipe, registry: Registry) -> str:
+    """A resolved recipe as TOML, which ``find_recipe`` reads. TOML has no null, so options that are None are left out.
+
+    Raises DomtransError for the rare recipe that would then read differently.
+    """
+    text = tomli_w.dumps(_without_none(recipe.model_dump(mode="json")))
+    changed = differences(recipe, make_recipe(tomllib.loads(text), f"recipe '{recipe.name}'").resolve(registry))
+    if changed:
+        raise DomtransError(f"TOML cannot hold this recipe, for it has no null ({changed[0]}); use JSON")
+    return text
+
+
+def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recipe:
+    path = Path(name)
+    if path.suffix in (".toml", ".json"):
+        return _read(path, registry, extended_by).resolve(registry)
+    if name not in registry.names("recipe") and os.path.isfile(path / "recipe.json"):  # noqa: PTH113 - raises for no name
+        return _read(path / "recipe.json", registry, extended_by).resolve(registry)
+    recipe = registry.build("recipe", Part(name=name))
+    if not isinstance(recipe, Recipe):
+        owner = registry.get("recipe", name).owner
+        raise DomtransError(f"the recipe '{name}' of plugin '{owner}' returned {type(recipe).__name__}, not a Recipe")
+    return recipe.resolve(registry)
+
+
+def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Recipe:
+    if len(extended_by) > DEEPEST:
+        raise DomtransError(f"the recipe file {extended_by[0]} extends a chain of more than {DEEPEST} files")
+    if path in extended_by:
+        raise DomtransError(f"recipe files extend one another in a circle: {' -> '.join(map(str, (*extended_by, path)))}")
+    try:
+        if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
+            raise OSError(f"it is no regular file of at most {LARGEST:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except FileNotFoundError:
+        raise DomtransError(f"there is no recipe file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DomtransError(f"the recipe file {path} cannot be read: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise DomtransError(f"the recipe file {path} is not valid {path.suffix[1:].upper()}: {error}") from None
+    if not isinstance(data, dict):
+        raise DomtransError(f"the recipe file {path} must hold a table, not {type(data).__name__}")
+    base = data.pop("extends", None)
+    if base is None:
+        return make_recipe(data, f"recipe file {path}")
+    if not isinstance(base, str):
+        raise DomtransError(f"recipe file {path}: extends must be the name of a recipe, not {base!r}")
+    return merge(_find(base, registry, (*extended_by, path)), data, f"recipe file {path}")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value if item is not None] if isinstance(value, list) else value

@@ -1,0 +1,170 @@
+"""Change a recipe by path: ``encoder=timm generator_losses.const.distance=cosine train.steps=2000``."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from domtrans.errors import DomtransError
+from domtrans.recipe.schema import Recipe, Term, make_recipe
+from domtrans.registry.parts import Part, check_plain, did_you_mean
+from domtrans.registry.registry import Registry
+
+KEPT = ("weight", "start", "stop")
+"""What stays when a loss term is given another loss: its place in the sum does not depend on what it measures."""
+
+
+def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:
+    """The recipe with some paths changed, left to right, resolved anew.
+
+    ``assignments`` are ``"path=value"`` strings, or a mapping of paths to values. A value is JSON where it reads as
+    JSON, else text. Setting a part by name drops the options of the one it replaces; ``none`` removes an optional part
+    or a loss term. Raises DomtransError for unknown paths, unknown names and values of the wrong type.
+    """
+    data = recipe.model_dump(mode="json")
+    for path, value in parse(assignments):
+        check_plain(value, f"'{path}'")
+        _set(Recipe, data, path.split("."), value, path)
+    return make_recipe(data, f"recipe '{recipe.name}'").resolve(registry)
+
+
+def parse(assignments: list[str] | tuple[str, ...] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The path and the value of every assignment; raises DomtransError for one that is none."""
+    return list(assignments.items()) if isinstance(assignments, Mapping) else [_parse(text) for text in assignments]
+
+
+def assignment(path: str, value: Any) -> str:
+    """The ``"path=value"`` that ``parse`` reads as that path and value: text as it is, unless it reads as JSON."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return f"{path}={value}"
+    return f"{path}={json.dumps(value)}"
+
+
+def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe with a tree of changes laid over it; not resolved."""
+    check_plain(changes, where)
+    data = recipe.model_dump(mode="json")
+    for key in changes:
+        if key not in Recipe.model_fields:
+            raise DomtransError(f"{where}: there is no option '{key}'{did_you_mean(key, Recipe.model_fields, 'options')}")
+    for path, value in _leaves(Recipe, changes):
+        _set(Recipe, data, path, value, ".".join(path))
+    return make_recipe(data, where)
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """``"path: old value -> new value"`` for every path in which two resolved recipes differ."""
+    before, after = flatten(old), flatten(new)
+    paths = [path for path in before | after if before.get(path) != after.get(path)]
+    return [f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}" for path in paths]
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """The plain value at every path of a recipe: ``{"seed": 0, ..., "source.name": "svhn", ...}``; a list is one value."""
+    return _flatten(recipe.model_dump(mode="json"))
+
+
+def _parse(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise DomtransError(f"'{text}' is not of the form path=value, e.g. train.steps=2000")
+    try:
+        return path, json.loads(value)
+    except (ValueError, RecursionError):
+        return path, value
+
+
+def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> None:
+    """Set ``data`` at ``keys``, minding what kind of thing each step is."""
+    _check_table(data, path)
+    fields = annotation.model_fields
+    key, rest = keys[0], keys[1:]
+    if key not in fields:
+        raise DomtransError(f"there is no option '{path}'{did_you_mean(key, fields, 'options')}")
+    inner = _inner(fields[key].annotation)
+    if get_origin(inner) is dict:
+        if not rest:
+            data[key] = value
+            return
+        data, key, rest, inner = data[key], rest[0], rest[1:], get_args(inner)[1]
+        _check_table(data, path)
+        if not key:
+            raise DomtransError(f"'{path}' lacks a name after its '.'")
+        if not rest and value in ("none", None):
+            data.pop(key, None)
+            return
+    if isinstance(inner, type) and issubclass(inner, Part):
+        _set_part(data, key, rest, value, path, KEPT if issubclass(inner, Term) else ())
+    elif not rest:
+        data[key] = value
+    elif isinstance(inner, type) and issubclass(inner, BaseModel):
+        _set(inner, data.setdefault(key, {}), rest, value, path)  # an assignment before may have emptied the table
+    else:
+        raise DomtransError(f"there is no option '{path}': '{key}' is a plain value")
+
+
+def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str, stays: tuple[str, ...]) -> None:
+    if not rest:
+        kept = data[key] if isinstance(data.get(key), dict) else {}
+        if isinstance(value, str) and value != "none":
+            data[key] = {word: kept[word] for word in stays if word in kept} | {"name": value}
+        else:
+            data[key] = None if value == "none" else value
+        return
+    if data.get(key) is None:
+        whole = path.removesuffix("." + ".".join(rest))
+        raise DomtransError(f"'{path}' sets an option of a part that is not there; name the part first: {whole}=NAME")
+    node = data[key]
+    _check_table(node, path)
+    for step in rest[:-1]:  # options of nested parts: a bare name becomes a table that can take options
+        child = node.get(step)
+        node[step] = {"name": child} if isinstance(child, str) else child
+        if not isinstance(node[step], dict):
+            raise DomtransError(f"there is no option '{path}': '{step}' takes no options")
+        node = node[step]
+    last = rest[-1]
+    nested = isinstance(node.get(last), dict) and "name" in node[last]
+    if value == "none" and (nested or node.get(last) is None or rest == ["weights"]):
+        node[last] = None
+    else:
+        node[last] = {"name": value} if nested and isinstance(value, str) else value
+
+
+def _check_table(data: Any, path: str) -> None:
+    """Raise DomtransError where a path leads into what an assignment before it has made a plain value."""
+    if not isinstance(data, dict):
+        raise DomtransError(f"there is no option '{path}': {data!r} takes no options")
+
+
+def _inner(annotation: Any) -> Any:
+    """``X`` of ``X | None``."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(argument for argument in get_args(annotation) if argument is not type(None))
+    return annotation
+
+
+def _leaves(annotation: Any, changes: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[list[str], Any]]:
+    """The assignments that a tree of changes stands for; a table with a ``name`` replaces a whole part."""
+    found: list[tuple[list[str], Any]] = []
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and "name" not in value:
+            found += _leaves(annotation, value, (*path, key))
+        else:
+            found.append(([*path, key], dict(value) if isinstance(value, Mapping) else value))
+    return found
+
+
+def _flatten(data: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(data, dict):
+        return {path: data}
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flatten(value, f"{path}.{key}" if path else key)
+    return flat

@@ -1,0 +1,91 @@
+"""A run in words: what a reader should know first, its figures with their meaning, its parts, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from domtrans.evaluation.results import LABELS, Figure, circumstances, measured
+from domtrans.recipe.schema import PART_KINDS, Recipe, Term
+from domtrans.registry.describe import help_of
+from domtrans.registry.parts import Part
+from domtrans.registry.registry import Registry
+from domtrans.reporting.records import Record
+
+
+def lede(record: Record) -> str:
+    """What a reader should know first."""
+    recipe, results = record.recipe, record.results
+    about = f"{recipe.description[:1].upper()}{recipe.description[1:].rstrip('.')}. " if recipe.description else ""
+    about += f"Recipe {recipe.name}, seed {recipe.seed}, batches of {recipe.train.batch_size} images of each domain. "
+    if not record.log:
+        return f"{about}g and D have not begun to learn."
+    if not results:
+        return f"{about}Not finished: the log ends at step {record.step:,} of {recipe.train.steps:,}; nothing is measured yet."
+    step = results.get("steps", record.step)
+    went_on = f" Training has gone on to step {record.step:,} since." if record.step > step else ""
+    return f"{about}Measured at step {step:,}.{went_on}"
+
+
+def measured_rows(records: Sequence[Record], registry: Registry) -> list[dict[str, Any]]:
+    """A row for every figure that a run has: what it is called, what it means, and its value in every run."""
+    columns = [{figure.key: figure for figure in measured(record.results)} for record in records]
+    if len(records) > 1:
+        for column, record in zip(columns, records, strict=True):
+            column |= {word: Figure(word, word, text, text) for word, text in circumstances(record.results)}
+    first = {key: figure for column in reversed(columns) for key, figure in column.items()}
+    order = ["accuracy", *LABELS, *first]
+    docstrings = [
+        registry.get("metric", part.name).factory.__doc__ or ""
+        for record in records
+        for part in record.recipe.metrics.values()
+        if part.name in registry.names("metric")
+    ]
+    return [
+        {
+            "label": first[key].label,
+            "meaning": _meaning(key.rpartition(".")[2], docstrings),
+            "values": [column[key].text if key in column else "\N{EN DASH}" for column in columns],
+            "is_number": isinstance(first[key].value, int | float),
+        }
+        for key in sorted(first, key=order.index)
+    ]
+
+
+def _meaning(key: str, docstrings: Sequence[str]) -> str:
+    """What the first metric that speaks of a figure says of it."""
+    said = next((help for docstring in docstrings if (help := help_of(key, docstring))), "")
+    return said.rpartition(f"{key}: ")[2]
+
+
+def parts(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str, str]]:
+    """Every part of a recipe: its place, its name, and what it is."""
+    for field, kind in PART_KINDS.items():
+        value = getattr(recipe, field)
+        places: dict[str, Part] = {f"{field}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {}
+        places |= {field: value} if isinstance(value, Part) else {}
+        for place, part in places.items():
+            known = part.name in registry.names(kind)
+            summary = registry.get(kind, part.name).summary.replace("``", "") if known else "not installed here"
+            yield place, part.name + (f" \N{MULTIPLICATION SIGN} {part.weight:g}" if isinstance(part, Term) else ""), summary
+
+
+def provenance(record: Record) -> Iterator[tuple[str, str]]:
+    """Where the run comes from."""
+    about = record.about
+    yield "run folder", str(record.path)
+    yield from circumstances(record.results)
+    if "supervision" in about:
+        yield "supervision", str(about["supervision"])
+    if "made_by" in about:
+        yield "made by", str(about["made_by"])
+    git = about.get("git")
+    if isinstance(git, Mapping):
+        yield "commit", f"{git.get('commit')}{', with changes that are not committed' if git.get('dirty') else ''}"
+    for key, label in (("versions", "versions"), ("computed_on", "machine"), ("data", "training data, fingerprints")):
+        value = about.get(key)
+        if isinstance(value, Mapping):
+            yield label, ", ".join(f"{name} {text}" for name, text in value.items())
+    plugins = about.get("plugins")
+    if isinstance(plugins, Mapping):
+        yield "plugins", "; ".join(dict.fromkeys(str(origin) for origin in plugins.values()))

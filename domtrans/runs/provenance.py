@@ -1,0 +1,102 @@
+"""Where a model comes from: what a later reader of its file needs in order to use it, doubt it, or make it again."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from domtrans.data.image_set import ImageSet
+from domtrans.recipe.schema import PART_KINDS, Recipe
+from domtrans.registry.describe import describe
+from domtrans.registry.parts import Part, nested_parts
+from domtrans.registry.registry import Registry
+from domtrans.runs.folder import versions
+from domtrans.session import Session
+
+
+def origin_of(recipe: Recipe, registry: Registry, session: Session, source: ImageSet, target: ImageSet) -> dict[str, Any]:
+    """All that a model file says of itself besides its recipe and its step, as JSON can hold it."""
+    return {
+        "classes": list(source.classes),
+        "channels": target.channels,
+        "seed": recipe.seed,
+        "data": {"source": source.fingerprint(), "target": target.fingerprint()},
+        "plugins": dict(sorted(_plugins(recipe, registry))),
+        "versions": versions(),
+        "computed_on": computed_on(session, deterministic=recipe.train.deterministic),
+        "git": git_state(Path.cwd()),
+        "made_by": made_by(sys.argv),
+    }
+
+
+def computed_on(session: Session, *, deterministic: bool = False) -> dict[str, Any]:
+    """What figures may hang on besides the recipe: two runs on the same of these give the same numbers."""
+    cuda = session.device.type == "cuda"
+    return {
+        "device": session.device.type,
+        "name": torch.cuda.get_device_name(session.device) if cuda else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "precision": str(session.dtype).removeprefix("torch."),
+        "deterministic": deterministic,
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """The commit that a folder's repository is at, and whether files differ from it; None without git or a repository."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return None
+    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+
+
+def made_by(arguments: list[str]) -> str:
+    """The command as it was given, or that a program called ``train``."""
+    program = Path(arguments[0]) if arguments else Path()
+    ours = program.stem == "domtrans" or (program.name == "__main__.py" and program.parent.name == "domtrans")
+    return shlex.join(["domtrans", *arguments[1:]]) if ours else "domtrans.train"
+
+
+def parts_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, Part]]:
+    """``(kind, part)`` of every part of a recipe, each followed by those nested in it."""
+    for field, kind in PART_KINDS.items():
+        value = getattr(recipe, field)
+        for part in value.values() if isinstance(value, dict) else () if value is None else (value,):
+            yield from _with_nested(registry, kind, part)
+
+
+def credits_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """``("kind name", licence)`` as docstrings state it, once a part: of domains in any case, of others where they do."""
+    for kind, name in dict.fromkeys((kind, part.name) for kind, part in parts_of(recipe, registry)):
+        stated = describe(registry.get(kind, name)).licence
+        if stated or kind == "domain":
+            yield f"{kind} {name}", stated or "not stated; whoever shares what was made from it must know"
+
+
+def _with_nested(registry: Registry, kind: str, part: Part) -> Iterator[tuple[str, Part]]:
+    yield kind, part
+    options = registry.options(kind, part)
+    for nested in nested_parts([getattr(options, name) for name in type(options).model_fields]):
+        yield from _with_nested(registry, nested.kind, nested.part)
+
+
+def _plugins(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """``("kind name", "where it comes from")`` of every part of a recipe."""
+    for kind, part in parts_of(recipe, registry):
+        owner = registry.get(kind, part.name).owner
+        yield f"{kind} {part.name}", registry.origins.get(owner, owner)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

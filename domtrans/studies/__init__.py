@@ -1,0 +1,1 @@
+"""Studies: tables of experiments, run one after another and compared with published numbers."""

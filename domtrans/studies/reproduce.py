@@ -1,0 +1,185 @@
+"""``reproduce``: every row of a study trained and measured over several seeds; what is there already is kept."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from domtrans.data.domains import load_domain
+from domtrans.errors import DomtransError
+from domtrans.evaluation.label_free_score import SCORE, Validation
+from domtrans.recipe.files import find_recipe
+from domtrans.recipe.overrides import override
+from domtrans.recipe.schema import Recipe
+from domtrans.registry.plugins import load_plugins
+from domtrans.registry.registry import Registry
+from domtrans.runs.run import Run
+from domtrans.session import Listener
+from domtrans.studies.folder import StudyFolder
+from domtrans.studies.study import Row, chosen, find_study
+from domtrans.studies.tables import Found, Measured, assignments, pass_key, pass_of, tables_of
+from domtrans.training.train import train
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the recipe of a row, and of all that train alike, under one seed."""
+
+    name: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, seed {self.seed}"
+
+
+class Reproduction:
+    """A registered study in a folder, to be run job by job. The parameters are those of ``reproduce``.
+
+    Raises DomtransError for names and options that there are not, and for a folder of something else.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        out: str | Path | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        seeds: int = 3,
+        only: Sequence[str] = (),
+        changes: Sequence[str] = (),
+        device: str = "auto",
+        registry: Registry | None = None,
+    ) -> None:
+        if seeds < 1:
+            raise DomtransError(f"a study needs at least one seed, not {seeds}")
+        self.registry, self.device = registry or load_plugins().registry, device
+        self.options, self.changes = dict(options or {}), list(changes)
+        self.study = find_study(name, self.options, self.registry)
+        self.only = chosen(self.study, tuple(only))
+        recipes = self.recipes = {row.name: self._resolved(row) for row in self.study.rows()}
+        # Rows that train alike share their runs, whatever is measured of them.
+        self.runs_of = {name: next(other for other in recipes if recipes[other] == recipes[name]) for name in recipes}
+        self.folder = StudyFolder(Path(out) if out is not None else Path("runs") / f"study-{self.study.name}")
+        self.folder.claim({"study": self.study.name, "options": self.options, "changes": self.changes})
+        names = dict.fromkeys(self.runs_of[name] for name in self.only)
+        self.jobs = [Job(name, seed) for seed in range(seeds) for name in names]
+        """Seed after seed, so that the tables are whole early and their means settle later."""
+        self.failed: dict[str, dict[int, str]] = {}
+        self.spent: list[float] = []
+        """Seconds that each job of this sitting took."""
+
+    def recipe(self, job: Job) -> Recipe:
+        """What is trained, resolved."""
+        return self.recipes[job.name].model_copy(update={"seed": job.seed})
+
+    def is_done(self, job: Job) -> bool:
+        """Whether all that is asked of a job is there."""
+        return not self._missing(job)
+
+    def run(self, job: Job, *, listeners: tuple[Listener, ...] = (), stop: threading.Event | None = None) -> None:
+        """Train and measure what is not there yet, and write the tables. A failure is noted in them.
+
+        Raises Stopped when ``stop`` is set; everything is saved then.
+        """
+        began, out = time.monotonic(), self.folder.run(job.name, job.seed)
+        try:
+            run = train(self.recipe(job), out, device=self.device, registry=self.registry, listeners=listeners, stop=stop)
+            if stop is not None:
+                run.session = replace(run.session, stop=stop)  # measuring takes a while too
+            for changes in self._missing(job):
+                self._measure(job, run, changes)
+            self.folder.draw(job.name, [str(name) for name in run.about["classes"]])
+        except DomtransError as error:
+            self.failed.setdefault(job.name, {})[job.seed] = str(error)
+        else:
+            self.spent.append(time.monotonic() - began)
+        self.write()
+
+    def seconds_left(self, jobs: int) -> float | None:
+        """How long so many jobs will take, judged by those of this sitting; None before the first."""
+        return jobs * sum(self.spent) / len(self.spent) if self.spent else None
+
+    def write(self) -> dict[str, Any]:
+        """Write the tables of all that has been measured so far; gives the content of ``table.json``."""
+        names = dict.fromkeys(self.runs_of.values())
+        measured = {name: {seed: self._measured(Job(name, seed)) for seed in self.folder.seeds(name)} for name in names}
+        pictures = {name: self.folder.pictures(name) for name in names}
+        found = Found(self.study, self.folder.path, self.changes, self.runs_of, measured, self.failed, pictures)
+        data = {"study": self.study.name, "about": self.study.about, "command": self._command(), **tables_of(found)}
+        self.folder.write(data)
+        return data
+
+    def _resolved(self, row: Row) -> Recipe:
+        return override(find_recipe(row.recipe, self.registry), [*assignments(row.changes), *self.changes], self.registry)
+
+    def _missing(self, job: Job) -> list[dict[str, Any]]:
+        """The passes of a job that have not been measured."""
+        there = self._measured(job).passes
+        wanted = {pass_key(changes): changes for changes in self._passes(job.name)}
+        return [changes for key, changes in wanted.items() if key not in there]
+
+    def _passes(self, name: str) -> Iterator[dict[str, Any]]:
+        """What is measured of a run: for every cell of the rows asked for that are its."""
+        for table in self.study.tables:
+            for row in table.rows:
+                if row.name in self.only and self.runs_of[row.name] == name:
+                    yield from (pass_of(column, row) for column in table.columns)
+
+    def _measured(self, job: Job) -> Measured:
+        return self.folder.measured(self.folder.run(job.name, job.seed), self.recipe(job))
+
+    def _measure(self, job: Job, run: Run, changes: Mapping[str, Any]) -> None:
+        before = self._measured(job)
+        results = run.evaluate(changes) if changes else run.results
+        score = self._score(run) if before.score is None else before.score
+        after = replace(before, passes={**before.passes, pass_key(changes): dict(results)}, score=score)
+        self.folder.note(run.path, after)
+
+    def _score(self, run: Run) -> float:
+        """The label-free score of the last model, on training images."""
+        parts = (run.recipe.source, run.recipe.target)
+        source, target = (load_domain(self.registry, part, "train", run.recipe.image_size) for part in parts)
+        return Validation(source, target).score(run.model)[SCORE]
+
+    def _command(self) -> str:
+        """The call that gives what the tables hold."""
+        options = [
+            word
+            for name, value in self.options.items()
+            for word in (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
+        ]
+        seeds = 1 + max(seed for name in self.runs_of.values() for seed in (0, *self.folder.seeds(name)))
+        words = ["domtrans", "reproduce", self.study.name, *self.changes, *options]
+        return shlex.join([*words, "--seeds", str(seeds), "--out", str(self.folder.path)])
+
+
+def reproduce(
+    name: str,
+    out: str | Path | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    seeds: int = 3,
+    only: Sequence[str] = (),
+    changes: Sequence[str] = (),
+    device: str = "auto",
+    registry: Registry | None = None,
+    listeners: tuple[Listener, ...] = (),
+    stop: threading.Event | None = None,
+) -> dict[str, Any]:
+    """Train and measure a registered study into a folder; gives its tables as ``table.json`` in the folder holds them.
+
+    ``out``: the folder, ``runs/study-NAME`` by default; what is finished in it is kept. ``options``: of the study.
+    ``seeds``: how many runs of each row, of seeds 0, 1, .... ``only``: names of rows. ``changes``: ``path=value`` for every
+    row, after its own. A row that fails is noted in the tables and stops no other.
+    Raises DomtransError for what the user can mend, and Stopped when ``stop`` is set.
+    """
+    study = Reproduction(name, out, options=options, seeds=seeds, only=only, changes=changes, device=device, registry=registry)
+    for job in study.jobs:
+        if not study.is_done(job):
+            study.run(job, listeners=listeners, stop=stop)
+    return study.write()

@@ -1,0 +1,108 @@
+"""Optimizers with their schedules, and the exponential moving average of g."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from domtrans.compute.distributed import ALONE, Group
+from domtrans.recipe.schema import OptimizerConfig
+
+
+def rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of a step; a function of the step alone."""
+    progress = step / steps
+    factor = 1.0
+    if config.schedule == "linear":
+        factor = 1.0 - (1.0 - config.final_lr) * progress
+    elif config.schedule == "cosine":
+        factor = config.final_lr + (1.0 - config.final_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))
+    if config.warmup and progress < config.warmup:
+        factor *= (step + 1) / (config.warmup * steps + 1)
+    return config.lr * factor
+
+
+class Optimizer:
+    """A torch optimizer as a recipe describes it, whose state is plain named tensors.
+
+    ``group``: the processes whose gradients are averaged before every step.
+    """
+
+    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int, group: Group = ALONE) -> None:
+        self.config, self.steps, self.group = config, steps, group
+        self.parameters = list(network.parameters())
+        options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+        if config.name == "sgd":
+            self.torch: torch.optim.Optimizer = torch.optim.SGD(self.parameters, momentum=config.betas[0], **options)
+        else:
+            kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+            self.torch = kind(self.parameters, betas=config.betas, **options)
+
+    def schedule(self, step: int, factor: float = 1.0) -> None:
+        """Set the learning rate of this step, times a factor."""
+        for group in self.torch.param_groups:
+            group["lr"] = rate(self.config, step, self.steps) * factor
+
+    def zero_grad(self) -> None:
+        """Forget the last gradient."""
+        self.torch.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        """Move the parameters along their gradient, the mean over all processes."""
+        if self.group.size > 1:
+            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+            torch._foreach_copy_(gradients, self.group.mean(gradients))
+        self.torch.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """``{"3.exp_avg": tensor, ...}``: the running figures of every parameter by its position."""
+        return {
+            f"{position}.{name}": torch.as_tensor(value)
+            for position, parameter in enumerate(self.parameters)
+            for name, value in self.torch.state.get(parameter, {}).items()
+            if value is not None
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a saved state; raises ValueError if it belongs to other parameters or to another optimizer."""
+        figures = (
+            {"momentum_buffer": False} if self.config.name == "sgd" else {"exp_avg": False, "exp_avg_sq": False, "step": True}
+        )
+        taken: dict[str, set[str]] = {}
+        self.torch.state.clear()
+        for key, value in state.items():
+            position, _, name = key.partition(".")
+            parameter = (
+                self.parameters[int(position)] if position.isdecimal() and int(position) < len(self.parameters) else None
+            )
+            fits = parameter is not None and name in figures and value.is_floating_point()
+            if parameter is None or not fits or value.shape != (() if figures[name] else parameter.shape):
+                raise ValueError(f"optimizer state {key[:200]} of shape {list(value.shape)} belongs to no parameter")
+            taken.setdefault(position, set()).add(name)
+            # In the parameter's own memory layout: fused kernels walk through both side by side.
+            empty = torch.empty_like(parameter if value.ndim else value, dtype=value.dtype, device=parameter.device)
+            self.torch.state[parameter][name] = empty.copy_(value)
+        for position, names in taken.items():
+            if names != figures.keys():
+                raise ValueError(f"the optimizer state of parameter {position} lacks {sorted(figures.keys() - names)[0]}")
+
+
+class Average:
+    """Exponential moving average of a network, its buffers (batch-norm statistics) copied along."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.module = copy.deepcopy(network).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move the average towards the network; early on it follows faster, so as not to remember the start."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.module.parameters()), list(network.parameters()), 1.0 - decay)
+        for mine, theirs in zip(self.module.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)

@@ -1,0 +1,1 @@
+"""Metrics of digits, and the evaluator networks that they use."""

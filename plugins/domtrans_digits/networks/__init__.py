@@ -1,0 +1,1 @@
+"""Networks of the digit experiments: encoders f, generators g and discriminators D."""

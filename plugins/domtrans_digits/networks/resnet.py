@@ -1,0 +1,73 @@
+"""A stronger f for digits: a wide residual network (Zagoruyko and Komodakis 2016) for 32 x 32 pixels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from domtrans import Encoder
+from domtrans_digits.networks.dtn import check_size
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions, each after batch norm and ReLU, added to what came in."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(before), nn.BatchNorm2d(after)
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.shortcut = nn.Conv2d(before, after, 1, stride, bias=False) if before != after or stride > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, before, H, W] to [B, after, H / stride, W / stride]."""
+        active = F.relu(self.norm1(x))
+        passed = x if self.shortcut is None else self.shortcut(active)
+        return passed + self.conv2(F.relu(self.norm2(self.conv1(active))))
+
+
+class DigitResNet(Encoder):
+    """f: a wide residual network, 3 stages at 32, 16 and 8 pixels, its average-pooled features, and a linear head.
+
+    ``width``: how many times 16 channels the first stage has; the next two have twice and four times as many, and so 64
+    times ``width`` features. ``depth``: blocks in a stage; width 4 and depth 2 are WRN-16-4. ``dropout``: share of the
+    features that the head does without while f is fitted.
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        size: int,
+        classes: int,
+        *,
+        width: Annotated[int, Field(ge=1, le=16)] = 4,
+        depth: Annotated[int, Field(ge=1, le=12)] = 2,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    ) -> None:
+        super().__init__()
+        check_size(size, "encoder 'digit-resnet'")
+        self.classes, self.feature_size = classes, 64 * width
+        layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)]
+        before = 16
+        for stage in range(3):
+            after = 16 * width * 2**stage
+            for block in range(depth):
+                layers.append(Block(before, after, stride=2 if stage and not block else 1))
+                before = after
+        self.layers = nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(before, max(classes, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B, 3, 32, 32] to features [B, 64 * width], not negative."""
+        return self.layers(images)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features [B, 64 * width] to class logits [B, K]; DomtransError for an f of fewer than two classes."""
+        if self.classes < 2:
+            return super().logits(features)
+        return self.head(self.dropout(features))

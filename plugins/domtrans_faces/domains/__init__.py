@@ -1,0 +1,1 @@
+"""Domains of faces: drawn avatars and portraits, and photographs of people."""

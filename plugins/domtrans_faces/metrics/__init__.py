@@ -1,0 +1,1 @@
+"""Metrics of avatars, and the evaluator networks that they use."""

@@ -1,0 +1,218 @@
+"""``domtrans make``: a drawn domain as shards, the same bytes however they are made, and never half of one."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+from PIL import Image
+
+from commands import PIPED, in_process
+from domtrans import DomtransError, load_domain, use
+from domtrans.cli import progress
+from domtrans.data import shard_writer as shards
+from tiny import registry
+
+SMALL = ["--count", "25", "--shard", "10", "--size", "32", "--workers", "1", "-q"]
+SHARDS = ["shard-000000.tar", "shard-000001.tar", "shard-000002.tar"]
+
+
+def make(capsys, out, *words):
+    return in_process(capsys, "make", "avatars", out, *SMALL, *words)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished folder, and what was said."""
+    out = tmp_path_factory.mktemp("made") / "deep" / "avatars"
+    done = subprocess.run(
+        [sys.executable, "-m", "domtrans", "make", "avatars", str(out), *SMALL[:-3], "--workers", "2"],
+        env=os.environ | PIPED,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return out, done
+
+
+def test_shards_hold_pictures_and_what_they_show(made):
+    out, done = made
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"wrote 25 pictures to {out} in 3 shards\n" and "images/s" in done.stderr
+    assert sorted(content(out)) == ["make.json", *SHARDS, "vocabulary.json"]
+    vocabulary = json.loads((out / "vocabulary.json").read_text())
+    assert vocabulary["glasses"] == ["no", "yes"] and next(iter(vocabulary)) == "skin"
+    number = 0
+    for name in SHARDS:
+        with tarfile.open(out / name) as tar:
+            for picture, about in zip(*[iter(tar)] * 2, strict=True):
+                assert (picture.name, about.name) == (f"{number:08d}.png", f"{number:08d}.json")
+                with Image.open(tar.extractfile(picture)) as image:
+                    assert image.format == "PNG" and image.size == (32, 32)
+                shown = json.loads(tar.extractfile(about).read())["attributes"]
+                assert all(value in vocabulary[key] for key, value in shown.items()) and "skin" in shown
+                number += 1
+    assert number == 25
+
+
+def test_the_webdataset_domain_reads_them_as_the_avatars_that_they_are(made):
+    drawn = load_domain(registry(), use("avatars", count=25), "train", 32)
+    found = [
+        load_domain(registry(), use("webdataset", path=str(made[0]), holdout=0.2), split, 32) for split in ("train", "test")
+    ]
+    assert torch.equal(torch.cat([part.images for part in found]), drawn.images)
+    for name, of in drawn.attributes.items():
+        assert found[0].attributes[name].values == of.values
+        assert torch.equal(torch.cat([part.attributes[name].index for part in found]), of.index)
+
+
+def test_another_make_gives_the_same_bytes_and_every_rank_its_part(made, tmp_path, capsys, monkeypatch):
+    """Two workers made the first; here one process makes them, as one of two ranks and then as the other."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, wanted in (("0", [SHARDS[0], SHARDS[2]]), ("1", [SHARDS[1]])):
+        monkeypatch.setenv("RANK", rank)
+        before = set(content(tmp_path / "out")) if rank == "1" else set()
+        code, _, err = make(capsys, tmp_path / "out")
+        assert code == 0, err
+        assert sorted(set(content(tmp_path / "out")) - before - {"make.json", "vocabulary.json"}) == wanted
+    assert content(tmp_path / "out") == content(made[0])
+
+
+def test_it_goes_on_where_it_stopped(made, tmp_path, capsys):
+    for name, whole in content(made[0]).items():
+        if name != SHARDS[1]:
+            (tmp_path / name).write_bytes(whole)
+    kept = (tmp_path / SHARDS[2]).stat().st_mtime_ns
+    code, out, _ = make(capsys, tmp_path)
+    assert code == 0 and out == f"wrote 10 pictures to {tmp_path} in 1 shard\n"
+    assert content(tmp_path) == content(made[0]) and (tmp_path / SHARDS[2]).stat().st_mtime_ns == kept
+    code, out, _ = make(capsys, tmp_path)
+    assert code == 0 and out == f"{tmp_path} is complete already\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["style=micah"], 'style="avataaars", not "micah"'),
+        (["--seed", "3"], "seed=0, not 3"),
+        (["--count", "26"], "count=25, not 26"),
+        (["--shard", "5"], "shard=10, not 5"),
+        (["--split", "test"], 'split="train", not "test"'),
+    ],
+)
+def test_a_folder_of_other_pictures_is_refused(made, capsys, words, sentence):
+    before = content(made[0])
+    code, out, err = make(capsys, made[0], *words)
+    assert code == 2 and sentence in err and "choose another folder" in err and out == ""
+    assert content(made[0]) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["mnist"], "the domain 'mnist' is not drawn"),
+        (["avatarz"], "there is no domain 'avatarz' (did you mean 'avatars'?)"),
+        (["avatars", "stile=micah"], "there is no option 'stile' (did you mean 'style'?)"),
+        (["avatars", "style"], "'style' is not of the form path=value"),
+        (["avatars", "--split", "dev"], "a split is train or test, not 'dev'"),
+        (["avatars", "--count", "0"], "--count"),
+        (["avatars", "--shard", "1000000"], "--shard"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(tmp_path, capsys, words, sentence):
+    code, _, err = in_process(capsys, "make", words[0], tmp_path / "out", *words[1:])
+    assert code == 2 and sentence in " ".join(err.split()).replace("│ ", "") and not (tmp_path / "out").exists()
+
+
+def test_a_rank_that_cannot_be_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = make(capsys, tmp_path)
+    assert code == 2 and "this is process 2 of 2" in err and not content(tmp_path)
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    code, _, err = make(capsys, tmp_path)
+    assert code == 2 and "holds other files, such as thesis.tex" in err and list(content(tmp_path)) == ["thesis.tex"]
+    (tmp_path / "file").write_text("")
+    code, _, err = make(capsys, tmp_path / "file")
+    assert code == 2 and "cannot be written" in err
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", "7"])
+def test_a_damaged_note_is_one_sentence(tmp_path, capsys, text):
+    (tmp_path / "make.json").write_text(text)
+    code, _, err = make(capsys, tmp_path)
+    assert code == 2 and "make.json" in err and "Traceback" not in err
+
+
+def test_a_full_disk_leaves_whole_shards_alone(made, tmp_path, capsys, monkeypatch):
+    whole = shards.write_bytes
+
+    def full(path, content):
+        if path.name == SHARDS[1]:
+            raise DomtransError(f"{path} cannot be written: No space left on device")
+        whole(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shards, "write_bytes", full)
+        code, _, err = make(capsys, tmp_path)
+    assert code == 2 and "No space left" in err
+    assert sorted(content(tmp_path)) == ["make.json", SHARDS[0], "vocabulary.json"]
+    assert make(capsys, tmp_path)[0] == 0 and content(tmp_path) == content(made[0])
+
+
+def test_ctrl_c_keeps_what_is_whole_and_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    @contextmanager
+    def at_once():
+        stop = Event()
+        stop.set()
+        yield stop
+
+    monkeypatch.setattr(progress, "stop_on_signals", at_once)
+    monkeypatch.setattr(sys, "argv", ["domtrans", "make", "avatars", "an out"])
+    code, out, err = make(capsys, tmp_path / "out")
+    assert code == 130 and out == ""
+    assert "0 of 3 shards" in err and "go on with: domtrans make avatars 'an out'" in err
+    assert sorted(content(tmp_path / "out")) == ["make.json", "vocabulary.json"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes by /proc")
+def test_a_killed_make_leaves_no_process_and_no_half_of_a_shard(tmp_path, capsys):
+    words = [*SMALL[:-3], "--workers", "2", "--count", "100000", "--shard", "200", "--quiet"]
+    command = [sys.executable, "-m", "domtrans", "make", "avatars", str(tmp_path), *words]
+    process = subprocess.Popen(command, env=os.environ | PIPED)
+    wait_for(lambda: (tmp_path / SHARDS[1]).is_file() or process.poll() is not None)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children += [pid for task in Path(f"/proc/{process.pid}/task").iterdir() for pid in (task / "children").read_text().split()]
+    assert process.poll() is None and len(set(children)) == 2
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(is_running(pid) for pid in children))
+    for path in sorted(tmp_path.glob("shard-*.tar")):
+        with tarfile.open(path) as tar:
+            assert len(tar.getnames()) == 400
+
+
+def is_running(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_for(happened, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,111 @@
+"""What a person sees while a training goes: trends and health on a terminal, plain lines in pipes and in CI."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+from commands import in_process
+from domtrans.cli import progress
+from domtrans.cli.progress import TREND_WIDTH, Bars, Lines, trend
+from domtrans.session import Progress
+
+FIGURES = {"generator.const": 0.5, "health.surprise": 0.7, "images_per_second": 400.0, "memory_mb": 80.0}
+TRAINING = """
+from types import SimpleNamespace
+from domtrans.cli.progress import watch
+with watch() as see:
+    for step in range(5):
+        see(SimpleNamespace(phase="train", step=step, steps=4, values={"generator.const": 5.0 - step}, note=""))
+"""
+
+
+def on_screen(bars, **options):
+    """What the bars show, on a console of these options."""
+    console = Console(width=100, file=io.StringIO(), force_terminal=True, **options)
+    console.print(bars)
+    return console.file.getvalue()
+
+
+def watched():
+    bars = Bars(threading.Event())
+    for step, const in enumerate((8.0, 2.0, 0.5)):
+        bars(Progress("train", step, 10, FIGURES | {"generator.const": const}))
+    return bars
+
+
+def test_a_loss_is_shown_with_its_trend_and_silence_of_the_watch_is_said():
+    shown = re.sub("\x1b\\[[0-9;]*m", "", on_screen(watched()))
+    assert re.search("const +0.5 +▇▄▁ ", shown), "logarithmic: 8 is as far above 2 as 2 above 0.5"
+    assert "health: nothing to report" in shown and "80" not in shown
+    bars = watched()
+    bars(Progress("train", 3, 10, FIGURES, note="D wins: try something"))
+    assert "nothing to report" not in on_screen(bars) and "step 3: D wins" in on_screen(bars)
+
+
+def test_no_trends_where_the_terminal_cannot_draw_them():
+    class Ascii(io.StringIO):
+        encoding = "ascii"
+
+    console = Console(width=100, file=Ascii(), force_terminal=True)
+    console.print(watched())
+    assert console.file.getvalue().isascii() and "const" in console.file.getvalue()
+
+
+def test_a_trend_has_a_width_and_bears_any_figures():
+    assert trend([]) == trend([float("nan")]) == ""
+    assert len(trend([1.0])) == 1 and len(set(trend([3.0, 3.0]))) == 1
+    assert len(trend([float(step) for step in range(1, 1000)])) == TREND_WIDTH
+    assert trend([0.0, -1.0, 1.0, float("inf")]) == "▄▁▇"
+
+
+def test_plain_lines_grow_rarer_with_time(monkeypatch, capsys):
+    began = time.monotonic()
+    now = [began]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    lines = Lines()
+    for step in range(3600):
+        now[0] = began + step
+        lines(Progress("train", step, 10_000, FIGURES))
+    printed = capsys.readouterr().err.splitlines()
+    assert 60 < len(printed) < 120 and "surprise" not in printed[-1]
+
+
+def test_verbose_lines_leave_nothing_out(capsys):
+    lines = Lines(verbose=True)
+    for step in (1, 2):
+        lines(Progress("train", step, 2, FIGURES))
+    lines(Progress("train", 2, 2))
+    _, *printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 2
+    for figure in ("generator.const 0.5", "health.surprise 0.7", "memory_mb 80", "400 images/s"):
+        assert figure in printed[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize(("setting", "bars", "colours"), [("", True, True), ("NO_COLOR", True, False), ("CI", False, False)])
+def test_a_terminal_gets_bars_in_the_colours_it_wants_and_ci_gets_lines(setting, bars, colours):
+    leader, follower = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI")}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "20"} | ({setting: "1"} if setting else {})
+    subprocess.run([sys.executable, "-c", TRAINING], stderr=follower, env=environment, check=True, timeout=60)
+    os.close(follower)
+    with os.fdopen(leader, "rb") as screen:
+        shown = screen.read1(1 << 16).decode()
+    assert "training g and D" in shown
+    assert ("━" in shown, "\x1b[38;5;" in shown) == (bars, colours)
+    assert bars or "\x1b" not in shown
+
+
+def test_the_list_of_commands_says_each_purpose_in_full(capsys):
+    code, out, _ = in_process(capsys, "--help")
+    commands = out.partition("Commands:")[2].strip().splitlines()
+    assert code == 0 and len(commands) > 10
+    assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]

@@ -1,0 +1,62 @@
+"""Training through torch.compile takes the same steps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from domtrans import DomtransError, Session
+from domtrans.compute.distributed import Group
+from domtrans.training.experiment import prepare
+from domtrans.training.out_of_memory import take_step
+from domtrans.training.trainer import Trainer
+from tiny import registry, tiny_recipe, tiny_trainer
+
+# What torch itself does as it traces a network.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+
+
+def unfused(network, **options):
+    """torch.compile up to, and without, the compiler of a machine: networks are traced and differentiated as graphs."""
+    return COMPILE(network, dynamic=options["dynamic"], backend="aot_eager")
+
+
+COMPILE = torch.compile
+
+
+def trained(recipe, steps: int) -> tuple[Trainer, list[dict[str, float]]]:
+    trainer = tiny_trainer(recipe)
+    return trainer, [{name: float(value) for name, value in take_step(trainer).items()} for _ in range(steps)]
+
+
+@pytest.mark.parametrize(("steps", "changes"), [(200, {}), (30, {"discriminator__norm": "spectral", "view": "noise"})])
+def test_compiled_networks_take_the_same_steps(tmp_path, monkeypatch, steps, changes):
+    monkeypatch.setattr(torch, "compile", unfused)
+    eager, losses = trained(tiny_recipe(tmp_path, train__steps=steps, **changes), steps)
+    recipe = tiny_recipe(tmp_path, train__steps=steps, train__compile=True, **changes)
+    compiled, found = trained(recipe, steps)
+    for step, (ours, theirs) in enumerate(zip(found, losses, strict=True)):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-3), step
+    state = eager.state()
+    for name, tensor in compiled.state().items():
+        torch.testing.assert_close(tensor, state[name], rtol=1e-2, atol=1e-2)
+
+
+def test_a_machine_without_a_compiler_is_told_in_a_sentence(tmp_path, monkeypatch):
+    def broken(network, **_):
+        def no_compiler(graph, inputs):
+            raise OSError("g++ is not there")
+
+        return COMPILE(network, backend=no_compiler)
+
+    monkeypatch.setattr(torch, "compile", broken)
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__compile=True))
+    with pytest.raises(DomtransError, match=r"train\.compile=true: torch could not compile a network: .*g\+\+ is not there"):
+        take_step(trainer)
+
+
+def test_several_processes_do_not_compile(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__compile=True)
+    session = replace(Session.start("cpu"), group=Group(0, 2))
+    with pytest.raises(DomtransError, match=r"train\.compile=true is for one process"):
+        Trainer(prepare(recipe, registry(), Session.start("cpu")), session)

@@ -1,0 +1,95 @@
+"""The faster forms of convolutions compute what torch's own compute, and the gradients of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from domtrans.compute.cpu_convolution import FasterConvolutions
+from domtrans.compute.device import autocast
+
+LAYERS = {
+    "to-one-channel": (nn.ConvTranspose2d(8, 1, 4, 2, 1), 8),
+    "to-three-channels": (nn.ConvTranspose2d(8, 3, 3, 2, 1), 7),
+    "to-few-unevenly": (nn.ConvTranspose2d(5, 3, 5, 3, 2, bias=False), 5),
+    "from-a-pixel": (nn.ConvTranspose2d(6, 4, 4, 1, 0), 1),
+    "to-many": (nn.ConvTranspose2d(8, 5, 4, 2, 1), 4),
+    "from-one-channel": (nn.Conv2d(1, 8, 4, 2, 1), 16),
+    "from-three-channels": (nn.Conv2d(3, 8, 3, 2, 1), 15),
+    "to-few-pixels": (nn.Conv2d(8, 6, 4, 2, 1, bias=False), 8),
+    "to-a-pixel": (nn.Conv2d(8, 4, 4), 4),
+    "windows-with-gaps": (nn.Conv2d(3, 5, 2, 3), 9),
+    "no-square-kernel": (nn.Conv2d(3, 5, (3, 2), 2), 8),
+    "dilated": (nn.Conv2d(3, 5, 3, dilation=2), 8),
+    "grouped": (nn.Conv2d(4, 4, 3, 1, 1, groups=2), 4),
+    "uneven-stride": (nn.Conv2d(3, 5, 3, (2, 1), 1), 8),
+    "named-padding": (nn.Conv2d(3, 5, 3, padding="same"), 4),
+    "output-padding": (nn.ConvTranspose2d(4, 2, 3, 2, 1, output_padding=1), 4),
+}
+
+
+def found(layer: nn.Module, images: Tensor) -> list[Tensor]:
+    """What a layer gives, and the gradients of images and parameters."""
+    images = images.clone().requires_grad_()
+    result = layer(images)
+    weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view_as(result)
+    return [result.detach(), *torch.autograd.grad((result * weights).sum(), [images, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_form_gives_the_same_values_and_gradients(name: str) -> None:
+    plain, size = LAYERS[name]
+    layer = plain.double()
+    images = torch.randn(70, layer.in_channels, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = found(layer, images)
+    with FasterConvolutions(torch.float64):
+        for ours, theirs in zip(found(layer, images), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["to-one-channel", "from-one-channel", "to-few-pixels", "to-many"])
+def test_a_gradient_has_a_gradient(name: str) -> None:
+    """A loss on gradients, such as R1's, trains through these forms."""
+    plain, _ = LAYERS[name]
+    layer = plain.double()
+    images = torch.randn(2, layer.in_channels, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with FasterConvolutions(torch.float64):
+        assert torch.autograd.gradgradcheck(layer, images.requires_grad_(), atol=1e-4)
+
+
+def test_nothing_is_computed_that_nobody_wants() -> None:
+    """D stands still in g's turn, and the first layer of all reads images that need no gradient."""
+    layer = nn.Conv2d(1, 8, 4, 2, 1).double()
+    images = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    with FasterConvolutions(torch.float64):
+        layer(images).sum().backward()
+        assert images.grad is None
+        layer.requires_grad_(False).zero_grad()
+        layer(images.requires_grad_()).sum().backward()
+    assert images.grad is not None
+    assert layer.weight.grad is None
+    assert layer.bias is not None
+    assert layer.bias.grad is None
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_mixed_precision_takes_them(name: str) -> None:
+    """In bfloat16 the forms come as near to float32 as torch's own kernels do."""
+    plain, size = LAYERS[name]
+    layer = plain.float()
+    images = torch.randn(8, layer.in_channels, size, size, generator=torch.Generator().manual_seed(0))
+    exact = found(layer, images)
+    with autocast(torch.bfloat16, torch.device("cpu")):
+        ours = found(layer, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs = found(layer, images)
+    assert ours[0].dtype == theirs[0].dtype == torch.bfloat16
+    for mine, torchs, right in zip(ours, theirs, exact, strict=True):
+        assert mine.dtype == torchs.dtype
+        assert distance(mine, right) <= 1.5 * distance(torchs, right) + 1e-3
+
+
+def distance(found: Tensor, right: Tensor) -> float:
+    """Root mean square error, relative."""
+    return float((found.float() - right).norm() / right.norm())

@@ -1,0 +1,120 @@
+"""Memory: what a run says of it, and what it says when there is not enough."""
+
+import pytest
+import torch
+
+import domtrans
+from domtrans import DomtransError, Generator, override
+from domtrans.compute.distributed import Group
+from domtrans.compute.memory import enough_memory, lacking, peak
+from domtrans.training.out_of_memory import largest_that_fits, take_step
+from tiny import registry, tiny_recipe, tiny_trainer
+from tiny_runs import go, metrics
+
+MOST = 5
+"""Images of each domain that a hungry g can take at a time."""
+
+
+class HungryGenerator(Generator):
+    """g that asks for a petabyte, of the real allocator, where it gets too many features at a time."""
+
+    def __init__(self, feature_size: int, channels: int, size: int, *, most: int = MOST) -> None:
+        super().__init__()
+        self.most, self.shape = most, (channels, size, size)
+        self.layer = torch.nn.Linear(feature_size, channels * size * size)
+
+    def forward(self, features):
+        if self.training and len(features) > 2 * self.most:
+            torch.empty(2**50)
+        return torch.tanh(self.layer(features).float()).unflatten(1, self.shape)
+
+
+@pytest.fixture
+def hungry():
+    class Plugin:
+        @domtrans.hookimpl
+        def register(self, registry):
+            registry.generator("hungry", HungryGenerator)
+
+    return domtrans.load_plugins(Plugin()).registry
+
+
+def hungry_recipe(folder, hungry, **changes):
+    return override(tiny_recipe(folder, **changes), ["generator=hungry"], hungry)
+
+
+def test_every_line_of_the_log_says_how_much_memory_was_in_use(tmp_path):
+    used = [line["memory_mb"] for line in metrics(go(tiny_recipe(tmp_path, train__steps=2), tmp_path / "run").path)]
+    assert used == sorted(used) and 50 < used[0] < 100_000
+    assert peak(torch.device("cpu"))["memory_mb"] >= used[-1]
+
+
+def test_a_step_that_does_not_fit_names_one_that_does(tmp_path, hungry):
+    recipe = hungry_recipe(tmp_path, hungry, train__batch_size=32)
+    with pytest.raises(DomtransError) as refusal:
+        domtrans.train(recipe, tmp_path / "run", device="cpu", registry=hungry)
+    assert str(refusal.value) == (
+        "there is not enough memory for a step with train.batch_size=32, 32 images at a time; of its halves, quarters and so "
+        "on, tried just now, 4 at a time is the most that fits: set train.batch_size=4, or train.accumulate=8 to take the same "
+        "batch in smaller parts"
+    )
+    for advice in ("train.batch_size=4", "train.accumulate=8"):
+        followed = override(recipe, [advice, "train.steps=1"], hungry)
+        assert domtrans.train(followed, tmp_path / advice, device="cpu", registry=hungry).results["steps"] == 1
+
+
+def test_a_run_that_had_saved_goes_on_with_smaller_parts(tmp_path, hungry):
+    recipe = hungry_recipe(tmp_path, hungry, train__batch_size=8, train__steps=2, train__save_every=1)
+    roomy = override(recipe, ["generator.most=100"], hungry)
+    domtrans.train(roomy, tmp_path / "run", device="cpu", registry=hungry)
+    options = {"device": "cpu", "registry": hungry, "resume": True}
+    longer = override(roomy, ["train.steps=3"], hungry)
+    went_on = domtrans.train(longer, tmp_path / "run", allow_changes=["train.accumulate=2"], **options)
+    assert went_on.results["steps"] == 3 and went_on.results["changed"] == ["from step 2: train.accumulate: 1 -> 2"]
+
+
+def test_where_not_even_two_images_fit_it_says_so(tmp_path, hungry):
+    recipe = override(hungry_recipe(tmp_path, hungry, train__batch_size=8), ["generator.most=1"], hungry)
+    with pytest.raises(DomtransError, match="and not even for 2; choose smaller networks or a smaller image_size"):
+        domtrans.train(recipe, tmp_path / "run", device="cpu", registry=hungry)
+
+
+def test_one_of_several_processes_tries_nothing_for_the_others_would_wait(tmp_path, monkeypatch):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__batch_size=32))
+    object.__setattr__(trainer.session, "group", Group(0, 2))
+    trainer.cut(16)
+
+    def step():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(trainer, "step", step)
+    with pytest.raises(DomtransError, match=r"16 images at a time in each process; try train.accumulate=2, or a smaller"):
+        take_step(trainer)
+
+
+def test_other_faults_of_a_step_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
+    trainer = tiny_trainer(tiny_recipe(tmp_path))
+    monkeypatch.setattr(trainer, "step", lambda: torch.ones(2, 3) @ torch.ones(2, 3))
+    for attempt in (lambda: take_step(trainer), lambda: largest_that_fits(trainer, 8)):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            attempt()
+    assert lacking(MemoryError()) and lacking(torch.OutOfMemoryError("CUDA out of memory")) and not lacking(ValueError("x"))
+
+
+def test_a_fit_that_does_not_fit_says_what_to_set(tmp_path):
+    class Plugin:
+        @domtrans.hookimpl
+        def register(self, registry):
+            registry.fit("huge", huge)
+
+    def huge(encoder, source, session):
+        """Asks for a petabyte."""
+        torch.empty(2**50)
+
+    extended = domtrans.load_plugins(Plugin()).registry
+    recipe = override(tiny_recipe(tmp_path), ["fit=huge"], extended)
+    with pytest.raises(DomtransError, match=r"memory for fitting f; choose a smaller fit.batch_size or a smaller encoder"):
+        domtrans.train(recipe, tmp_path / "run", device="cpu", registry=extended)
+    with pytest.raises(ZeroDivisionError), enough_memory("this", "that"):
+        raise ZeroDivisionError
+    assert registry() is not extended

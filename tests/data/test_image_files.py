@@ -1,0 +1,223 @@
+"""Picture files of every mode, damaged ones, and what counts as a picture."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from domtrans import DomtransError, find_pictures, read_pictures
+from domtrans.data.image_files import flatten, from_pil, read_picture, to_pil
+
+COLOUR = (200, 40, 90)
+FORMATS = {"png": {}, "jpg": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tif": {}, "ppm": {}}
+
+
+def sample(mode, size=(12, 8)):
+    """An image of some mode with something in it."""
+    image = Image.new("RGB", size, COLOUR)
+    image.paste((10, 250, 30), (0, 0, 5, 4))
+    if mode in ("I", "F"):
+        return image.convert("L").convert(mode)
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "I;16", "F"])
+def test_every_mode_becomes_pixels(mode, channels):
+    image = Image.new("LAB", (12, 8), (100, 120, 120)) if mode == "LAB" else sample(mode)
+    found = from_pil(image, 6, channels)
+    assert found.shape == (channels, 6, 6) and found.dtype == torch.uint8 and found.is_contiguous()
+    assert mode == "LAB" or found.float().std() > 5
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "RGBX"])
+def test_colours_stay(mode):
+    assert flatten(sample(mode)).getpixel((8, 6)) == COLOUR
+
+
+def test_transparency_is_laid_over_white():
+    image = Image.new("RGBA", (4, 4), (*COLOUR, 0))
+    image.putpixel((0, 0), (*COLOUR, 255))
+    flat = flatten(image)
+    assert flat.getpixel((0, 0)) == COLOUR and flat.getpixel((2, 2)) == (255, 255, 255)
+    assert flatten(Image.new("LA", (2, 2), (0, 0))).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("transparency", [1, bytes([255, 0])])
+def test_a_palette_with_transparency(tmp_path, transparency):
+    image = Image.new("P", (4, 4), 0)
+    image.putpalette([*COLOUR, 0, 0, 0])
+    image.putpixel((2, 2), 1)
+    image.save(tmp_path / "p.png", transparency=transparency)
+    found = read_picture(tmp_path / "p.png")
+    assert found.getpixel((0, 0)) == COLOUR and found.getpixel((2, 2)) == (255, 255, 255)
+
+
+def test_a_palette_without_transparency(tmp_path):
+    sample("P").save(tmp_path / "p.gif")
+    assert read_picture(tmp_path / "p.gif").mode == "RGB"
+
+
+def test_sixteen_bits_are_scaled_by_the_full_range(tmp_path):
+    values = np.array([[0, 257], [32896, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    assert np.asarray(read_picture(tmp_path / "deep.png")).tolist() == [[0, 1], [128, 255]]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_floats_and_wide_integers_are_scaled_by_their_own_range(tmp_path, mode):
+    image = Image.new(mode, (2, 1))
+    image.putpixel((0, 0), -100)
+    image.putpixel((1, 0), 1000)
+    image.save(tmp_path / "wide.tif")
+    assert np.asarray(read_picture(tmp_path / "wide.tif")).tolist() == [[0, 255]]
+    assert not np.asarray(flatten(Image.new(mode, (3, 3), 7))).any()  # flat: no range to scale by
+
+
+def test_floats_that_are_no_numbers_are_black():
+    values = np.array([[np.nan, 0.0], [np.inf, 1.0]], dtype=np.float32)
+    found = np.asarray(flatten(Image.fromarray(values)))
+    assert found[0].tolist() == [0, 0] and found[1, 1] == 255
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_the_way_they_were_taken(tmp_path, orientation, ending):
+    upright = sample("RGB", (12, 8))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how a camera held so would have stored it
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"turned.{ending}", exif=exif, **FORMATS[ending])
+    assert np.array_equal(np.asarray(read_picture(tmp_path / f"turned.{ending}")), np.asarray(upright))
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_damaged_exif_data_costs_no_picture(tmp_path, ending):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x8769] = 6, {0x9000: b"0230"}
+    whole, rng = exif.tobytes(), np.random.default_rng(2)
+    for number in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(6, len(whole), 4):
+            damaged[place] = rng.integers(256)
+        sample("RGB", (12, 8)).save(tmp_path / f"a.{ending}", exif=bytes(damaged[: 8 + number] if number % 3 == 0 else damaged))
+        assert sorted(read_picture(tmp_path / f"a.{ending}").size) == [8, 12]
+
+
+def test_the_centre_square_is_taken():
+    image = Image.new("L", (30, 10), 0)
+    image.paste(255, (10, 0, 20, 10))
+    assert (from_pil(image, 10, 1) == 255).all() and from_pil(image, 5, 1).min() > 200
+
+
+def test_an_image_without_pixels_is_refused():
+    with pytest.raises(DomtransError, match="0 x 5 pixels"):
+        from_pil(Image.new("RGB", (0, 5)), 8)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_picture_cut_short_anywhere_is_refused_or_read(tmp_path, ending):
+    path = tmp_path / f"cut.{ending}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, **FORMATS[ending])
+    whole = path.read_bytes()
+    assert read_picture(path).size == (40, 40)
+    refused = 0
+    for length in [*range(0, 60, 3), *range(60, len(whole), max(1, len(whole) // 40))]:
+        path.write_bytes(whole[:length])
+        try:
+            assert read_picture(path).mode in ("L", "RGB")
+        except DomtransError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 20
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_picture_with_flipped_bytes_is_refused_or_read(tmp_path, ending):
+    path = tmp_path / f"flipped.{ending}"
+    sample("RGB").save(path, **FORMATS[ending])
+    whole = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        with contextlib.suppress(DomtransError):
+            read_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "not a picture"), (b"words, no picture", "not a picture"), (b"\x89PNG\r\n\x1a\n", "picture|read")],
+)
+def test_what_is_no_picture(tmp_path, content, message):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DomtransError, match=message):
+        read_picture(tmp_path / "a.png")
+
+
+def test_a_file_that_is_not_there_and_a_folder(tmp_path):
+    with pytest.raises(DomtransError, match="there is no file"):
+        read_picture(tmp_path / "a.png")
+    with pytest.raises(DomtransError, match="cannot be read"):
+        read_picture(tmp_path)
+
+
+@pytest.mark.parametrize("pixels", [90, 40])
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch, pixels):
+    sample("RGB").save(tmp_path / "bomb.png")  # 96 pixels: a warning above the limit, an error above twice the limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
+    with pytest.raises(DomtransError, match=f"too many pixels to be read safely \\(limit {pixels}\\)"):
+        read_picture(tmp_path / "bomb.png")
+
+
+def test_find_pictures_goes_down_and_passes_hidden_ones_over(tmp_path):
+    for name in (
+        "b.png",
+        "a.JPG",
+        "deep/down/c.webp",
+        ".hidden.png",
+        ".cache/d.png",
+        "notes.txt",
+        "no-ending",
+        "deep/.x/e.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in find_pictures(tmp_path)] == ["a.JPG", "b.png", "deep/down/c.webp"]
+
+
+def test_find_pictures_works_below_a_hidden_folder(tmp_path):
+    folder = tmp_path / ".local" / "pictures"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"")
+    assert len(find_pictures(folder)) == 1
+
+
+def test_read_pictures_names_the_first_that_is_broken(tmp_path):
+    sample("RGB").save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"")
+    good = [tmp_path / "good.png"] * 2
+    assert read_pictures(good, 16).shape == (2, 3, 16, 16) and read_pictures(good, 16, 1).shape == (2, 1, 16, 16)
+    with pytest.raises(DomtransError, match=r"bad\.png"):
+        read_pictures([*good, tmp_path / "bad.png"], 16)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_survive_the_way_through_a_file(tmp_path, channels):
+    pixels = torch.randint(0, 256, (2, channels, 16, 16), dtype=torch.uint8)
+    for index, image in enumerate(to_pil(pixels)):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        (tmp_path / f"{index}.png").write_bytes(buffer.getvalue())
+    assert torch.equal(read_pictures(find_pictures(tmp_path), 16, channels), pixels)

@@ -1,0 +1,170 @@
+"""Drawn domains of anyone: into memory, into files, by any number of processes, and held to their contract."""
+
+import importlib
+import io
+import json
+import signal
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from commands import in_process
+from domtrans import Cache, DomtransError, DrawnSet, load_domain, load_plugins, use
+from domtrans.data.render_worker import as_file
+from domtrans.data.worker_process import end, start
+from domtrans.testing import check_domain
+from installed_plugins import install
+from paths import DOCS
+from tiny import registry
+
+STRIPES = """
+    import domtrans
+    import numpy as np
+
+    domtrans_interface = 1
+
+    @domtrans.DrawnDomain
+    def stripes(split: str, size: int, *, count: int = 12, seed: int = 0, fault: str = "") -> domtrans.DrawnSet:
+        '''Stripes.
+
+        ``count``: images. ``seed``: of what is drawn. ``fault``: what to do wrong.
+        '''
+        options = {"size": size, "seed": seed + 1000 * (split == "test"), "fault": fault}
+        words = {"way": ("across", "down")}
+        return domtrans.DrawnSet(draw, options, size=size, count=count, vocabulary=words, about="stripes, " + split)
+
+    def draw(numbers, *, size, seed, fault):
+        for number in numbers:
+            rng = np.random.default_rng([seed, number] if fault != "random" else None)
+            rows = rng.integers(0, 256, (size, 1, 3), np.uint8)
+            picture = np.tile(rows, (1, size, 1))
+            if fault == "domtrans":
+                raise domtrans.DomtransError("the paint is dry")
+            if fault == "crash":
+                raise RuntimeError("a bug")
+            if fault == "small":
+                picture = picture[:-1]
+            way = "across" if fault != "word" else "around"
+            if number % 3 == 0:
+                yield picture, {}
+            elif number % 3 == 1:
+                yield picture, {"way": way}
+            else:
+                yield np.ascontiguousarray(picture.swapaxes(0, 1)), {"way": "down"}
+
+    @domtrans.hookimpl
+    def register(registry):
+        registry.domain("stripes", stripes)
+"""
+
+
+@pytest.fixture
+def stripes(tmp_path, monkeypatch):
+    """A registry with a stranger's domain, installed beside ours."""
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    install(folder, "stripes", STRIPES)
+    monkeypatch.syspath_prepend(str(folder))
+    yield load_plugins().registry
+    sys.modules.pop("neighbour_stripes", None)
+
+
+def drawn_set(registry, split="train", size=16, **options):
+    arguments = registry.arguments("domain", use("stripes", **options))
+    return registry.get("domain", "stripes").factory.drawn(split, size, **arguments)
+
+
+def test_a_stranger_s_drawn_domain_is_a_domain(stripes, tmp_path):
+    check_domain(stripes, "stripes")
+    found = load_domain(stripes, use("stripes"), "test", 16)
+    assert found.images.shape == (12, 3, 16, 16) and found.attributes["way"].index.tolist() == [-1, 0, 1] * 4
+    kept = load_domain(stripes, use("subset", of=use("stripes"), count=4), "train", 16)
+    assert len(kept) == 4 and kept.attributes["way"].values == ("across", "down")
+
+
+def test_a_stranger_s_drawn_domain_can_be_made(stripes, tmp_path, capsys):
+    code, _, err = in_process(capsys, "make", "stripes", tmp_path / "out", "seed=4", "--count", "5", "--size", "16", "-q")
+    assert code == 0, err
+    with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar, Image.open(tar.extractfile("00000002.png")) as image:
+        picture = np.asarray(image)
+        assert json.loads(tar.extractfile("00000002.json").read()) == {"attributes": {"way": "down"}}
+    assert np.array_equal(picture, load_domain(stripes, use("stripes", seed=4), "train", 16).images[2].permute(1, 2, 0))
+
+
+def test_the_domain_in_the_docs_works(tmp_path, monkeypatch):
+    page = (DOCS / "faces-domains.md").read_text()
+    (tmp_path / "of_the_docs.py").write_text(page.split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_domain(importlib.import_module("of_the_docs").stripes, count=8)
+
+
+def test_processes_draw_what_one_draws_in_order(stripes, tmp_path):
+    drawn = drawn_set(stripes, count=250)
+    alone, together = (drawn.load(Cache(tmp_path / str(workers)), workers=workers) for workers in (1, 3))
+    assert alone.fingerprint() == together.fingerprint() and len(alone) == 250
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("domtrans", "^the paint is dry$"),
+        ("small", r"stripes, train is not uint8 \[16, 16, 3\]"),
+        ("word", "'around' is no value of the attribute 'way' .across, down.$"),
+    ],
+)
+def test_a_fault_in_drawing_is_one_sentence(stripes, fault, sentence, workers):
+    with pytest.raises(DomtransError, match=sentence):
+        drawn_set(stripes, fault=fault).load(workers=workers)
+
+
+def test_a_process_that_ends_is_one_sentence(stripes, capfd):
+    with pytest.raises(DomtransError, match="a process that draws ended with exit code 1"):
+        drawn_set(stripes, fault="crash").load(workers=2)
+    assert "RuntimeError: a bug" in capfd.readouterr().err, "its author wants to know"
+
+
+@pytest.mark.parametrize("fault", ["random", "word"])
+def test_the_contract_is_checked(stripes, fault):
+    with pytest.raises((AssertionError, DomtransError), match=r"deterministic|is another|no value"):
+        check_domain(stripes, "stripes", fault=fault)
+
+
+def test_functions_that_a_process_cannot_find_are_called_here():
+    def draw(numbers, *, shade):
+        for number in numbers:
+            yield np.full((8, 8, 3), shade + number, np.uint8), {}
+
+    found = DrawnSet(draw, {"shade": 100}, size=8, count=3, vocabulary={}).load(workers=2)
+    assert found.images[:, 0, 0, 0].tolist() == [100, 101, 102]
+
+
+def test_a_png_is_kept_as_it_is():
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    file = as_file(picture)
+    assert as_file(file) is file
+    with Image.open(io.BytesIO(file)) as image:
+        assert np.array_equal(np.asarray(image), picture)
+
+
+def test_a_signal_to_all_does_not_disturb_a_drawing_process():
+    """Ctrl-C goes to every process of a terminal; when a drawing one ends is for its parent to say."""
+    process = start("domtrans.data.render_worker")
+    try:
+        job = {"module": "domtrans_faces.domains.avatars", "function": "draw_avatars"}
+        options = (
+            registry().get("domain", "avatars").factory.drawn("train", 16, **registry().arguments("domain", use("avatars")))
+        )
+        process.stdin.write(json.dumps({**job, "options": options.options}).encode() + b"\n")
+        process.stdin.write(json.dumps({"first": 0, "end": 1, "files": True}).encode() + b"\n")
+        process.stdin.flush()
+        lengths = json.loads(process.stdout.readline())["lengths"]
+        process.stdout.read(*lengths)
+        process.send_signal(signal.SIGINT)
+        process.stdin.close()
+        assert process.wait(30) == 0
+    finally:
+        end(process)

@@ -1,0 +1,328 @@
+"""The health watch: every detector on a failure that was provoked, silence on good runs, rollbacks and what it does."""
+
+import json
+import math
+import random
+import threading
+from contextlib import suppress
+
+import pytest
+import torch
+
+import domtrans
+from cliffs import cliff_recipe
+from domtrans import DomtransError, Stopped, override
+from domtrans.evaluation.health import DIVERSITY, SURPRISE, Watch, const_chances, saturation, spread, surprise
+from domtrans.interfaces import Outputs
+from domtrans.recipe.schema import HealthConfig
+from domtrans.runs.folder import RunFolder
+from domtrans.training.trainer import Trainer
+from paths import FIXTURES
+from tiny import registry, tiny_recipe, tiny_trainer
+from tiny_runs import go, losses, metrics, stop_at, unlike
+
+STILL = {"name": "sgd", "lr": 1e-9}
+
+
+def heard(records, chances=None, **config):
+    watch = Watch(HealthConfig(**config), chances)
+    return [name for record in records for name in watch.see(record)]
+
+
+def lines(**figures):
+    """Records from columns: ``lines(**{SURPRISE: [1, 0.5]})``."""
+    count = max(map(len, figures.values()))
+    return [{"step": k, "seconds": 1.0, **{name: values[k] for name, values in figures.items()}} for k in range(count)]
+
+
+def alarms(run):
+    return {name for record in metrics(run.path) for name in record.get("alarms", {})}
+
+
+# Figures
+
+
+def test_surprise_is_one_at_chance_and_zero_at_certainty():
+    even = torch.zeros(5, 3)
+    assert surprise(Outputs(source_fake_logits=even, target_fake_logits=even, target_logits=even))[SURPRISE] == pytest.approx(1)
+    sure = [torch.nn.functional.one_hot(torch.full((5,), kind), 3) * 50.0 for kind in range(3)]
+    assert surprise(Outputs(source_fake_logits=sure[0], target_fake_logits=sure[1], target_logits=sure[2]))[SURPRISE] < 1e-6
+    swapped = Outputs(source_fake_logits=sure[1], target_fake_logits=sure[0], target_logits=sure[2])
+    assert surprise(swapped)[SURPRISE] < 1e-6  # it tells real from made all the same
+    assert surprise(Outputs(target_fake_logits=sure[2], target_logits=sure[2]))[SURPRISE] > 5
+    assert surprise(Outputs(source_fake_logits=even)) == {} == surprise(Outputs(target_logits=even))
+
+
+def test_spread_is_zero_for_a_batch_of_one_image_and_ignores_what_all_share():
+    image = torch.rand(1, 1, 8, 8)
+    assert spread(image.expand(6, -1, -1, -1)) == pytest.approx(0, abs=1e-6)
+    noise = torch.randn(500, 1, 8, 8)
+    assert spread(noise + image) == pytest.approx(1, abs=0.05)
+
+
+def test_chance_of_a_const_term_is_what_unrelated_images_give():
+    features = torch.randn(400, 16)
+    terms = {"const": "feature-consistency", "tid": "target-identity", "gan": "ternary-generator"}
+    built = {name: registry().build("loss", domtrans.use(loss)) for name, loss in terms.items()}
+    before = torch.get_rng_state()
+    found = const_chances(built, features, lambda x: x)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found.keys() == {"const"} and found["const"] == pytest.approx(2, abs=0.15)
+
+
+def test_the_figures_are_logged_and_change_nothing(tmp_path):
+    recipe = tiny_recipe(tmp_path)
+    watched = go(recipe, tmp_path / "watched")
+    assert all(0 <= line[SURPRISE] < 3 and 0 <= line[DIVERSITY] < 3 for line in metrics(watched.path))
+    unwatched = go(override(recipe, {"train.health.watch": False}, registry()), tmp_path / "unwatched")
+    assert unlike(watched, unwatched) == []
+    assert not any(name.startswith("health.") for line in metrics(unwatched.path) for name in line)
+    assert watched.results["health"] == {} == unwatched.results["health"]
+
+
+# Detectors on records
+
+
+@pytest.mark.parametrize("name", ["dlr", "even", "watched"])
+@pytest.mark.parametrize("window", [2, 3, 5])
+def test_good_runs_raise_no_alarm(name, window):
+    """Runs of digits-dtn that went well; only "watched" was logged with the health figures."""
+    records = json.loads((FIXTURES / f"good-run-{name}.json").read_text())
+    assert (SURPRISE in records[-1]) == (name == "watched")
+    for chance in (1.0, 8.0):
+        assert heard(records, {"generator.const": chance}, window=window) == []
+
+
+def test_noise_around_a_good_level_raises_no_alarm():
+    rng = random.Random(0)
+    for _ in range(50):
+        records = lines(
+            **{
+                SURPRISE: [max(0.02, rng.gauss(0.6, 0.3)) for _ in range(100)],
+                DIVERSITY: [max(0.0, rng.gauss(0.7, 0.25)) for _ in range(100)],
+                "generator.const": [0.3 * math.exp(rng.gauss(0, 0.25)) for _ in range(100)],
+            }
+        )
+        assert heard(records, {"generator.const": 2.0}) == []
+
+
+def test_d_wins_as_in_the_study_s_figure_six():
+    plummeting = [max(0.02, 0.9 * 0.8**k) for k in range(40)]
+    assert heard(lines(**{SURPRISE: plummeting})) == ["d-wins"]
+    assert heard(lines(**{SURPRISE: [0.8, 0.05] * 20})) == []  # it must last
+
+
+def test_d_is_lost():
+    assert heard(lines(**{SURPRISE: [1.02] * 12})) == ["d-lost"]
+    assert heard(lines(**{SURPRISE: [1.02] * 9})) == []  # it may be beginning
+
+
+def test_an_alarm_is_raised_once_and_again_after_a_recovery():
+    bad, good = [0.02] * 12, [0.6] * 6
+    assert heard(lines(**{SURPRISE: bad + bad})) == ["d-wins"]
+    assert heard(lines(**{SURPRISE: bad + good + bad})) == ["d-wins", "d-wins"]
+
+
+def test_const_that_drops_and_rises_again_as_in_the_study_s_figure_six():
+    const = [1.5, 0.9, 0.5, 0.4, *[0.35] * 12, *[0.35 + 0.05 * k for k in range(20)]]
+    assert heard(lines(**{"generator.const": const}), {"generator.const": 2.0})[0] == "const-rising"
+    tiny = [value / 100 for value in const]
+    assert heard(lines(**{"generator.const": tiny}), {"generator.const": 2.0}) == []  # nothing to speak of
+
+
+def test_const_on_a_high_plateau():
+    chances = {"generator.const": 2.0}
+    assert heard(lines(**{"generator.const": [1.9] * 5 + [1.2] * 30}), chances) == ["const-high"]
+    assert heard(lines(**{"generator.const": [0.95**k * 2 for k in range(40)]}), chances) == []  # it is on its way
+    assert heard(lines(**{"generator.const": [1.9] * 5 + [0.5] * 30}), chances) == []
+
+
+def test_what_was_normal_before_a_term_began_is_forgotten():
+    early = lines(**{"generator.const": [0.1] * 20})
+    late = lines(**{"generator.const": [0.25] * 20, SURPRISE: [0.7] * 20})
+    assert heard(early + late, {"generator.const": 1.0}) == []
+
+
+def test_lines_without_figures_and_a_watch_that_is_off():
+    assert heard([{"step": 0, "seconds": 0.0, "alarms": {"rollback-1": "x"}}] * 20) == []
+    assert heard(lines(**{SURPRISE: [0.01] * 40}), watch=False) == []
+
+
+def test_a_saturated_f():
+    features = torch.randn(50, 20)
+    assert saturation(features) == {}
+    features[:, :18] = 0.3
+    assert saturation(features) == {}
+    features[:, 18] = 0.3
+    assert "19 of its 20 features" in saturation(features)["f-saturated"]
+
+
+# Detectors on real trainings that go wrong
+
+SHORT = {"train__steps": 30, "train__save_every": 100, "train__sample_every": 100, "train__health__window": 3}
+
+
+def test_a_training_in_which_d_wins(tmp_path):
+    fast = {"name": "adam", "lr": 3e-3}
+    notes = []
+    recipe = tiny_recipe(
+        tmp_path, **SHORT, train__generator_optimizer=STILL, train__discriminator_optimizer=fast, discriminator__norm="none"
+    )
+    run = go(recipe, tmp_path / "run", listeners=(lambda progress: notes.append(progress.note),))
+    assert "d-wins" in alarms(run)
+    assert "try train.health.act=true" in run.results["health"]["d-wins"]
+    assert [note for note in notes if note.startswith("D wins: its surprise is 0.0")]
+
+
+def test_a_training_in_which_d_is_lost(tmp_path):
+    run = go(tiny_recipe(tmp_path, **SHORT, train__discriminator_optimizer=STILL), tmp_path / "run")
+    assert "d-lost" in alarms(run)
+
+
+def test_a_training_in_which_g_collapses(tmp_path):
+    flat = {"tv": {"name": "total-variation", "form": "absolute", "weight": 100}}
+    quick = {"name": "adam", "lr": 0.02}
+    recipe = tiny_recipe(tmp_path, **SHORT, generator_losses=flat, train__generator_optimizer=quick)
+    assert "g-collapsed" in alarms(go(recipe, tmp_path / "run"))
+
+
+def test_a_training_in_which_const_stays_high(tmp_path):
+    run = go(tiny_recipe(tmp_path, **SHORT, train__generator_optimizer=STILL), tmp_path / "run")
+    assert "const-high" in alarms(run) and "generator_losses.const.weight" in run.results["health"]["const-high"]
+
+
+def test_a_training_on_a_dead_f(tmp_path):
+    class Deadly:
+        @domtrans.hookimpl
+        def register(self, registry):
+            registry.fit("deadly", deadly)
+
+    def deadly(encoder, source, session):
+        """Leaves no feature alive."""
+        with torch.no_grad():
+            encoder.classify[6].bias.fill_(-1e6)
+
+    extended = domtrans.load_plugins(Deadly()).registry
+    recipe = override(tiny_recipe(tmp_path), ["fit=deadly"], extended)
+    run = domtrans.train(recipe, tmp_path / "run", device="cpu", registry=extended)
+    assert "f-saturated" in metrics(run.path)[0]["alarms"] and "128 of its 128" in run.results["health"]["f-saturated"]
+
+
+# Rollbacks
+
+
+def test_a_training_that_diverges_goes_back_and_on_with_lower_rates(tmp_path, cliffs):
+    notes = []
+    run = domtrans.train(
+        cliff_recipe(tmp_path, cliffs),
+        tmp_path / "run",
+        device="cpu",
+        registry=cliffs,
+        listeners=(lambda progress: notes.append(progress.note),),
+    )
+    assert run.results["steps"] == 16 and any(name.startswith("rollback-1") for name in alarms(run))
+    assert "generator.cliff is not a finite number; going on from step" in run.results["health"]["rollback-1"]
+    assert any(note.startswith("training diverged at step") for note in notes)
+    assert [line["step"] for line in metrics(run.path) if "generator.cliff" in line] == [4, 8, 12, 16]
+    state = RunFolder(run.path).load_training()
+    assert state is not None and state["rollbacks"] >= 1 and state["step"] == 16
+
+
+def test_without_rollbacks_left_it_stops_with_a_diagnosis(tmp_path, cliffs):
+    recipe = cliff_recipe(tmp_path, cliffs, train__rollbacks=0)
+    with pytest.raises(DomtransError, match=r"diverged at step \d+: generator.cliff is not a finite number; the last save"):
+        domtrans.train(recipe, tmp_path / "run", device="cpu", registry=cliffs)
+    steep = cliff_recipe(tmp_path, cliffs, train__generator_optimizer__lr=1.0)
+    with pytest.raises(DomtransError, match=r"after 2 rollbacks to lower learning rates: generator.cliff"):
+        domtrans.train(steep, tmp_path / "steep", device="cpu", registry=cliffs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stopped_before_or_after_a_rollback_it_ends_as_if_never_stopped(tmp_path, cliffs, monkeypatch, seed):
+    recipe = cliff_recipe(tmp_path, cliffs)
+    whole = domtrans.train(recipe, tmp_path / "whole", device="cpu", registry=cliffs)
+    assert whole.results["health"]
+    stop, turns, step = threading.Event(), random.Random(seed).sample(range(1, 18), 3), Trainer.step
+    left = [sorted(turns), 0]
+
+    def step_and_stop(trainer):
+        """Counts all the steps there are, those that a rollback takes back too."""
+        done = step(trainer)
+        left[1] += 1
+        if left[1] in left[0]:
+            stop.set()
+        return done
+
+    monkeypatch.setattr(Trainer, "step", step_and_stop)
+    for _ in turns:
+        stop.clear()
+        with suppress(Stopped):
+            domtrans.train(recipe, tmp_path / "cut", device="cpu", registry=cliffs, stop=stop)
+    monkeypatch.undo()
+    cut = domtrans.train(recipe, tmp_path / "cut", device="cpu", registry=cliffs)
+    assert unlike(whole, cut) == []
+    assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(cut.path)]
+
+
+# Acting
+
+
+def acting_recipe(folder, **changes):
+    fast = {"name": "adam", "lr": 3e-3}
+    options = {"train__generator_optimizer": STILL, "train__discriminator_optimizer": fast, "discriminator__norm": "none"}
+    return tiny_recipe(folder, **SHORT | options | {"train__health__act": True} | changes)
+
+
+def test_d_stands_still_while_it_wins_and_learns_again_when_it_does_not():
+    watch = Watch(HealthConfig(window=3, act=True))
+    held = []
+    for record in lines(**{SURPRISE: [0.5] * 3 + [0.05] * 5 + [0.2, 0.31, 0.31]}):
+        watch.see(record)
+        held.append(watch.holds_d)
+    assert held == [False] * 5 + [True] * 4 + [False] * 2
+    only_watching = Watch(HealthConfig(window=3))
+    for record in lines(**{SURPRISE: [0.05] * 9}):
+        only_watching.see(record)
+    assert not only_watching.holds_d
+
+
+def test_a_held_d_does_not_move(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="none"))
+    trainer.holds_d = True
+    before = [weight.detach().clone() for weight in trainer.D.parameters()]
+    assert SURPRISE in trainer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.D.parameters(), strict=True))
+
+
+def test_a_run_that_acts_resumes_exactly(tmp_path):
+    recipe = acting_recipe(tmp_path)
+    whole = go(recipe, tmp_path / "whole")
+    assert "d-wins" in alarms(whole)
+    idle = go(override(recipe, {"train.health.act": False}, registry()), tmp_path / "idle")
+    assert any("discriminator." in name for name in unlike(whole, idle))
+    for step in (13, 22, 27):
+        stop = threading.Event()
+        with pytest.raises(Stopped):
+            go(recipe, tmp_path / "cut", stop=stop, listeners=(stop_at(step, stop),))
+    cut = go(recipe, tmp_path / "cut")
+    assert unlike(whole, cut) == []
+    assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(cut.path)]
+
+
+def test_stopped_between_two_lines_the_log_is_the_same(tmp_path, monkeypatch):
+    recipe = tiny_recipe(tmp_path, train__steps=8, train__log_every=4, train__save_every=3)
+    whole, stop = go(recipe, tmp_path / "whole"), threading.Event()
+    step = Trainer.step
+
+    def step_and_stop(trainer):
+        done = step(trainer)
+        if trainer.step_number == 2:
+            stop.set()
+        return done
+
+    monkeypatch.setattr(Trainer, "step", step_and_stop)
+    with pytest.raises(Stopped, match="stopped at step 2 of 8"):
+        go(recipe, tmp_path / "cut", stop=stop)
+    monkeypatch.undo()
+    assert unlike(whole, go(recipe, tmp_path / "cut")) == []
+    assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(tmp_path / "cut")]

@@ -1,0 +1,77 @@
+"""A process of several that train together; test_distributed.py starts it with the variables that torchrun sets."""
+
+import sys
+import threading
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+import domtrans
+from domtrans import Stopped
+from domtrans.compute.distributed import Group
+from domtrans.storage.tensors import write_tensors
+
+BATCH = 6
+
+
+def norms() -> list[nn.Module]:
+    """Batch norms of every sort."""
+    return [nn.BatchNorm2d(3), nn.BatchNorm2d(3, momentum=None, affine=False), nn.BatchNorm2d(3, track_running_stats=False)]
+
+
+def norm_inputs() -> torch.Tensor:
+    return torch.randn(BATCH, 3, 4, 4, generator=torch.Generator().manual_seed(1)) + torch.arange(BATCH)[:, None, None, None]
+
+
+def through(norm: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a batch norm makes of images in two steps, its pull on them, and what it keeps."""
+    images = images.clone().requires_grad_()
+    for _ in range(2):
+        made = norm(images)
+    weight = torch.arange(made[0].numel()).view_as(made[0]).sin()
+    (made.pow(3) * weight).sum((1, 2, 3)).mean().backward()
+    kept = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    grads = {f"{name}.grad": parameter.grad for name, parameter in norm.named_parameters()}
+    return {"made": made.detach(), "pull": images.grad, **kept, **grads}
+
+
+def check_norms(out: Path, rank: int, size: int) -> None:
+    """Write what this process's share of a batch comes to."""
+    group = Group(rank, size)
+    for number, norm in enumerate(norms()):
+        network = nn.Sequential(norm)
+        group.synchronise(network, torch.device("cpu"))
+        share = norm_inputs().chunk(size)[rank]
+        write_tensors(out / f"norm-{number}-{rank}.safetensors", through(network[0], share), {})
+
+
+def check_parts(out: Path, group: Group) -> None:
+    """Write what becomes of three blocks, and of one, which not every process has a part of."""
+    for count in (3, 1):
+        made = group.gather([torch.full((2, 1), float(k)) for k in group.mine(range(count))])
+        write_tensors(out / f"gathered-{count}-{group.rank}.safetensors", {"made": made}, {})
+
+
+def main(out: Path) -> None:
+    from tiny import registry
+
+    def train(name: str, folder: str, **options: object) -> None:
+        recipe = domtrans.find_recipe(str(out / f"{name}.json"), registry())
+        domtrans.train(recipe, out / folder, device="cpu", registry=registry(), **options)
+
+    for name in ("exact", "parts", "augmented"):
+        train(name, name)
+    stop = threading.Event()
+    try:
+        train("augmented", "cut", stop=stop, listeners=(lambda p: stop.set() if (p.phase, p.step) == ("train", 3) else None,))
+    except Stopped as stopped:
+        sys.stdout.write(str(stopped))
+    train("augmented", "cut", resume=True)
+    check_norms(out, dist.get_rank(), dist.get_world_size())
+    check_parts(out, Group(dist.get_rank(), dist.get_world_size()))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,88 @@
+"""Target features among the source's: their moments, who reads them, and who is left alone."""
+
+import pytest
+import torch
+from torch import nn
+
+from domtrans import DomtransError
+from domtrans.model.alignment import FeatureAlignment
+from tiny import tiny_recipe, tiny_trainer
+
+
+def test_target_features_get_the_source_s_mean_and_covariance():
+    torch.manual_seed(0)
+    mixed = torch.linalg.qr(torch.randn(6, 6)).Q
+    source = torch.randn(5000, 6) * torch.arange(1, 7) @ mixed + 3
+    target = torch.randn(4000, 6) * torch.arange(3, 9) - 7
+    aligned = FeatureAlignment.of(source, target)(target)
+    assert torch.allclose(aligned.mean(0), source.mean(0), atol=1e-4)
+    assert (aligned.T.cov() - source.T.cov()).norm() < 0.05 * source.T.cov().norm()  # but for the shrinkage
+    matrix = FeatureAlignment.of(source, target).matrix
+    assert torch.allclose(matrix, matrix.T, atol=1e-4) and torch.linalg.eigvalsh(matrix).min() > 0  # nothing is turned
+
+
+def test_features_of_one_distribution_stay_where_they_are():
+    features = torch.randn(500, 6)
+    assert torch.allclose(FeatureAlignment.of(features, features)(features), features, atol=1e-4)
+
+
+def test_directions_in_which_the_target_does_not_vary_are_not_blown_up():
+    source, target = torch.randn(500, 6), torch.randn(500, 6)
+    target[:, 3] = 1 + 1e-6 * torch.randn(500)
+    noisy = target + 1e-3 * torch.randn(500, 6)
+    moved = FeatureAlignment.of(source, target)
+    assert (moved(noisy) - moved(target)).abs().max() < 0.1
+    assert torch.isfinite(FeatureAlignment.of(source[:3], target[:2])(target)).all()  # fewer images than features
+
+
+@pytest.mark.parametrize("alike", [torch.ones(5, 6), torch.randn(1, 6)], ids=["five", "one"])
+def test_features_that_are_all_the_same_cannot_be_aligned(alike):
+    several = torch.randn(5, 6)
+    for name, both in (("source", (alike, several)), ("target", (several, alike))):
+        with pytest.raises(DomtransError, match=f"every {name} image alike, so align_features=true"):
+            FeatureAlignment.of(*both)
+
+
+def test_mixed_precision_leaves_them_exact():
+    source, target = torch.randn(500, 6), torch.randn(500, 6)
+    moved = FeatureAlignment.of(source, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = moved(target)
+    assert within.dtype == torch.float32 and torch.equal(within, moved(target))
+
+
+def heard_by_g(trainer):
+    """What g is given in a step, target features behind source features."""
+    heard = []
+    trainer.g.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0].detach()))
+    trainer.step()
+    return heard[0]
+
+
+def test_g_reads_aligned_features_of_the_target_and_the_losses_what_f_says(tmp_path):
+    plain, moved = (tiny_trainer(tiny_recipe(tmp_path, align_features=on)) for on in (False, True))
+    seen = moved.look(("source", "target"), 0)
+    before, after = heard_by_g(plain), heard_by_g(moved)
+    n = len(seen.source_features)
+    assert torch.equal(before[:n], after[:n]) and torch.equal(before[n:], seen.target_features)
+    assert torch.allclose(after[n:], moved.alignment(seen.target_features)) and not torch.allclose(before[n:], after[n:])
+
+
+def test_augmented_images_and_large_sets_are_measured_as_they_are(tmp_path, monkeypatch):
+    held = tiny_trainer(tiny_recipe(tmp_path, align_features=True))
+    moving = tiny_trainer(tiny_recipe(tmp_path, align_features=True, target_augmentation="noise"))
+    assert moving.sides["target"].features is None
+    assert torch.allclose(held.alignment.matrix, moving.alignment.matrix, atol=1e-4)
+    monkeypatch.setattr("domtrans.model.transfer.MEASURED", 5)
+    assert len(moving.sides["target"].measured()) == 5
+
+
+def test_a_generator_of_images_has_nothing_to_align(tmp_path):
+    changes = {"generator": {"name": "digit-image-generator", "width": 4}, "align_features": True}
+    with pytest.raises(DomtransError, match=r"'digit-image-generator' reads images; set align_features=false"):
+        tiny_trainer(tiny_recipe(tmp_path, **changes))
+
+
+def test_nothing_of_it_is_in_the_model(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, align_features=True))
+    assert isinstance(trainer.g, nn.Module) and not any("align" in name for name in trainer.state())

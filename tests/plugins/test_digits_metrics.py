@@ -1,0 +1,194 @@
+"""The metrics of digits on made-up transfers whose figures are known: perfect, collapsed, one image a digit, random."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import domtrans
+from domtrans import FrozenEncoder, ImageSet, NotMeasurableError, Session, Transfer, Trial, use
+from domtrans.data.domains import load_domain
+from domtrans.evaluation.evaluate import plain_numbers
+from domtrans.evaluation.evaluators import identity
+from domtrans.evaluation.realism import frechet_distance, kernel_distance
+from made_up_transfers import Headless, Reads
+from tiny import registry, tiny_recipe
+from tiny_runs import go
+
+FITTED = {"steps": 70, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def handwriting():
+    """A thousand real digits to fit on, 333 to test on, and 333 others as the source, in RGB."""
+    train, rest = (load_domain(registry(), use("mnist-5k"), split, 32) for split in ("train", "test"))
+    train = train.take(torch.arange(0, 4000, 4))
+    test, source = rest.take(torch.arange(0, 999, 3)), rest.take(torch.arange(1, 1000, 3))
+    return train, test, ImageSet(source.images.expand(-1, 3, -1, -1).contiguous(), source.labels, source.classes)
+
+
+@pytest.fixture(scope="module")
+def measured(handwriting):
+    """All figures of a G that draws so, from grey images in [-1, 1]."""
+    train, test, source = handwriting
+    found: dict[str, dict] = {}
+    one = train.images[500:501] / 127.5 - 1
+    firsts = torch.stack([train.images[train.labels == digit][0] for digit in range(10)]) / 127.5 - 1
+    known = {image.numpy().tobytes(): int(label) for image, label in zip(source.images[:, :1], source.labels, strict=True)}
+
+    def label_of(images):
+        pixels = ((images + 1) * 127.5).round().to(torch.uint8)
+        return torch.tensor([known[image.numpy().tobytes()] for image in pixels])
+
+    draws = {
+        "perfect": lambda images: images,
+        "collapsed": lambda images: one.expand(len(images), -1, -1, -1),
+        "one a digit": lambda images: firsts[label_of(images)],
+        "random": lambda images: images.roll(37, 0),  # a digit that has nothing to do with x
+        "noise": lambda images: torch.rand(images.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1,
+    }
+    session = Session.start("cpu", precision="float32").during("evaluate")
+    for name, draw in draws.items():
+        trial = Trial(Transfer(FrozenEncoder(Headless()), Reads(draw)).eval(), source, train, test, session)
+        found[name] = {}
+        for metric in ["digit-accuracy", "digit-realism"] + ["adaptation-accuracy"] * (name in ("perfect", "random")):
+            figures = plain_numbers(registry().build("metric", use(metric, **FITTED))(trial), metric)
+            assert figures.pop("n") == 333
+            found[name] |= figures
+    return found
+
+
+def test_a_perfect_transfer_scores_as_real_digits_do(measured):
+    found = measured["perfect"]
+    assert found["evaluator_accuracy"] > 0.9 and abs(found["accuracy"] - found["evaluator_accuracy"]) < 0.06
+    assert found["fid"] < 0.1 * measured["noise"]["fid"] and abs(found["kid"]) < 0.02 * measured["noise"]["kid"]
+    assert 0.9 < found["diversity"] < 1.1 and 0.85 < found["class_diversity"] < 1.15
+    assert found["adaptation_accuracy"] > 0.6  # 333 images to learn from
+
+
+def test_a_collapsed_g_shows(measured):
+    found = measured["collapsed"]
+    assert found["accuracy"] == pytest.approx(0.1, abs=0.02)
+    assert found["diversity"] == 0 and found["class_diversity"] == 0
+    assert found["fid"] > 5 * measured["perfect"]["fid"] and found["kid"] > 0
+    assert sorted(sum(row) for row in zip(*found["confusion"], strict=True))[:-1] == [0] * 9  # all read as one digit
+
+
+def test_a_g_that_knows_one_image_a_digit_shows_too(measured):
+    found = measured["one a digit"]
+    assert found["accuracy"] > 0.9 and found["diversity"] > 0.8
+    assert found["class_diversity"] < 0.1  # what accuracy and the diversity over all digits do not see
+
+
+def test_a_random_transfer_is_realistic_and_wrong(measured):
+    found = measured["random"]
+    assert found["accuracy"] < 0.3 and found["fid"] == pytest.approx(measured["perfect"]["fid"], rel=1e-3)
+    assert found["diversity"] == pytest.approx(measured["perfect"]["diversity"], abs=0.01)
+    assert found["adaptation_accuracy"] < 0.5
+
+
+def test_noise_is_far_from_digits(measured):
+    assert measured["noise"]["fid"] == max(found["fid"] for found in measured.values())
+    assert measured["noise"]["accuracy"] < 0.3
+
+
+@pytest.mark.parametrize("name", ["perfect", "random"])
+def test_the_confusion_matrix_counts_every_image_and_agrees_with_the_accuracies(measured, name):
+    found = measured[name]
+    counts = torch.tensor(found["confusion"])
+    assert counts.shape == (10, 10) and int(counts.sum()) == 333
+    assert counts.diag().sum() / 333 == pytest.approx(found["accuracy"], abs=1e-4)
+    assert found["per_class"] == pytest.approx((counts.diag() / counts.sum(1)).tolist(), abs=1e-4)
+
+
+def test_a_class_without_images_has_no_accuracy(handwriting):
+    train, test, source = handwriting
+    some = source.take(torch.nonzero(source.labels != 3)[:, 0])
+    session = Session.start("cpu", precision="float32").during("evaluate")
+    trial = Trial(Transfer(FrozenEncoder(Headless()), Reads(lambda images: images)), some, train, test, session)
+    found = registry().build("metric", use("digit-accuracy", **FITTED))(trial)
+    assert found["per_class"][3] is None and None not in found["per_class"][:3] and found["confusion"][3] == [0] * 10
+
+
+def test_the_original_image_can_be_read_instead(handwriting):
+    train, test, source = handwriting
+    session = Session.start("cpu", precision="float32").during("evaluate")
+    trial = Trial(Transfer(FrozenEncoder(Headless()), Reads(torch.zeros_like)), source, train, test, session)
+    read = {of: registry().build("metric", use("digit-accuracy", **FITTED, of=of))(trial) for of in ("transferred", "original")}
+    assert read["transferred"]["accuracy"] < 0.2 and read["original"]["accuracy"] > 0.85
+
+
+# f-consistency
+
+
+def test_f_consistency_is_the_share_of_classes_kept(handwriting):
+    _, test, source = handwriting
+
+    class Bright(Headless):
+        """Two classes: the left half is brighter, or the right one."""
+
+        def forward(self, images):
+            return torch.stack([images[..., :16].mean((1, 2, 3)), images[..., 16:].mean((1, 2, 3))], 1)
+
+        def logits(self, features):
+            return features
+
+    session = Session.start("cpu", precision="float32")
+    found = {}
+    for name, draw in {"same": lambda x: x, "mirrored": lambda x: x.flip(3)}.items():
+        trial = Trial(Transfer(FrozenEncoder(Bright()), Reads(draw)).eval(), source, test, test, session)
+        found[name] = registry().build("metric", use("f-consistency"))(trial)
+    assert found["same"] == {"f_consistency": 1.0, "n": 333}
+    assert found["mirrored"]["f_consistency"] < 0.02
+    headless = Trial(Transfer(FrozenEncoder(Headless()), Reads(lambda x: x)).eval(), source, test, test, session)
+    with pytest.raises(NotMeasurableError, match="head"):
+        registry().build("metric", use("f-consistency"))(headless)
+
+
+# FID and KID against what is known of Gaussians
+
+
+def test_fid_of_gaussians_is_the_formula():
+    rng = torch.Generator().manual_seed(0)
+    a = torch.randn(20_000, 4, generator=rng)
+    b = torch.randn(20_000, 4, generator=rng) * 2 + torch.tensor([1.0, 0, 0, 0])
+    # |mean difference|^2 + tr(A + B - 2 sqrt(AB)) with A = I, B = 4 I: 1 + 4 * (1 + 4 - 4)
+    assert frechet_distance(a, b) == pytest.approx(5, rel=0.03) and frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert kernel_distance(a[:600], b[:600]) > 0.1 > abs(kernel_distance(a[:600], a[600:1200]))
+    assert kernel_distance(a[:600], b[:600]) == kernel_distance(a[:600], b[:600])
+
+
+def test_a_view_is_named_alike_in_every_process():
+    view = registry().build("augmentation", use("chain", steps=[use("warp"), use("noise", amount=0.5)]))
+    assert "0x" not in repr(identity(view)) and "'amount': 0.5" in repr(identity(view))
+
+
+# Lists of numbers among the figures
+
+
+def test_lists_of_numbers_are_figures_and_other_things_are_not():
+    found = plain_numbers({"a": torch.eye(2), "b": torch.tensor(3), "c": [[1, None], [0.5, 2]]}, "m")
+    assert found == {"a": [[1.0, 0.0], [0.0, 1.0]], "b": 3, "c": [[1, None], [0.5, 2]]}
+    for odd in ([[1, {}]], {"x": 1}, [nn.Identity()]):
+        with pytest.raises(Exception, match="metric 'm' gave"):
+            plain_numbers({"a": odd}, "m")
+
+
+def test_verify_compares_lists_too_and_as_a_whole_elsewhere(tmp_path, monkeypatch):
+    run = go(tiny_recipe(tmp_path), tmp_path / "run")
+    assert not domtrans.verify(run).differences
+    file = run.path / "results.json"
+    results = json.loads(file.read_text())
+    results["confusion"][0][0] += 1
+    file.write_text(json.dumps(results))
+    again = domtrans.load(run.path, device="cpu", registry=registry())
+    assert [one.name for one in domtrans.verify(again).differences] == ["confusion"]
+    for count, wanted in ((1, []), (3, ["confusion"])):  # 200 images on another machine, where 1 % may differ
+        results["confusion"] = [[100 + count, 0], [0, 100]]
+        results["computed_on"]["threads"] = 999
+        file.write_text(json.dumps(results))
+        again = domtrans.load(run.path, device="cpu", registry=registry())
+        monkeypatch.setattr(again, "evaluate", lambda: {**results, "confusion": [[100, 0], [0, 100]]})
+        names = [one.name for one in domtrans.verify(again).differences]
+        assert [name for name in names if name == "confusion"] == wanted

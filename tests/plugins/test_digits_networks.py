@@ -1,0 +1,84 @@
+"""digit-resnet as f, and a G that does not contain f."""
+
+import pytest
+import torch
+
+import domtrans
+from domtrans import DomtransError, ImageSet, Session, use
+from tiny import bars, registry, tiny_recipe, tiny_trainer
+from tiny_runs import go
+
+
+def resnet(classes=4, **options):
+    torch.manual_seed(0)
+    return registry().build("encoder", use("digit-resnet", **options), 32, classes)
+
+
+def test_wrn_16_4_has_the_size_of_its_paper():
+    """2.75 million weights (Zagoruyko and Komodakis 2016, table 5: 2.7 M)."""
+    assert sum(weight.numel() for weight in resnet(10).parameters()) == pytest.approx(2.75e6, rel=0.01)
+
+
+@pytest.mark.parametrize(("width", "depth"), [(1, 1), (2, 3)])
+def test_its_features_are_those_of_the_last_stage(width, depth):
+    f = resnet(width=width, depth=depth)
+    features = f(torch.rand(2, 3, 32, 32))
+    assert features.shape == (2, f.feature_size) == (2, 64 * width) and features.min() >= 0
+
+
+def test_it_learns_to_read_bars():
+    f = resnet(width=1, depth=1)
+    source = ImageSet.from_arrays(*bars(48), size=32)
+    registry().build("fit", use("classifier", steps=40, batch_size=16))(f, source, Session.start("cpu", precision="float32"))
+    read = f.eval().logits(f(domtrans.to_float(ImageSet.from_arrays(*bars(24, seed=1), size=32).images))).argmax(1)
+    assert (read == torch.arange(24) % 4).float().mean() > 0.9
+
+
+def test_without_labels_it_has_no_head():
+    with pytest.raises(DomtransError, match="no classification head"):
+        resnet(0, width=1, depth=1).logits(torch.zeros(1, 64))
+
+
+def test_a_recipe_takes_it_as_f(tmp_path):
+    recipe = tiny_recipe(tmp_path, "digits-dtn", encoder={"name": "digit-resnet", "width": 1, "depth": 1})
+    assert "accuracy" in go(recipe, tmp_path / "run").results
+
+
+# G without f
+
+WITHOUT_F = {"generator": {"name": "digit-image-generator", "width": 4}}
+
+
+def test_g_without_f_is_taught_and_gets_the_image(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, **WITHOUT_F))
+    seen = trainer.look(("source", "target"), 0)
+    g = trainer.g.eval()
+    trainer.g.train = lambda mode=True: g  # so that both passes below are the same function
+    made = trainer.generate(seen, learning=False)
+    for side in ("source", "target"):
+        rgb = getattr(seen, side).expand(-1, 3, -1, -1)
+        assert torch.allclose(getattr(made, f"{side}_fake"), g(rgb), atol=1e-5)
+    without_images = trainer.generate(domtrans.Outputs(source=seen.source, source_features=None), learning=False)
+    assert without_images.target_fake is None and torch.allclose(without_images.source_fake, made.source_fake, atol=1e-5)
+
+
+def test_f_plays_no_part_in_a_g_without_it(tmp_path):
+    run = go(tiny_recipe(tmp_path, **WITHOUT_F), tmp_path / "run")
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    before = run.transfer(images)
+    with torch.no_grad():
+        for weight in run.model.encoder.parameters():
+            weight.zero_()
+    assert torch.equal(run.transfer(images), before)
+    again = domtrans.load(run.path, device="cpu", registry=registry())
+    assert torch.equal(again.transfer(images), before) and torch.equal(
+        again.transfer(images[:, :1]), run.transfer(images[:, :1])
+    )
+
+
+def test_g_without_f_resumes_exactly(tmp_path):
+    whole = go(tiny_recipe(tmp_path, **WITHOUT_F), tmp_path / "whole")
+    go(tiny_recipe(tmp_path, **WITHOUT_F, train__steps=2, train__save_every=1), tmp_path / "parts")
+    parts = go(tiny_recipe(tmp_path, **WITHOUT_F, train__save_every=1), tmp_path / "parts", resume=True)
+    a, b = (run.model.state_dict() for run in (whole, parts))
+    assert all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,269 @@
+"""avatars and portraits: what is said of a face is what is drawn, and every picture hangs on its number alone."""
+
+import io
+import json
+import random
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from importlib import resources
+from itertools import combinations, product
+from typing import get_args
+
+import dicebear
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageColor
+
+from domtrans import DomtransError, load_domain, use
+from domtrans.data.rendered import DrawnSet
+from domtrans_faces.domains.drawing import Pose, dicebear_style, imagine, rasterise, to_svg
+from domtrans_faces.domains.styles import STYLES, UNKNOWN, Style
+from domtrans_faces.vocabulary import HAIR, SKIN, USUAL, VOCABULARY, choose, with_usual
+from paths import DOCS
+from tiny import registry
+
+SIZE = 64
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def domain(name, split="train", size=16, **options):
+    return load_domain(registry(), use(name, **{"count": 20, "test_count": 10} | options), split, size)
+
+
+def pixels(face, size=SIZE, background="#00ff00", **pose):
+    with Image.open(io.BytesIO(rasterise(to_svg(face, background=background, pose=Pose(**pose)), size))) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def faces(style, count, **shares):
+    return [imagine(STYLES[style], with_usual(shares), random.Random(number)) for number in range(count)]
+
+
+styles = pytest.mark.parametrize("style", STYLES)
+
+
+def test_styles_that_can_be_asked_for_are_those_that_there_are():
+    assert get_args(Style) == tuple(STYLES)
+
+
+def test_usual_shares_are_of_the_vocabulary():
+    assert {name: tuple(values) for name, values in USUAL.items()} == VOCABULARY
+
+
+@styles
+def test_a_style_names_what_is_there(style):
+    definition = json.loads((resources.files("dicebear_styles") / f"{style}.json").read_text("utf-8"))
+    variants = {name: set(component["variants"]) for name, component in definition["components"].items()}
+    for slot in STYLES[style].slots:
+        for piece in slot:
+            assert all(variant in variants[component] for component, variant in piece.variants.items()), piece
+            assert all(value in (*VOCABULARY[name], UNKNOWN) for name, value in piece.shows.items()), piece
+    assert set(STYLES[style].free) <= variants.keys() and set(STYLES[style].colours) <= definition["colors"].keys()
+
+
+def test_the_target_style_can_show_every_value():
+    shown = {(name, value) for slot in STYLES["avataaars"].slots for piece in slot for name, value in piece.shows.items()}
+    drawn = {(name, value) for name, values in VOCABULARY.items() for value in values if name not in ("skin", "hair_colour")}
+    assert drawn <= shown
+
+
+@styles
+def test_drawings_are_those_of_dicebear_itself(style):
+    """Its choices are made for it here, past its own Resolver: the SVG must be what its public class gives."""
+    components = dicebear_style(style).components()
+    for number, drawn in enumerate(faces(style, 25)):
+        face = replace(drawn, style=replace(drawn.style, frame=(0.5, 0.5, 1.0)))  # DiceBear rounds, so nothing odd
+        options = {"seed": "domtrans", "rotate": number, "scale": 1.25}
+        options |= {"backgroundColor": "#a0b0c0", "flip": "horizontal"} if number % 2 else {}
+        options |= {f"{name}Variant": variant for name, variant in face.variants.items()}
+        options |= {f"{name}Probability": 100 if name in face.variants else 0 for name in components}
+        for name, colour in dicebear_style(style).colors().items():
+            options[f"{name}Color"] = face.colours.get(name, colour.values()[0])
+        pose = Pose(turn=number, zoom=1.25, mirrored=bool(number % 2))
+        found = to_svg(face, background="#a0b0c0" if number % 2 else None, pose=pose)
+        assert found == dicebear.Avatar(dicebear_style(style), options).to_string()
+
+
+@styles
+def test_what_a_piece_shows_can_be_seen(style):
+    """Another value of an attribute, all else the same, is another picture at 64 pixels."""
+    (face,) = faces(style, 1, facial_hair={"no": 1}, glasses={"no": 1}, hair_length={"short": 1}, eyes={"open": 1})
+    for slot in STYLES[style].slots:
+        others = {name: variant for name, variant in face.variants.items() if not any(name in piece.variants for piece in slot)}
+        pictures = {tuple(piece.shows.items()): pixels(replace(face, variants={**others, **piece.variants})) for piece in slot}
+        for one, other in combinations(pictures, 2):
+            changed = (np.abs(pictures[one] - pictures[other]).max(-1) > 24).sum()
+            assert changed >= 4, (one, other)
+
+
+@styles
+def test_skin_and_hair_have_the_colours_that_they_are_said_to_have(style):
+    (face,) = faces(style, 1, facial_hair={"no": 1}, glasses={"no": 1}, hair_length={"medium": 1}, hair_colour={"red": 1})
+    (skin,) = [colour for colour, kind in face.style.colours.items() if kind == "skin"]
+    for value, colours in SKIN.items():
+        found = [pixels(replace(face, colours={**face.colours, skin: colour})) for colour in colours]
+        changes = (found[0] != pixels(replace(face, colours={**face.colours, skin: "#0000ff"}))).any(-1)
+        assert changes.mean() > 0.05, "skin is a part of the picture that counts"
+        for picture in found:
+            luma = np.median(picture[changes] @ LUMA)
+            assert {"light": luma > 180, "medium": 130 < luma < 170, "dark": luma < 110}[value], (value, luma)
+
+
+def test_hair_can_be_told_from_any_skin():
+    colours = [[ImageColor.getrgb(colour) for each in group.values() for colour in each] for group in (SKIN, HAIR)]
+    for skin, hair in product(*colours):
+        assert max(abs(a - b) for a, b in zip(skin, hair, strict=True)) > 24, (skin, hair)
+
+
+def test_shares_are_kept():
+    """Over many faces, none drawn."""
+    counts = Counter((name, value) for face in faces("avataaars", 3000) for name, value in face.shows.items())
+    for name in ("skin", "glasses", "facial_hair", "mouth", "eyes", "brows"):
+        total = sum(USUAL[name].values())
+        for value, share in USUAL[name].items():
+            assert abs(counts[name, value] / 3000 - share / total) < 0.03, (name, value)
+    assert all(counts[name, value] >= 60 for name, values in VOCABULARY.items() for value in values)
+    medium = [face.shows["hair_style"] for face in faces("avataaars", 600, hair_length={"medium": 1})]
+    assert all(abs(medium.count(value) / 600 - share / 10) < 0.06 for value, share in USUAL["hair_style"].items())
+    only = faces("avataaars", 100, glasses={"yes": 2}, hair_colour={"red": 1, "grey": 1})
+    assert {face.shows["glasses"] for face in only} == {"yes"}
+    assert {face.shows.get("hair_colour") for face in only} <= {"red", "grey", None}
+
+
+def test_the_order_of_shares_does_not_matter():
+    one, other = {"glasses": {"no": 1, "yes": 2}, "skin": {"dark": 1, "light": 1}}, {"skin": {"light": 1, "dark": 1}}
+    other["glasses"] = {"yes": 2, "no": 1}
+    assert [face.shows for face in faces("micah", 30, **one)] == [face.shows for face in faces("micah", 30, **other)]
+
+
+def test_faces_with_facial_hair_rarely_have_long_hair():
+    chosen = [choose(with_usual({}), random.Random(number)) for number in range(2000)]
+    long = {
+        word: np.mean([one["hair_length"] == "long" for one in chosen if one["facial_hair"] == word]) for word in ("no", "yes")
+    }
+    assert long["no"] > 0.25 and long["yes"] < 0.1
+    assert (
+        choose(with_usual({"hair_length": {"long": 1}, "facial_hair": {"yes": 1}}), random.Random(0))["hair_length"] == "long"
+    )
+
+
+def test_hair_that_is_not_there_has_no_colour():
+    for face in faces("avataaars", 20, hair_length={"none": 1}):
+        assert "hair_colour" not in face.shows and "hair_style" not in face.shows and "top" not in face.variants
+
+
+def test_hair_and_beard_have_one_colour():
+    for face in faces("avataaars", 20, facial_hair={"yes": 1}, hair_colour={"other": 1}):
+        assert face.colours["hair"] == face.colours["facialHair"]
+
+
+def test_a_pose_moves_the_face_and_keeps_it_in_the_picture():
+    (face,) = faces("toon-head", 1)
+
+    def middle(**pose):
+        there = (pixels(face, **pose) != [0, 255, 0]).any(-1)
+        return np.array([places.mean() for places in np.nonzero(there)])
+
+    upright = middle()
+    moved = middle(right=0.1, down=-0.1)
+    assert moved[1] - upright[1] > 2 and moved[0] - upright[0] < -2
+    assert np.abs(middle(turn=15) - upright).max() < 6 and np.abs(middle(turn=15, mirrored=True) - upright).max() < 6
+    mirrored = pixels(face, mirrored=True)[:, ::-1]
+    assert np.abs(mirrored - pixels(face)).mean() < 3
+
+
+def test_avatars_carry_their_attributes():
+    found = domain("avatars", size=32, count=60)
+    assert found.labels is None and found.images.shape == (60, 3, 32, 32)
+    assert {name: of.values for name, of in found.attributes.items()} == VOCABULARY
+    for name, of in found.attributes.items():
+        unknown = int((of.index == -1).sum())
+        assert name in ("hair_colour", "hair_style") or not unknown, name
+        assert of.index.unique().numel() > 1
+    assert "Pablo Stanley" in found.about and "train split" in found.about
+    assert (found.images[:, :, 0, 0] == 255).all(1).float().mean() > 0.6, "a white background"
+    dark = domain("avatars", size=32, background="#000000")
+    assert dark.images[:, :, 0, 0].float().mean() < 60
+
+
+@pytest.mark.parametrize("name", ["avatars", "portraits"])
+def test_a_picture_hangs_on_its_number_alone(name):
+    few, many = (domain(name, count=count) for count in (5, 12))
+    assert torch.equal(few.images, many.images[:5])
+    assert all(torch.equal(of.index, many.attributes[key].index[:5]) for key, of in few.attributes.items())
+    others = domain(name, "test", test_count=12), domain(name, count=12, seed=1)
+    for other in others:
+        assert not any(torch.equal(a, b) for a, b in zip(many.images, other.images, strict=True))
+
+
+def test_portraits_wear_no_glasses_or_beard_that_their_style_does_not_have_and_say_nothing_of_its_brows():
+    toon, adventurer, micah = (domain("portraits", styles=[style]) for style in ("toon-head", "adventurer", "micah"))
+    assert (toon.attributes["glasses"].index == 0).all() and (adventurer.attributes["facial_hair"].index == 0).all()
+    assert (micah.attributes["brows"].index == -1).all()
+    bearded = domain("portraits", styles=["lorelei"], shares={"facial_hair": {"yes": 1}})
+    assert (bearded.attributes["mouth"].index == -1).all() and (bearded.attributes["facial_hair"].index == 1).all()
+
+
+def test_nuisance_is_what_a_camera_adds():
+    plain, half, full = (domain("portraits", size=48, nuisance=nuisance, count=6).images.float() for nuisance in (0, 0.5, 1))
+    assert not torch.equal(plain, full) and not torch.equal(half, full)
+    corners = [images[:, :, :3, :3].flatten(2).std(2).mean() for images in (plain, full)]
+    assert corners[0] == 0 and corners[1] > 1, "a plain background, and one with noise"
+
+
+def test_a_portrait_is_of_any_of_its_styles():
+    drawn = registry().get("domain", "portraits").factory.drawn("train", 16, **registry().arguments("domain", use("portraits")))
+    assert isinstance(drawn, DrawnSet) and drawn.options["styles"] == ["toon-head", "micah", "lorelei", "adventurer"]
+    assert all(word in drawn.about for word in ("Johan Melin", "Micah Lanier", "Lisa Wischofsky", "no photographs"))
+
+
+def test_a_set_is_drawn_once(monkeypatch):
+    first = domain("avatars", seed=7)
+    monkeypatch.setattr(DrawnSet, "blocks", lambda *_, **__: pytest.fail("drawn again"))
+    assert domain("avatars", seed=7).fingerprint() == first.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"style": "bitmoji"}, "'avataaars', 'toon-head', 'micah', 'lorelei' or 'adventurer'"),
+        ({"background": "white"}, "option 'background'"),
+        ({"shares": {"hat": {"yes": 1}}}, "there is no attribute 'hat' (there are skin, facial_hair"),
+        ({"shares": {"glasses": {"maybe": 1}}}, "the attribute 'glasses' has no value 'maybe' (it has no, yes)"),
+        ({"shares": {"glasses": {"yes": 0}}}, "some value needs a share above 0"),
+        ({"shares": {"glasses": {"yes": -1}}}, "greater than or equal to 0"),
+        ({"count": 0}, "option 'count'"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_sentence(options, sentence):
+    with pytest.raises(DomtransError) as caught:
+        domain("avatars", **options)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_shares_are_written_out_in_a_resolved_part():
+    part = registry().resolve("domain", use("avatars", shares={"glasses": {"yes": 1}}))
+    assert part.options["shares"] == USUAL | {"glasses": {"yes": 1}}
+
+
+def test_every_style_is_credited():
+    """Names and licences are DiceBear's to say; our page, our help and every image set repeat them."""
+    page = (DOCS / "styles.md").read_text()
+    said = {name: registry().get("domain", name).factory.__doc__ for name in ("avatars", "portraits")}
+    for style in STYLES:
+        about = dicebear_style(style).meta()
+        licence = about.license().name()
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{style}` | [")]
+        assert about.creator().name() in row and licence.lower().split(".")[0] in row.lower() and about.source().url() in row
+        assert about.creator().name() in said["avatars"] and licence[:5].lower() in said["avatars"].lower()
+        assert style == "avataaars" or about.creator().name() in said["portraits"]
+        assert about.creator().name() in domain("avatars", style=style, count=1).about
+
+
+def test_drawing_does_not_wait_for_torch():
+    modules = "domtrans_faces.domains.avatars, domtrans_faces.domains.portraits, domtrans.data.render_worker"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

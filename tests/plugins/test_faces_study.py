@@ -1,0 +1,105 @@
+"""The study ``faces``: its rows train, what it finds in a folder becomes rows, and one command makes its tables."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from commands import in_process
+from domtrans import STRATEGIES, DomtransError
+from paths import SHARED
+from study_rows import recipe_of, rows_of, study_of
+from tiny import tiny_trainer
+
+real = pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="the real weights of ../shared/weights are not here")
+
+
+study, rows = partial(study_of, "faces"), partial(rows_of, "faces")
+ROWS = rows(quick=True)
+
+
+def test_it_has_the_rows_that_it_promises():
+    wanted = "best no-const random-f paper study const-mse const-cosine const-both tid-mse tid-cosine tid-both tid-perceptual"
+    wanted += " two-g-steps two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
+    wanted += " weight-decay label-smoothing no-average reconstruct-mse reconstruct-cosine reconstruct-both"
+    assert list(rows()) == wanted.split() and list(ROWS) == wanted.split()
+    assert not any(row.published for row in rows().values())  # the study has no figures of faces
+
+
+# Of the strategies, which are the study digits' too, one that builds another D.
+DISTINCT = [*sorted(set(ROWS) - set(STRATEGIES) - {"const-cosine", "tid-both", "reconstruct-mse"}), "batch-norm-d"]
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_a_row_trains(name):
+    trainer = tiny_trainer(recipe_of(ROWS[name], "train.batch_size=4"))
+    before = [weight.clone() for weight in trainer.g.parameters()]
+    trainer.step_number = 3  # past where the adversarial terms begin
+    losses = trainer.step()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.g.parameters(), strict=True))
+
+
+def test_rows_differ_from_the_best_in_what_they_say_alone():
+    best = ROWS["best"].changes
+    for row in ROWS.values():
+        for name, value in best.items():
+            assert row.changes[name] == value or (name, row.name) in {("fit.steps", "random-f")}
+        assert not row.changes.get("oracle")
+
+
+def test_f_from_a_file_is_neither_fitted_nor_adapted():
+    found = rows(encoder="f.safetensors")
+    recipe = recipe_of(found["best"])
+    assert (recipe.encoder.weights, recipe.fit, recipe.adapt) == ("f.safetensors", None, None)
+    assert recipe_of(found["random-f"]).encoder.weights is None
+
+
+# What is in a folder
+
+
+def test_weights_and_photographs_become_rows(tmp_path):
+    (tmp_path / "weights").mkdir()
+    for file in ("weights/mobilefacenet_192.safetensors", "weights/resnet18-a1.safetensors", "lfw_480ids.zip"):
+        (tmp_path / file).touch()
+    found = rows(data_dir=str(tmp_path))
+    assert {"f-mobilefacenet", "f-timm", "photos-mobilefacenet"} <= set(found) and "f-dlib-resnet" not in found
+    recipe = recipe_of(found["f-mobilefacenet"])
+    assert recipe.encoder.options["path"].endswith("mobilefacenet_192.safetensors") and recipe.fit is None
+    assert recipe.generator_losses["const"].options["distance"]["name"] == "cosine"
+    photos = recipe_of(found["photos-mobilefacenet"])
+    assert photos.source.name == "lfw" and set(photos.metrics) == {"identity", "likeness", "diversity"}
+    (tmp_path / "weights" / "mobilefacenet_192.safetensors").unlink()
+    assert "Photographs" not in [table.title for table in study(data_dir=str(tmp_path)).tables]
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(DomtransError, match="there is no folder"):
+        study(data_dir=str(tmp_path / "nowhere"))
+
+
+@real
+def test_real_weights_are_found_and_one_trains():
+    row = rows(data_dir=str(SHARED), quick=True)["photos-dlib-resnet"]
+    trainer = tiny_trainer(recipe_of(row, "train.batch_size=2", "source.count=40"))
+    assert all(torch.isfinite(value) for value in trainer.step().values())
+
+
+# As it is used
+
+
+def test_one_command_makes_the_tables(tmp_path, capsys):
+    out = tmp_path / "study"
+    only = ("--only", "best", "--only", "reconstruct-both")
+    code, printed, said = in_process(capsys, "reproduce", "faces", "--quick", *only, "--out", out)
+    assert code == 0 and "hair colour" in printed, said
+    data = json.loads((out / "table.json").read_text())
+    measured = {
+        (table["title"], row["name"]): row["figures"] for table in data["tables"] for row in table["rows"] if row["seeds"]
+    }
+    assert ("What f is", "best") in measured and ("Avatars from their own features", "reconstruct-both") in measured
+    for figures in measured.values():
+        assert set(figures) == {"all attributes", "skin", "hair colour", "glasses", "facial hair", "diversity", "FID"}
+    page = (out / "table.md").read_text()
+    assert "small variation" in page and (out / "best" / "grid.png").is_file() and "best/grid.png" in page

@@ -1,0 +1,259 @@
+"""The domain ``webdataset``: what is read from tar shards, and what is refused in one sentence."""
+
+import gzip
+import io
+import json
+import os
+import shutil
+import tarfile
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from commands import in_process
+from domtrans import DomtransError, use
+from domtrans.data.domains import load_domain
+from tiny import bars, registry
+from tiny_shards import encoded, write_shards, write_tar
+
+IMAGES, LABELS = bars(8)
+PNG = encoded(IMAGES[0])
+
+
+def load(path, split="train", size=32, **options):
+    return load_domain(registry(), use("webdataset", path=str(path), **({"holdout": 0.0} | options)), split, size)
+
+
+def labelled(*classes, **more):
+    """Members of a shard with these classes, and others."""
+    pairs = {f"{i}.png": PNG for i in range(len(classes))} | {f"{i}.cls": str(name).encode() for i, name in enumerate(classes)}
+    return pairs | {name.replace("_", "."): content for name, content in more.items()}
+
+
+# What is read
+
+
+def test_pictures_come_as_they_were_put_in_with_classes_and_attributes(tmp_path):
+    found = load(write_shards(tmp_path / "shards", IMAGES, LABELS, shard=3))
+    assert np.array_equal(found.images.permute(0, 2, 3, 1).numpy(), IMAGES)
+    assert found.labels.tolist() == LABELS.tolist() and found.classes == ("0", "1", "2", "3")
+    assert found.attributes["parity"].values == ("even", "odd")
+    assert found.attributes["parity"].index.tolist() == [0, 1] * 4
+
+
+@pytest.mark.parametrize(("form", "ending"), [("JPEG", "jpg"), ("JPEG", "jpeg"), ("WEBP", "webp"), ("PNG", "PNG")])
+def test_other_formats_sizes_and_grey_are_read(tmp_path, form, ending):
+    wide = np.zeros((20, 40, 3), np.uint8)
+    wide[:, 10:30] = 255
+    write_tar(tmp_path / "a.tar", {f"0.{ending}": encoded(wide, form)})
+    found = load(tmp_path, size=16, grey=True)
+    assert found.shape == (1, 1, 16, 16) and found.images.min() > 200, "the centre square is white"
+
+
+def test_keys_of_folders_and_what_else_lies_beside_a_picture(tmp_path):
+    members = {
+        "a/0.png": PNG,
+        "b/0.png": PNG,
+        "b/0.txt": b"a caption",
+        "b/0.mask.png": b"no picture",
+        "._0.png": b"",
+        "README": b"",
+    }
+    write_tar(tmp_path / "a.tar", members | {"a/0.cls": b"1\n", "b/0.json": b'{"class": 0, "width": 32, "attributes": null}'})
+    found = load(tmp_path)
+    assert found.labels.tolist() == [1, 0] and found.attributes == {}
+
+
+def test_classes_that_are_numbers_are_ordered_by_size(tmp_path):
+    write_tar(tmp_path / "a.tar", labelled(10, 9, 2))
+    assert load(tmp_path).classes == ("2", "9", "10")
+    write_tar(tmp_path / "a.tar", labelled("dog", "cat", "10"))
+    assert load(tmp_path).classes == ("10", "cat", "dog")
+
+
+def test_a_class_by_name_counts_for_more_than_its_number(tmp_path):
+    named = {"0.json": b'{"class": "cat"}', "1.json": b'{"class": "dog"}'}
+    for members in (labelled(1, 0) | named, named | labelled(1, 0)):
+        write_tar(tmp_path / "a.tar", members)
+        assert load(tmp_path).classes == ("cat", "dog")
+
+
+def test_a_vocabulary_fixes_values_and_their_order(tmp_path):
+    write_tar(tmp_path / "a.tar", {"0.png": PNG, "0.json": b'{"attributes": {"hair": "red", "wings": null}}', "1.png": PNG})
+    (tmp_path / "vocabulary.json").write_text(json.dumps({"hair": ["brown", "red"], "glasses": ["no", "yes"]}))
+    found = load(tmp_path)
+    assert found.labels is None and found.classes == ()
+    hair, glasses = found.attributes["hair"], found.attributes["glasses"]
+    assert (hair.values, hair.index.tolist()) == (("brown", "red"), [1, -1])
+    assert (glasses.values, glasses.index.tolist()) == (("no", "yes"), [-1, -1])
+
+
+def test_shards_are_named_by_braces_or_by_their_folder_and_may_bring_a_test_split(tmp_path):
+    for number in range(4):
+        write_tar(tmp_path / f"s-{number:03d}.tar", {f"{number}.png": PNG, f"{number}.cls": str(number).encode()})
+    assert load(tmp_path).labels.tolist() == [0, 1, 2, 3]
+    assert load(tmp_path / "s-{001..002}.tar").classes == ("1", "2")
+    assert load(tmp_path / "s-00{0,3}.tar").classes == ("0", "3")
+    ends = {"test_path": str(tmp_path / "s-003.tar")}
+    train, test = (load(tmp_path / "s-{000..002}.tar", split, **ends) for split in ("train", "test"))
+    assert train.labels.tolist() == [0, 1, 2] and test.labels.tolist() == [3] and train.classes == test.classes
+
+
+def test_the_last_pictures_are_held_out(tmp_path):
+    path = write_shards(tmp_path / "shards", *bars(40), shard=16)
+    train, test = (load(path, split, holdout=0.1) for split in ("train", "test"))
+    assert len(train) == 36 and len(test) == 4
+    assert np.array_equal(torch.cat([train.images, test.images]).permute(0, 2, 3, 1).numpy(), bars(40)[0])
+
+
+def test_a_shard_is_scanned_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
+    path = write_tar(tmp_path / "a.tar", labelled("cat"))
+    load(path)
+    scanned = []
+    scan = tarfile.open
+    monkeypatch.setattr(tarfile, "open", lambda *args, **options: scanned.append(1) or scan(*args, **options))
+    assert load(path).classes == ("cat",) and not scanned
+    write_tar(path, labelled("dog", "dog"))
+    os.utime(path, ns=(time.time_ns(), time.time_ns()))
+    scanned.clear()
+    assert load(path).classes == ("dog",) and scanned
+
+
+def test_the_fingerprint_is_of_the_data_wherever_it_lies(tmp_path):
+    path = write_shards(tmp_path / "shards", IMAGES, LABELS, shard=3)
+    shutil.copytree(path, tmp_path / "copy")
+    one = load(path, memory="no")
+    assert one.fingerprint() == load(tmp_path / "copy", memory="no").fingerprint() == load(path, memory="no").fingerprint()
+    write_shards(tmp_path / "other", IMAGES[::-1], LABELS, shard=3)
+    others = [
+        load(tmp_path / "other", memory="no"),
+        load(path, memory="no", grey=True),
+        one.take(torch.arange(4)),
+        one.unlabelled(),
+    ]
+    assert len({one.fingerprint(), *(other.fingerprint() for other in others)}) == 5
+
+
+# Path tricks: nothing is extracted, nothing outside a shard is read
+
+
+def test_names_that_lead_elsewhere_are_keys_and_links_are_passed_over(tmp_path):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (8, 8), "red").save(secret)
+    with tarfile.open(inside / "a.tar", "w") as tar:
+        for name in ("../../up.png", "/abs.png", f"{inside}/here.png", "a\nb.png", "x" * 300 + ".png"):
+            member = tarfile.TarInfo(name)
+            member.size = len(PNG)
+            tar.addfile(member, io.BytesIO(PNG))
+        kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE)
+        for kind, name in zip(kinds, ("link", "hard", "device", "pipe", "folder"), strict=True):
+            member = tarfile.TarInfo(f"{name}.png")
+            member.type, member.linkname = kind, str(secret)
+            tar.addfile(member)
+    found = load(inside)
+    assert len(found) == 5 and all(np.array_equal(image.permute(1, 2, 0).numpy(), IMAGES[0]) for image in found.images)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "inside", "secret.png"]
+
+
+# What is refused
+
+
+def header(size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """A member's header with a size field of its own and a sum that is right."""
+    block = bytearray(tarfile.TarInfo("0.png").tobuf(tarfile.USTAR_FORMAT))
+    block[124:136], block[156:157] = size, kind
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: path.write_bytes(b""), "cannot be read as an uncompressed tar file"),
+        (lambda path: path.write_bytes(b"no tar file at all" * 100), "cannot be read as an uncompressed tar file"),
+        (lambda path: path.write_bytes(gzip.compress(bytes(10240))), "cannot be read as an uncompressed tar file"),
+        (lambda path: write_tar(path, {}), "there are no pictures"),
+        (lambda path: write_tar(path, {"a.txt": b"", "b.json": b"{}"}), "there are no pictures"),
+        (lambda path: path.write_bytes(header(b"77777777777\0")), "cut short"),
+        (lambda path: path.write_bytes(header(b"77777777777\0", tarfile.XHDTYPE)), "a header of"),
+        (lambda path: path.write_bytes(header(b"\xff" * 11 + b"\0")), "cut short"),
+        (lambda path: path.write_bytes(header(b"\xff" * 11 + b"\0", tarfile.GNUTYPE_LONGNAME)), "cut short"),
+        (lambda path: write_tar(path, [("0.png", PNG), ("0.jpg", PNG)]), "two pictures of the name 0"),
+        (lambda path: write_tar(path, labelled("cat", 1, x_png=PNG)), "1 of the 3 pictures .* have no class"),
+        (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b"{not json")), "x.json must be of the form"),
+        (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b"[1]")), "x.json must be of the form"),
+        (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b'{"class": [1]}')), "x.json must be of the form"),
+        (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b'{"attributes": "red"}')), "x.json must be of the form"),
+        (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b"[" * 100_000)), "x.json must be of the form"),
+        (lambda path: write_tar(path, labelled(x_png=PNG, x_cls=b"\xff\xfe")), "x.cls must be of the form"),
+        (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b" " * 2**21)), "too many for labels"),
+    ],
+)
+def test_what_is_no_sound_shard_is_refused_in_a_sentence(tmp_path, write, said):
+    write(tmp_path / "bad.tar")
+    with pytest.raises(DomtransError, match=said) as refusal:
+        load(tmp_path / "bad.tar")
+    assert "bad.tar" in str(refusal.value)
+
+
+def test_a_shard_cut_short_or_damaged_in_the_middle_is_not_taken_for_a_smaller_one(tmp_path):
+    whole = write_tar(tmp_path / "a.tar", labelled(*range(6))).read_bytes()
+    second = whole.index(b"1.png")
+    for number, content in enumerate(
+        (whole[: second + 600], whole[: second + 100], whole[:second] + b"9" + whole[second + 1 :])
+    ):
+        (tmp_path / f"bad{number}.tar").write_bytes(content)
+        with pytest.raises(DomtransError, match="cut short"):
+            load(tmp_path / f"bad{number}.tar")
+
+
+def test_a_value_that_the_vocabulary_does_not_name_is_refused(tmp_path):
+    write_tar(tmp_path / "a.tar", labelled("cat", "bird"))
+    (tmp_path / "vocabulary.json").write_text('{"class": ["cat", "dog"]}')
+    with pytest.raises(
+        DomtransError, match=r"a\.tar has the class 'bird', which vocabulary.json does not name; it names cat, dog"
+    ):
+        load(tmp_path)
+    for content in ("{", "[]", '{"class": "cat"}', '{"class": [1]}', "[" * 100_000):
+        (tmp_path / "vocabulary.json").write_text(content)
+        with pytest.raises(DomtransError, match=r"vocabulary\.json (cannot be read|must be of the form)"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("nowhere-{0..3}.tar", "there is no file nowhere-0.tar"),
+        ("a-{0..3.tar", "cannot be expanded"),
+        ("a-{1..999999999}.tar", "more than 100,000 shards"),
+        ("https://example.org/{0..1}.tar", "shards are files on this machine"),
+        (".", "there are no .tar files"),
+    ],
+)
+def test_shards_that_are_not_there_are_named(tmp_path, monkeypatch, pattern, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DomtransError, match=said):
+        load(pattern)
+
+
+def test_a_split_without_pictures_is_refused(tmp_path):
+    write_tar(tmp_path / "a.tar", {"0.png": PNG})
+    write_tar(tmp_path / "empty.tar", {})
+    with pytest.raises(DomtransError, match="leaves no images for the test split"):
+        load(tmp_path / "a.tar", "test")
+    with pytest.raises(DomtransError, match="no pictures for the test split"):
+        load(tmp_path / "a.tar", "test", test_path=str(tmp_path / "empty.tar"))
+    assert len(load(tmp_path)) == 1, "an empty shard among others is no harm"
+
+
+def test_the_command_says_it_in_a_line_and_exits_with_2(capsys, tmp_path):
+    code, _, said = in_process(
+        capsys, "train", "digits-dtn", "source=webdataset", f"source.path={tmp_path}", "--out", tmp_path / "o"
+    )
+    assert code == 2 and "there are no .tar files" in said and "Traceback" not in said

@@ -1,0 +1,225 @@
+"""The documentation holds together: commands and snippets are of this version, and the site is whole."""
+
+import ast
+import functools
+import http.server
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.main import get_command
+
+import domtrans
+from commands import in_process
+from domtrans import find_recipe, load_plugins, override, testing
+from domtrans.cli.app import app
+from paths import DOCS, ROOT
+
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.name != "reference.md"]
+PAGES += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+STAND_INS = {"domain": "mnist-5k", "loss": "total-variation"}
+"""For parts that a page's snippets register, where the first of the kind would need options."""
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+FENCED = re.compile(r"^(?:```|~~~)(\w*)\n(.*?)^(?:```|~~~)$", re.DOTALL | re.MULTILINE)
+INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
+INLINE = re.compile(r"`((?:domtrans|torchrun) [^`]+)`")
+REGISTERED = re.compile(r'registry\.(\w+)\("([\w-]+)"')
+RUN_BY_A_TEST = "tutorial-domain.md"
+"""Its recipes name parts that the reader writes on the way; test_installed.py does all of it."""
+
+
+def blocks(page, *languages):
+    """The fenced code of a page in some languages."""
+    return [code for language, code in FENCED.findall(page.read_text()) if language in languages]
+
+
+def commands(page):
+    """Every domtrans command line of a page, in words: those of code blocks, and those within sentences."""
+    prose = FENCED.sub("", page.read_text())
+    lines = "\n".join(blocks(page, "sh", "")).replace("\\\n", " ").splitlines()
+    lines += INDENTED.findall(prose.replace("\\\n", " ")) + [re.sub(r"\s+", " ", line) for line in INLINE.findall(prose)]
+    return list(in_words(lines))
+
+
+def in_words(lines):
+    """The words after ``domtrans`` of every such command in some lines, as the shell hands them over."""
+    for command in (part for line in lines for part in re.split(r" (?:\|\|?|&&|;) ", line) if "domtrans" in part):
+        words = shlex.split(command, comments=True)
+        words = words[next((place for place, word in enumerate(words) if not re.match(r"[A-Z_]+=", word)), 0) :]
+        end = next((place for place, word in enumerate(words) if word in (">", "...")), len(words))
+        if words[:1] == ["torchrun"] and "domtrans" in words:
+            yield words[words.index("domtrans") + 1 : end]
+        elif words[:1] == ["domtrans"]:
+            yield words[1:end]
+
+
+def parsed(words):
+    """The options that the command line reads off some words; raises click's UsageError for what it would refuse.
+
+    A word in capitals stands for what the reader puts there.
+    """
+    group = get_command(app)
+    if words[0].startswith("-"):
+        assert words[0] in {"--help", *(name for parameter in group.params for name in parameter.opts)}
+        return {}
+    assert words[0] in group.commands, f"there is no command {words[0]}"
+    if len(words) == 1 or "--help" in words:
+        return {}
+    return group.commands[words[0]].make_context(words[0], ["1" if word.isupper() else word for word in words[1:]]).params
+
+
+@functools.cache
+def shipped():
+    """What is installed."""
+    return load_plugins(only=()).registry
+
+
+def registry_of(page):
+    """What is installed, and for each part that the page's own snippets register, another that can stand in for it."""
+    written = [(kind, name) for kind, name in REGISTERED.findall(page.read_text()) if name not in shipped().names(kind)]
+    if not written:
+        return shipped()
+    registry = load_plugins(only=()).registry
+    for kind, name in written:
+        getattr(registry, kind)(name, registry.get(kind, STAND_INS.get(kind, registry.names(kind)[0])).factory)
+    return registry
+
+
+@by_page
+def test_every_command_of_a_page_is_one(page):
+    registry = registry_of(page)
+    for words in commands(page):
+        found = parsed(words)
+        if words[0] in ("train", "show", "evaluate", "reproduce") and page.name != RUN_BY_A_TEST:
+            changes = [change for change in found.get("changes") or [] if "=" in change and "..." not in change]
+            named = Path(str(found.get("recipe") or found.get("run") or "digits-dtn"))
+            base = named.name if named.name in registry.names("recipe") else "digits-dtn"
+            assert words[0] != "train" or base == named.name or named.suffix or words[1].isupper(), f"no recipe {named}"
+            override(find_recipe(base, registry), [*changes, *(found.get("allow_changes") or [])], registry)
+
+
+@pytest.mark.parametrize("name", get_command(app).commands)
+def test_every_command_has_examples_that_are_ones(name):
+    examples = get_command(app).commands[name].help.partition("Examples:")[2].splitlines()
+    found = list(in_words(examples))
+    assert found and all(words[0] == name and parsed(words) is not None for words in found)
+
+
+def test_a_command_that_is_none_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    block = "```sh\nNO_COLOR=1 domtrans train digits-dtn \\\n    --no-such-option\n```"
+    page.write_text(f"{block}\n\n    domtrans trane x\n\n`domtrans plugins`\n")
+    wrong, misspelt, right = commands(page)
+    for words in (wrong, misspelt):
+        with pytest.raises(Exception, match=r"no-such-option|no command"):
+            parsed(words)
+    assert parsed([*right, "--json"]) == {"as_json": True, "verbose": False}
+
+
+@by_page
+def test_every_snippet_of_a_page_compiles_and_takes_what_is_there(page):
+    for code in blocks(page, "toml"):
+        tomllib.loads(code)
+    for code in blocks(page, "python"):
+        tree = ast.parse(code)
+        names = [a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "domtrans" for a in n.names]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "domtrans":
+                names.append(node.attr)
+        assert not [name for name in names if not hasattr(domtrans, name) and name != "testing"]
+
+
+def test_a_recipe_of_one_s_own_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = (code for code in blocks(DOCS / "tutorials" / "your-photos.md", "toml") if "extends" in code)
+    Path("photos.toml").write_text(code)
+    found = find_recipe("photos.toml", shipped())
+    assert found.fit is None and found.encoder.name == "timm" and found.train.validate_every == 500
+
+
+def test_the_first_try_with_one_s_own_photos_trains(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "drawings"):
+        Path(folder).mkdir()
+        for number in range(8):
+            Image.new("RGB", (70, 64), (30 * number, 99, 7)).save(f"{folder}/{number}.png")
+    (words,) = (words for words in commands(DOCS / "tutorials" / "your-photos.md") if "runs/first-try" in words)
+    small = ["train.steps=1", "train.batch_size=2", "generator.width=8", "discriminator.width=8", "source.holdout=0.5"]
+    assert in_process(capsys, *words, *small)[0] == 0
+    assert Path("runs/first-try/report.html").is_file()
+
+
+def test_the_parts_of_the_how_to_keep_their_contracts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    checks = {"Brightness": testing.check_loss, "Colours": testing.check_encoder, "ink": testing.check_metric}
+    for code, (name, check) in zip(blocks(DOCS / "how-to" / "parts.md", "python"), checks.items(), strict=True):
+        (tmp_path / f"of_the_how_to_{name}.py").write_text(code)
+        check(getattr(importlib.import_module(f"of_the_how_to_{name}"), name))
+
+
+def test_the_equations_name_what_is_there():
+    named = re.findall(r"\[`([\w.]+)`\]\(\.\./([^)]+\.py)\)", (DOCS / "equations.md").read_text())
+    assert len(named) > 20
+    for name, path in named:
+        module = Path(path).relative_to("plugins") if path.startswith("plugins/") else Path(path)
+        module = ".".join(module.with_suffix("").parts)
+        assert functools.reduce(getattr, name.removeprefix(f"{module}.").split("."), importlib.import_module(module))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built with warnings as errors: a link or an anchor that leads nowhere, a page that is in no menu."""
+    pytest.importorskip("material", reason="mkdocs-material, which builds the site, is not installed")
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr + done.stdout
+    return out
+
+
+def test_links_out_of_the_documentation_stay_in_the_site_and_find_their_line(site):
+    page = (site / "equations.html").read_text()
+    (anchor,) = set(
+        re.findall(r'href="source/domtrans/training/trainer\.py\.html#([^"]+)"><code>[\w.]+\.generator_turn<', page)
+    )
+    source = (site / "source" / "domtrans" / "training" / "trainer.py.html").read_text()
+    line = next(line for line in source.splitlines() if f'id="{anchor}"' in line)
+    assert "generator_turn" in line
+    assert (site / "source" / "SECURITY.html").is_file()
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The site, served as `mkdocs serve` does."""
+    handler = functools.partial(QuietHandler, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_the_site_shows_what_it_should_and_asks_no_one_for_anything(address, visit):
+    page = visit(address, color_scheme="dark", viewport={"width": 390, "height": 844})
+    for name in ("index", "equations", "recipes/digits-dtn", "tutorials/tuning"):
+        page.goto(f"{address}/{name}.html")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, f"{name} is wider than a phone"
+        assert page.evaluate("[...document.images].every((image) => image.naturalWidth)"), f"{name} lacks an image"
+    assert page.evaluate("document.body.dataset.mdColorScheme") == "slate", "dark where the reader's system is"
+    page.keyboard.press("/")
+    page.keyboard.type("ternary")
+    page.locator(".md-search-result__item").first.wait_for()

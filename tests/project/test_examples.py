@@ -1,0 +1,110 @@
+"""Every example runs, as a person runs it."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from paths import EXAMPLES
+
+SMALL = [
+    "source.count=24",
+    "source.test_count=12",
+    "generator.width=4",
+    "discriminator.width=4",
+    "metrics.digits.steps=2",
+    "train.batch_size=4",
+    "train.steps=4",
+    "train.log_every=1",
+]
+FIT = ["fit.steps=2", "fit.batch_size=4"]
+ELSEWHERE = ("run_onnx",)
+"""Run by test_export.py, which has a model for it."""
+
+
+def run(name, *arguments, cwd):
+    """A real process."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def run_here(monkeypatch, capsys):
+    """Call an example's main without a second import of torch."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def call(name, *arguments, **settings):
+        importlib.import_module(name).main(*map(str, arguments), **settings)
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The run of the first example, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder / "run", run("train_in_python.py", folder / "run", *SMALL, *FIT, cwd=folder)
+
+
+def test_train_in_python(trained):
+    _, said = trained
+    assert "step 4 of 4" in said and "transfer accuracy" in said and "(8, 1, 32, 32) torch.uint8" in said
+
+
+def test_transfer_a_folder(trained, tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(tmp_path / "in" / "deep" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("no picture")
+    said = run("transfer_a_folder.py", trained[0], tmp_path / "in", tmp_path / "out", cwd=tmp_path)
+    assert "1 pictures written" in said and "passed over" in said
+    assert (tmp_path / "out" / "deep" / "a.png").is_file()
+
+
+def test_custom_loss(run_here, tmp_path):
+    assert "with the layout loss" in run_here("custom_loss", tmp_path / "run", *SMALL, *FIT)
+    assert "generator.layout" in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_custom_encoder(run_here, tmp_path):
+    assert "edge directions as f" in run_here("custom_encoder", tmp_path / "run", *SMALL)
+
+
+def test_inside_a_program(run_here, tmp_path):
+    said = run_here("inside_a_program", tmp_path / "run", *SMALL, *FIT)
+    assert "trained to the end" in said and "4 logs heard" in said
+    assert "(12, 1, 32, 32) torch.float32 (12, 1, 32, 32) torch.uint8" in said and "measured: {'accuracy'" in said
+
+
+def test_a_program_stops_early_and_uses_what_there_is(run_here, tmp_path):
+    said = run_here("inside_a_program", tmp_path / "run", *SMALL, *FIT, "train.steps=400", patience=1)
+    assert "stopped at step" in said and "everything is saved" in said and "measured" in said
+
+
+def test_train_a_classifier_on_transferred(run_here, trained, tmp_path):
+    said = run_here("train_a_classifier_on_transferred", trained[0], tmp_path / "made", 3)
+    assert "24 transferred images in" in said and "accuracy on 1,000 real target test images:" in said
+    assert len(list((tmp_path / "made").glob("[0-9]/*.png"))) == 24
+
+
+def test_the_example_parts_keep_their_contracts(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import custom_encoder
+    import custom_loss
+
+    from domtrans.testing import check_encoder, check_loss
+
+    check_encoder(custom_encoder.EdgeDirections)
+    check_encoder(custom_encoder.EdgeDirections, directions=4, cells=2, size=64)
+    check_loss(custom_loss.Layout)
+    check_loss(custom_loss.Layout, either_polarity=False)
+
+
+def test_every_example_is_run_here():
+    named = Path(__file__).read_text()
+    assert not [path.name for path in EXAMPLES.glob("*.py") if path.stem not in named]

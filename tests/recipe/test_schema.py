@@ -1,0 +1,379 @@
+"""Recipes as data: overrides by path, files, differences, and what is refused."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domtrans import DomtransError, Recipe, find_recipe, override, term, use
+from domtrans.recipe.overrides import differences
+from tiny import registry
+
+BASE = find_recipe("digits-dtn-paper", registry())
+VIEWED = find_recipe("digits-dtn", registry())
+
+
+def changed(*assignments, base=BASE):
+    return override(base, assignments, registry())
+
+
+def at(recipe, path):
+    node = recipe.model_dump(mode="json")
+    for step in path.split("."):
+        node = node[step]
+    return node
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("seed=7", 7),
+        ("train.steps=20", 20),
+        ("train.ema=0", 0),
+        ("train.updates=separate", "separate"),
+        ("train.balance_source=true", True),
+        ("train.generator_optimizer.name=sgd", "sgd"),
+        ("train.generator_optimizer.betas=[0.9, 0.99]", [0.9, 0.99]),
+        ("train.discriminator_optimizer.lr=1e-3", 1e-3),
+        ("train.discriminator_optimizer.weight_decay=0.1", 0.1),
+        ("source.count=500", 500),
+        ("generator.width=16", 16),
+        ("discriminator.norm=none", "none"),
+        ("encoder.weights=some.safetensors", "some.safetensors"),
+        ("generator_losses.const.weight=3", 3),
+        ("generator_losses.const.start=0.25", 0.25),
+        ("generator_losses.const.of=target", "target"),
+        ("generator_losses.const.distance.name=cosine", "cosine"),
+        ("fit.view.name=warp", None),
+        ('description="a = b"', "a = b"),
+        ("description=a = b", "a = b"),
+        ("name=", ""),
+    ],
+)
+def test_any_option_by_path(assignment, value):
+    path = assignment.partition("=")[0]
+    if value is None:
+        with pytest.raises(DomtransError, match="takes no options"):
+            changed(assignment)
+    else:
+        assert at(changed(assignment), path) == value
+
+
+def test_a_part_by_name_drops_the_options_of_the_one_it_replaces():
+    recipe = changed("source.count=123", "source=mnist-5k")
+    assert at(recipe, "source") == {"name": "mnist-5k"}
+
+
+def test_a_part_as_a_table_brings_its_options_along():
+    recipe = changed('source={"name": "street-digits", "count": 9}')
+    assert at(recipe, "source") == {"name": "street-digits", "count": 9, "test_count": 2000, "seed": 0}
+
+
+def test_assignments_run_from_left_to_right():
+    assert at(changed("fit=self-training", "fit.steps=5"), "fit.steps") == 5
+    assert at(changed("train.steps=5", "train.steps=6"), "train.steps") == 6
+
+
+def test_another_loss_keeps_the_weight_and_the_span_of_its_term():
+    recipe = changed("generator_losses.const.stop=0.5", "generator_losses.const=target-identity")
+    found = at(recipe, "generator_losses.const")
+    assert (found["name"], found["weight"], found["start"], found["stop"]) == ("target-identity", 15, 0, 0.5)
+    assert "of" not in found
+
+
+def test_another_part_keeps_no_option_of_the_one_before_even_of_such_a_name():
+    assert "weight" in at(VIEWED, "fit")
+    assert at(changed("fit=classifier", base=VIEWED), "fit") == at(changed("fit=none", "fit=classifier", base=VIEWED), "fit")
+
+
+def test_terms_are_added_and_taken_away():
+    recipe = changed("generator_losses.tv=total-variation", "generator_losses.tv.weight=0.01", "generator_losses.tid=none")
+    assert list(recipe.generator_losses) == ["gan", "const", "tv"]
+    assert recipe.generator_losses["tv"].weight == 0.01
+    assert "gan" not in changed("discriminator_losses.gan=null").discriminator_losses
+
+
+def test_nested_distances_take_options():
+    recipe = changed("generator_losses.const.distance=cross-entropy", "generator_losses.const.distance.temperature=2")
+    assert at(recipe, "generator_losses.const.distance") == {"name": "cross-entropy", "temperature": 2, "sharpen": 1}
+    recipe = changed("generator_losses.const.distance=cross-entropy", base=recipe)
+    assert at(recipe, "generator_losses.const.distance") == {"name": "cross-entropy", "temperature": 1, "sharpen": 1}
+
+
+def test_a_nested_distance_of_distances():
+    value = '{"name": "weighted", "terms": ["mse", {"name": "cross-entropy", "temperature": 2}], "weights": [1, 2]}'
+    found = at(changed(f"generator_losses.const.distance={value}"), "generator_losses.const.distance")
+    assert found["terms"] == [{"name": "mse"}, {"name": "cross-entropy", "temperature": 2, "sharpen": 1}]
+
+
+@pytest.mark.parametrize("word", ["none", "null"])
+@pytest.mark.parametrize("path", ["fit", "view", "source_augmentation"])
+def test_none_removes_an_optional_part(path, word):
+    assert getattr(changed(f"{path}={word}", base=VIEWED), path) is None
+
+
+def test_none_removes_a_nested_optional_part():
+    assert at(VIEWED, "fit.source_view.name") == "chain"
+    for word in ("none", "null"):
+        assert at(changed(f"fit.source_view={word}", base=VIEWED), "fit.source_view") is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("trian.steps=3", r"no option 'trian.steps' \(did you mean 'train'\?\)"),
+        ("train.stps=3", r"did you mean 'steps'"),
+        ("train.steps.more=3", "'steps' is a plain value"),
+        ("seed.x=3", "plain value"),
+        ("generator.widht=3", r"generator 'digit-generator': there is no option 'widht' \(did you mean 'width'\?\)"),
+        ("source=street-digit", r"no domain 'street-digit' \(did you mean 'street-digits'\?\)"),
+        ("generator_losses.const.distance=cosin", "did you mean 'cosine'"),
+        ("generator_losses.const=feature-consistancy", "did you mean 'feature-consistency'"),
+        ("generator_losses.const.distance.temp=1", "distance 'mse': there is no option 'temp'"),
+        ("generator_losses.new.weight=2", "name the part first: generator_losses.new=NAME"),
+        ("view.steps=[]", "name the part first: view=NAME"),
+        ("source=none", "source"),
+        ("source=3", "source"),
+        ("source.name=3", "source"),
+        ("source.options=3", "source"),
+        ("train=5", "train"),
+        ("train.steps=0", "train.steps.*greater than 0, not 0"),
+        ("train.steps=1.5", "train.steps"),
+        ("train.steps=many", "not 'many'"),
+        ("train.steps=" + "9" * 5000, "train.steps"),
+        ("train.batch_size=1", "train.batch_size"),
+        ("train.ema=1", "train.ema"),
+        ("train.ema=NaN", "train.ema"),
+        ("train.generator_optimizer.lr=Infinity", "finite"),
+        ("train.generator_optimizer.lr=-1", "greater than 0"),
+        ("train.generator_optimizer.name=adm", "adam"),
+        ("train.generator_optimizer.betas=[0.5]", "betas"),
+        ("train.updates=apart", "joint"),
+        ("generator_losses.const.weight=-1", "weight"),
+        ("generator_losses.const.start=2", "start"),
+        ("generator_losses=none", "generator_losses"),
+        ("generator_losses={}", "g needs at least one loss"),
+        ("image_size=0", "image_size"),
+        ("seed=-1", "seed"),
+        ("steps", "not of the form path=value"),
+        ("=3", "not of the form path=value"),
+        ("train..steps=3", "no option"),
+        (".train=3", "no option"),
+        ("generator_losses.=mse", "generator_losses"),
+        ("generator_losses.const.=3", "feature-consistency"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_sentence(assignment, message):
+    with pytest.raises(DomtransError, match=message) as caught:
+        changed(assignment)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ("train=5", "train.steps=3"),
+        ("train.generator_optimizer=[]", "train.generator_optimizer.lr=1"),
+        ("source=5", "source.path=x"),
+        ("source=[]", "source.path.x=x"),
+        ("generator_losses=5", "generator_losses.const=x"),
+        ("generator_losses=null", "generator_losses.const=none"),
+        ("generator_losses.const=5", "generator_losses.const=feature-consistency"),
+        ("generator_losses.const=5", "generator_losses.const.weight=1"),
+    ],
+)
+def test_a_path_through_what_was_just_broken_is_refused_or_mends_it(assignments):
+    try:
+        assert isinstance(changed(*assignments), Recipe)
+    except DomtransError as error:
+        assert "\n" not in str(error)
+
+
+def test_all_losses_of_g_taken_away_is_refused():
+    with pytest.raises(DomtransError, match="at least one loss"):
+        changed(*(f"generator_losses.{name}=none" for name in BASE.generator_losses))
+
+
+def test_a_mapping_says_the_same_as_strings():
+    by_mapping = override(BASE, {"train.steps": 9, "source": use("mnist-5k").model_dump()}, registry())
+    assert by_mapping == changed("train.steps=9", "source=mnist-5k")
+
+
+def test_the_given_recipe_stays_as_it_was():
+    before = BASE.to_json()
+    changed("train.steps=9", "generator_losses.const.distance=cosine", "generator_losses.tid=none")
+    assert BASE.to_json() == before
+
+
+def test_differences_name_path_and_both_values():
+    new = changed("train.steps=9", "generator_losses.const.distance=cosine", "generator_losses.tid=none")
+    found = differences(BASE, new)
+    assert "train.steps: 600 -> 9" in found
+    assert "generator_losses.const.distance.name: mse -> cosine" in found
+    assert any(line.startswith("generator_losses.tid.") and line.endswith("-> absent") for line in found)
+    assert differences(BASE, BASE) == []
+
+
+def test_a_difference_of_none_and_absence_is_seen():
+    assert differences(BASE, changed("view=blur")) and differences(changed("view=blur"), BASE)
+
+
+@pytest.mark.parametrize("name", registry().names("recipe"))
+def test_a_resolved_recipe_survives_json(name):
+    recipe = find_recipe(name, registry())
+    again = Recipe.model_validate(json.loads(recipe.to_json()))
+    assert again == recipe and again.resolve(registry()) == recipe
+    assert again.to_json() == recipe.to_json()
+
+
+def test_a_run_s_own_recipe_file_and_its_folder_repeat_it(tmp_path):
+    (tmp_path / "recipe.json").write_text(changed("train.steps=9").to_json())
+    for name in (tmp_path / "recipe.json", tmp_path):
+        assert find_recipe(str(name), registry()) == changed("train.steps=9")
+
+
+TOML = """
+name = "mine"
+extends = "digits-dtn-paper"
+fit = "self-training"
+[source]
+count = 500
+[train]
+steps = 7
+generator_optimizer.lr = 0.01
+[generator_losses]
+tid = "none"
+tv = {name = "total-variation", weight = 0.5}
+[generator_losses.const]
+weight = 2
+distance = {name = "cross-entropy", temperature = 3}
+"""
+
+
+def test_a_toml_file_extends_a_recipe_by_what_differs(tmp_path):
+    (tmp_path / "mine.toml").write_text(TOML)
+    found = find_recipe(str(tmp_path / "mine.toml"), registry())
+    wanted = changed(
+        "name=mine",
+        "fit=self-training",
+        "source.count=500",
+        "train.steps=7",
+        "train.generator_optimizer.lr=0.01",
+        "generator_losses.tid=none",
+        "generator_losses.tv=total-variation",
+        "generator_losses.tv.weight=0.5",
+        "generator_losses.const.weight=2",
+        "generator_losses.const.distance=cross-entropy",
+        "generator_losses.const.distance.temperature=3",
+    )
+    assert found == wanted
+
+
+def test_json_files_and_files_that_extend_files(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"extends": "digits-dtn-paper", "train": {"steps": 8}}))
+    (tmp_path / "b.toml").write_text(f'extends = "{tmp_path / "a.json"}"\nseed = 3\n')
+    assert find_recipe(str(tmp_path / "b.toml"), registry()) == changed("train.steps=8", "seed=3")
+
+
+def test_a_whole_recipe_in_toml(tmp_path):
+    text = """
+        name = "whole"
+        source = "street-digits"
+        target = "mnist-5k"
+        encoder = "digit-encoder"
+        generator = {name = "digit-generator", width = 8}
+        discriminator = "digit-discriminator"
+        [generator_losses]
+        gan = "ternary-generator"
+        [discriminator_losses]
+        gan = "ternary-discriminator"
+    """
+    (tmp_path / "whole.toml").write_text(text)
+    recipe = find_recipe(str(tmp_path / "whole.toml"), registry())
+    assert recipe.fit is None and recipe.generator.options == {"width": 8} and recipe.source.options["count"] == 20_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "name = ", "not valid TOML"),
+        ("a.json", "{", "not valid JSON"),
+        ("a.json", "[" * 100_000, "not valid JSON"),
+        ("a.json", "[1]", "must hold a table, not list"),
+        ("a.toml", 'name = "only"', "option 'source' must be given"),
+        ("a.toml", "extends = 3", "extends must be the name of a recipe, not 3"),
+        ("a.toml", 'extends = "digits-dtn-papr"', "did you mean 'digits-dtn-paper'"),
+        ("a.toml", 'extends = "digits-dtn-paper"\n[trian]\nsteps = 3', "did you mean 'train'"),
+        ("a.toml", 'extends = "digits-dtn-paper"\n[trian]', "did you mean 'train'"),
+        ("a.toml", 'extends = "digits-dtn-paper"\ntrain = 3', "train"),
+        ("a.toml", 'extends = "digits-dtn-paper"\n[seed]\nx = 3', "plain value"),
+        ("a.json", json.dumps({"extends": "digits-dtn-paper", "seed": float("nan")}), "seed"),
+        ("a.json", '{"extends": "digits-dtn-paper", "seed": ' + "1" * 5000 + "}", "a.json"),
+        ("a.toml", "\x00", "not valid TOML"),
+    ],
+)
+def test_a_bad_file_is_one_clear_sentence(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DomtransError, match=message):
+        find_recipe(str(tmp_path / name), registry())
+
+
+def test_bytes_that_are_no_text_and_files_that_are_not_there(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DomtransError, match="cannot be read"):
+        find_recipe(str(tmp_path / "a.toml"), registry())
+    with pytest.raises(DomtransError, match="there is no recipe file"):
+        find_recipe(str(tmp_path / "b.toml"), registry())
+    with pytest.raises(DomtransError, match=r"no recipe 'digits-dnt' \(did you mean 'digits-dtn'\?\)"):
+        find_recipe("digits-dnt", registry())
+
+
+def test_files_that_extend_each_other_are_refused(tmp_path):
+    a, b = tmp_path / "a.toml", tmp_path / "b.toml"
+    a.write_text(f'extends = "{b}"')
+    b.write_text(f'extends = "{a}"')
+    with pytest.raises(DomtransError, match="extend one another in a circle"):
+        find_recipe(str(a), registry())
+
+
+def test_an_empty_table_in_a_file_changes_nothing(tmp_path):
+    (tmp_path / "a.toml").write_text('extends = "digits-dtn-paper"\n[train]\n[generator_losses.const]\n')
+    assert find_recipe(str(tmp_path / "a.toml"), registry()) == BASE
+
+
+def test_use_and_term_check_what_they_are_given():
+    assert term("x", weight=2, distance="mse").options == {"distance": "mse"}
+    with pytest.raises(ValueError, match="weight"):
+        term("x", weight=-1)
+
+
+def paths(node, prefix=""):
+    for key, value in node.items():
+        yield prefix + key
+        if isinstance(value, dict):
+            yield from paths(value, f"{prefix}{key}.")
+
+
+KNOWN = sorted(set(paths(VIEWED.model_dump(mode="json"))))
+NAMES = [*sorted({entry.name for entry in registry()}), "none", "true", "null", "[]", "{}", '"x"', "-1", "0", "0.5", "3"]
+TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT | st.sampled_from(["name", "options"]), inner, max_size=3),
+    max_leaves=4,
+)
+PATHS = st.sampled_from(KNOWN) | st.builds(lambda a, b: f"{a}.{b}", st.sampled_from(KNOWN), TEXT) | TEXT
+VALUES = st.sampled_from(NAMES) | JSON.map(json.dumps) | TEXT
+ASSIGNMENTS = st.lists(st.builds(lambda path, value: f"{path}={value}", PATHS, VALUES) | TEXT, min_size=1, max_size=4)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(ASSIGNMENTS)
+def test_whatever_is_assigned_the_outcome_is_a_recipe_or_one_sentence(assignments):
+    try:
+        recipe = changed(*assignments, base=VIEWED)
+    except DomtransError as error:
+        assert str(error)
+        return
+    assert Recipe.model_validate(json.loads(recipe.to_json())).resolve(registry()) == recipe

@@ -1,0 +1,156 @@
+"""Hostile neighbours: the command line stays usable beside each of them, and says who did it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from domtrans import DomtransError, load_plugins
+from installed_plugins import GOOD, install
+
+SHIPPED = {"digits", "dtn", "encoders", "faces", "files", "trackers"}
+
+
+def command(folder, *words, **environment):
+    """``domtrans`` in a process that has the folder on its path."""
+    clean = {key: value for key, value in os.environ.items() if key != "DOMTRANS_PLUGINS"}
+    more = {"PYTHONPATH": str(folder), "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "domtrans", *words], env=clean | more | environment, capture_output=True, text=True, check=False
+    )
+
+
+REGISTERS = """
+    import domtrans
+
+    def part(a, b):
+        "A part."
+        return a
+
+    @domtrans.hookimpl
+    def register(registry):
+        registry.distance("left-behind", part)
+        {line}
+"""
+HOSTILE = {
+    "raises": ("raise RuntimeError('the driver is missing')", "RuntimeError: the driver is missing"),
+    "exits": ("raise SystemExit('bye')", "SystemExit: bye"),
+    "escapes": ("class Odd(BaseException): pass\nraise Odd('beyond Exception')", "Odd: beyond Exception"),
+    "rubbish": (REGISTERS.replace("{line}", "registry.domain('junk', 42)"), "is not a class or function but int"),
+    "nameless": (REGISTERS.replace("{line}", "registry.domain('', part)"), "a name is a word"),
+    "shadows": (REGISTERS.replace("{line}", "registry.distance('mse', part)"), "a name that plugin 'dtn' has taken"),
+    "repeats": (
+        REGISTERS.replace("{line}", "registry.distance('left-behind', part)"),
+        "'left-behind', a name that plugin 'repeats'",
+    ),
+    "newer": ("domtrans_interface = 99" + REGISTERS.replace("{line}", "").replace("\n    ", "\n"), "upgrade domtrans"),
+    "lying": (REGISTERS.replace("{line}", "registry.planet('mars', part)"), "has no attribute 'planet'"),
+}
+TALKATIVE = (
+    """
+    import sys
+    import warnings
+    print("hello from a plugin")
+    sys.stderr.write("and a word on stderr\\n")
+    warnings.warn("and a warning")
+"""
+    + GOOD
+)
+SLOW = "import time\ntime.sleep(3)\nimport torch\n" + GOOD.replace("\n    ", "\n")
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    """A folder with all of them at once, and a decent one."""
+    folder = tmp_path_factory.mktemp("street")
+    for name, (code, _) in HOSTILE.items():
+        install(folder, name, code)
+    install(folder, "talkative", TALKATIVE)
+    install(folder, "paperless", metadata=False)
+    install(folder, "decent")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def listed(street):
+    """What ``domtrans plugins --json --verbose`` says of them: standard output is JSON alone."""
+    done = command(street, "plugins", "--json", "--verbose")
+    assert done.returncode == 0, done.stderr
+    assert "hello from a plugin" in done.stderr
+    return {one["name"]: one for one in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_each_is_listed_as_broken_with_the_reason_and_leaves_nothing_behind(listed, name):
+    assert HOSTILE[name][1] in listed[name]["error"] and "\n" not in listed[name]["error"]
+    assert listed[name]["registers"] == {} and "Traceback" in listed[name]["details"]
+
+
+@pytest.mark.parametrize("name", ["decent", "talkative", "paperless"])
+def test_the_others_work(listed, name):
+    assert listed[name]["error"] is None and listed[name]["registers"] == {"distance": [f"by-{name}"]}
+    assert listed[name]["version"] == "1.0" and listed[name]["interface"] == 1
+
+
+def test_commands_work_beside_them_and_name_each(street):
+    done = command(street, "show", "distance", "by-decent")
+    assert done.returncode == 0 and "The largest difference." in done.stdout
+    for name in HOSTILE:
+        assert f"warning: the plugin '{name}' of domtrans_{name} 1.0 was skipped" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_plain_list_ends_in_the_last_line_of_the_error(street):
+    done = command(street, "plugins")
+    assert "broken: RuntimeError: the driver is missing" in done.stdout and "Traceback" not in done.stdout
+
+
+def test_a_choice_of_plugins_leaves_the_others_unloaded(street):
+    done = command(street, "plugins", "--json", DOMTRANS_PLUGINS="decent, paperless")
+    assert {one["name"] for one in json.loads(done.stdout)} == SHIPPED | {"decent", "paperless"}
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("choice", ["descent", "decent,descent"])
+def test_a_plugin_that_is_not_installed_cannot_be_chosen(street, monkeypatch, choice):
+    monkeypatch.syspath_prepend(str(street))
+    monkeypatch.setenv("DOMTRANS_PLUGINS", choice)
+    with pytest.raises(DomtransError, match=r"DOMTRANS_PLUGINS names 'descent', which is not.*did you mean 'decent'"):
+        load_plugins()
+    with pytest.raises(DomtransError, match=r"load_plugins\(only=...\) names 'nobody'"):
+        load_plugins(only=("nobody",))
+
+
+def test_doctor_names_them_and_exits_with_1(street):
+    done = command(street, "doctor", "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    broken = {finding["name"] for finding in report["findings"] if finding["status"] == "broken"}
+    assert not report["healthy"] and broken == {f"plugin {name}" for name in HOSTILE}
+
+
+def test_a_slow_plugin_does_not_slow_the_help(tmp_path):
+    install(tmp_path, "slow", SLOW)
+    began = time.perf_counter()
+    assert command(tmp_path, "--help").returncode == 0
+    assert time.perf_counter() - began < 2.5, "the plugin sleeps for 3 seconds when it is imported"
+
+
+def test_two_plugins_of_one_name_can_be_left_out(tmp_path):
+    for index in (1, 2):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        install(folder, "twin").rename(folder / f"other{index}-1.0.dist-info")
+        if index == 2:
+            (folder / "neighbour_twin.py").rename(folder / "neighbour_other.py")
+            (folder / "other2-1.0.dist-info" / "entry_points.txt").write_text("[domtrans]\ntwin = neighbour_other\n")
+    both = f"{tmp_path / '1'}{os.pathsep}{tmp_path / '2'}"
+    done = command(both, "recipes")
+    assert (
+        done.returncode == 2
+        and "called 'twin': neighbour_twin (from other1 1.0) and neighbour_other (from other2 1.0)" in done.stderr
+    )
+    assert command(both, "recipes", DOMTRANS_PLUGINS="").returncode == 0

@@ -1,0 +1,90 @@
+"""Parts in words: types, defaults, and the help that a docstring holds."""
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, PositiveInt
+
+from domtrans import AugmentationOption, DistanceOption, load_plugins
+from domtrans.registry.describe import default_in_words, describe, describe_options, help_of, type_in_words
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        (int, "int"),
+        (str, "text"),
+        (bool, "true or false"),
+        (Any, "anything"),
+        (PositiveInt, "int > 0"),
+        (Annotated[float, Field(ge=0, lt=1)], "float >= 0 and < 1"),
+        (PositiveInt | None, "int > 0, or none"),
+        (Literal["a", "b"], "'a' or 'b'"),
+        (DistanceOption, "distance"),
+        (AugmentationOption | None, "augmentation, or none"),
+        (list[DistanceOption], "list of distances"),
+        (Annotated[list[float], Field(min_length=1)], "list of float (at least 1)"),
+        (dict[str, DistanceOption], "table of distances"),
+        (tuple[float, float], "list of float"),
+    ],
+)
+def test_types_in_words(annotation, words):
+    assert type_in_words(annotation) == words
+
+
+DOCSTRING = """Does a thing, with ``power`` in it.
+
+    ``first``: what the first is; it goes
+    on. ``second``, ``third``: what both are.
+
+    ``form``: "a" is one form: the usual one; "b" another. Raises DomtransError for others.
+    """
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("first", "what the first is; it goes on"),
+        ("second", "what both are"),
+        ("third", "what both are"),
+        ("form", '"a" is one form: the usual one; "b" another'),
+        ("power", "Does a thing, with power in it"),
+        ("missing", ""),
+    ],
+)
+def test_help_is_taken_from_the_docstring(option, words):
+    assert help_of(option, DOCSTRING) == words
+
+
+def test_a_part_whole():
+    registry = load_plugins(only=()).registry
+    found = describe(registry.get("encoder", "digit-encoder"))
+    assert (found.plugin, found.handed_in, found.gives) == ("digits", ("size", "classes"), "an Encoder, f")
+    assert found.summary.startswith("f: 4 strided convolutions")
+    plain = found.to_json()
+    assert plain["options"][0]["name"] == "head" and plain["options"][0]["default"] is None
+    assert "required" in plain["options"][0] and plain["module"] == "domtrans_digits.networks.dtn"
+
+
+def test_defaults_in_words():
+    def part(*, a: int, b: bool = True, c: str | None = None, d: float = 0.5):
+        """A part."""
+
+    assert [default_in_words(option.default) for option in describe_options(part)] == ["required", "true", "none", "0.5"]
+
+
+def test_a_docstring_of_the_base_class_is_not_the_part_s_own():
+    class Heir(Base):
+        pass
+
+    assert describe_options(Heir)[0].help == ""
+
+
+class Base:
+    """A base.
+
+    ``width``: of something else.
+    """
+
+    def __init__(self, *, width: int = 1) -> None:
+        self.width = width

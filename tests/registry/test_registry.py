@@ -1,0 +1,225 @@
+"""The registry: duplicates, misses, signatures, options, nested parts."""
+
+from typing import Annotated, Any, Literal
+
+import pytest
+import torch
+from pydantic import Field
+
+from domtrans import DistanceOption, DomtransError, Part, Registry, use
+from domtrans.registry.registry import KINDS, OwnedRegistry, entries_of
+
+
+def gap(a, b, *, power: Annotated[float, Field(gt=0)] = 2.0):
+    """The mean power of the difference."""
+    return (a - b).abs().pow(power).mean()
+
+
+def headed(a, b, classify, *, mode: Literal["x", "y"] = "x"):
+    """Reads the head."""
+    return classify(a - b), mode
+
+
+class Holder:
+    """A loss-like thing that holds distances."""
+
+    def __init__(
+        self,
+        *,
+        main: DistanceOption = "gap",
+        other: DistanceOption | None = None,
+        several: Annotated[list[DistanceOption], Field(max_length=2)] = [],  # noqa: B006
+        named: dict[str, DistanceOption] = {},  # noqa: B006
+        count: int = 3,
+    ) -> None:
+        self.main, self.other, self.several, self.named, self.count = main, other, several, named, count
+
+
+@pytest.fixture
+def registry() -> Registry:
+    made = Registry()
+    made.distance("gap", gap)
+    made.distance("headed", headed)
+    made.loss("holder", Holder)
+    return made
+
+
+def test_every_kind_has_a_method_that_registers_as_a_call_and_as_a_decorator():
+    made = Registry()
+    for kind in KINDS.values():
+        parameters = ", ".join(kind.handed)
+        factory = eval(f"lambda {parameters}: None")
+        assert getattr(made, kind.name)("one", factory) is factory
+        assert getattr(made, kind.name)("two")(factory) is factory
+        assert made.names(kind.name) == ["one", "two"]
+    assert len(list(made)) == 2 * len(KINDS)
+
+
+def test_a_duplicate_names_both_owners(registry):
+    with OwnedRegistry(registry, "first") as first:
+        first.distance("near", lambda a, b: a)
+    with pytest.raises(DomtransError, match=r"'second'.*'near'.*'first'"), OwnedRegistry(registry, "second") as second:
+        second.distance("near", lambda a, b: b)
+    assert registry.get("distance", "near").owner == "first"
+
+
+def test_one_name_may_serve_two_kinds(registry):
+    registry.recipe("gap", lambda: None)
+    assert registry.get("recipe", "gap").factory is not registry.get("distance", "gap").factory
+
+
+def test_what_a_plugin_registered_before_it_failed_is_taken_back(registry):
+    with pytest.raises(ZeroDivisionError), OwnedRegistry(registry, "half") as owned:
+        owned.distance("near", lambda a, b: a)
+        raise ZeroDivisionError
+    assert registry.names("distance") == ["gap", "headed"]
+    assert not entries_of(registry, "half")
+
+
+def test_a_near_miss_is_suggested_and_a_far_one_lists_what_there_is(registry):
+    with pytest.raises(DomtransError, match=r"no distance 'gup' \(did you mean 'gap'\?\)"):
+        registry.build("distance", use("gup"))
+    with pytest.raises(DomtransError, match=r"no distance 'zzzzz' \(distances: gap, headed\)"):
+        registry.get("distance", "zzzzz")
+    with pytest.raises(DomtransError, match="it has no recipes"):
+        registry.get("recipe", "anything")
+
+
+@pytest.mark.parametrize("name", ["", "none", "two words", "a.b", "a=b", "tab\t", None, 3])
+def test_names_that_could_not_be_written_in_an_override_are_refused(registry, name):
+    with pytest.raises(DomtransError, match="a name is a word"):
+        registry.distance(name, gap)
+
+
+@pytest.mark.parametrize(
+    ("kind", "factory", "message"),
+    [
+        ("domain", lambda split: None, r"positional parameters \(split\); the engine hands in \(split, size\)"),
+        ("domain", lambda split, size, root: None, "options come after a"),
+        ("fit", lambda encoder, source, session, target, more: None, "hands in"),
+        ("distance", lambda a: None, "hands in"),
+        ("loss", lambda weight_of_it: None, "hands in"),
+        ("metric", lambda: None, "hands in"),
+        ("distance", 3, "not a class or function"),
+    ],
+)
+def test_a_signature_that_does_not_fit_is_refused_at_once(registry, kind, factory, message):
+    with pytest.raises(DomtransError, match=message):
+        getattr(registry, kind)("new", factory)
+    assert "new" not in registry.names(kind)
+
+
+def nowhere(a, b, *, c: "NoSuchType" = 1):  # noqa: F821
+    """Its annotation names nothing."""
+
+
+def nothing_there(a, b, *, c: "torch.NoSuchType" = 1):
+    """Its annotation names what a module does not have."""
+
+
+def no_expression(a, b, *, c: "1 +" = 1):  # noqa: F722
+    """Its annotation is no Python."""
+
+
+def underscored(a, b, *, _c: int = 1):
+    """Its option could not be a field."""
+
+
+@pytest.mark.parametrize("factory", [nowhere, nothing_there, no_expression, underscored])
+def test_options_that_cannot_be_read_off_are_refused(registry, factory):
+    with pytest.raises(DomtransError, match=r"plugin 'this program' registers the distance 'new'.*cannot be read off"):
+        registry.distance("new", factory)
+
+
+@pytest.mark.parametrize(
+    ("kind", "factory", "word"),
+    [
+        ("loss", lambda *, weight=1: None, "weight"),
+        ("loss", lambda *, start=1: None, "start"),
+        ("loss", lambda *, stop=1: None, "stop"),
+        ("encoder", lambda size, classes, *, weights=None: None, "weights"),
+        ("distance", lambda a, b, *, name="": None, "name"),
+        ("distance", lambda a, b, *, options=(): None, "options"),
+    ],
+)
+def test_words_that_recipes_use_themselves_are_no_options(registry, kind, factory, word):
+    with pytest.raises(DomtransError, match=f"option named '{word}'"):
+        getattr(registry, kind)("new", factory)
+
+
+def test_functions_are_called_with_their_options_fixed(registry):
+    a, b = torch.tensor([1.0, 4.0]), torch.tensor([0.0, 2.0])
+    assert registry.build("distance", use("gap"))(a, b, None).item() == 2.5
+    assert registry.build("distance", use("gap", power=1))(a, b).item() == 1.5
+    assert registry.build("distance", use("headed", mode="y"))(3, 1, lambda x: x * 10) == (20, "y")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"powr": 2}, r"distance 'gap': there is no option 'powr' \(did you mean 'power'\?\)"),
+        ({"power": "much"}, "option 'power'.*not 'much'"),
+        ({"power": 0}, "option 'power'.*greater than 0, not 0"),
+        ({"power": float("inf")}, "option 'power'.*finite"),
+        ({"power": None}, "option 'power'"),
+    ],
+)
+def test_wrong_options_are_one_clear_sentence(registry, options, message):
+    with pytest.raises(DomtransError, match=message):
+        registry.build("distance", use("gap", **options))
+
+
+def test_an_option_without_default_must_be_given(registry):
+    registry.metric("needs", lambda trial, *, path: path)
+    with pytest.raises(DomtransError, match="metric 'needs': option 'path' must be given"):
+        registry.build("metric", use("needs"))
+
+
+def test_nested_parts_are_built_wherever_they_stand(registry):
+    options: dict[str, Any] = {
+        "main": {"name": "gap", "power": 1},
+        "other": "gap",
+        "several": ["gap", {"name": "gap", "power": 3}],
+        "named": {"x": "gap"},
+    }
+    built = registry.build("loss", use("holder", **options))
+    a, b = torch.tensor([3.0]), torch.tensor([1.0])
+    found = [distance(a, b).item() for distance in (built.main, built.other, *built.several, built.named["x"])]
+    assert found == [2, 4, 4, 8, 4]
+
+
+def test_nested_faults_are_found(registry):
+    with pytest.raises(DomtransError, match="no distance 'gop'"):
+        registry.build("loss", use("holder", main="gop"))
+    with pytest.raises(DomtransError, match="distance 'gap': there is no option 'pow'"):
+        registry.resolve("loss", use("holder", named={"x": {"name": "gap", "pow": 1}}))
+    with pytest.raises(DomtransError, match=r"option 'several'.*at most 2"):
+        registry.build("loss", use("holder", several=["gap", "gap", "gap"]))
+
+
+def test_resolve_writes_out_every_default_however_deep(registry):
+    full = registry.resolve("loss", use("holder", several=["gap"])).model_dump(mode="json")
+    gap_written_out = {"name": "gap", "power": 2.0}
+    assert full == {
+        "name": "holder",
+        "main": gap_written_out,
+        "other": None,
+        "several": [gap_written_out],
+        "named": {},
+        "count": 3,
+    }
+    assert registry.resolve("loss", Part.model_validate(full)).model_dump(mode="json") == full
+
+
+def test_a_part_is_written_flat_and_read_flat():
+    part = use("gap", power=1)
+    assert part == Part.model_validate({"name": "gap", "power": 1}) and part.options == {"power": 1}
+    assert part.model_dump() == {"name": "gap", "power": 1}
+    assert Part.model_validate("gap") == use("gap")
+    assert str(part) == "gap(power=1)" and str(use("gap")) == "gap"
+
+
+def test_a_summary_is_the_first_line_of_the_docstring(registry):
+    assert registry.get("distance", "gap").summary == "The mean power of the difference."
+    registry.distance("bare", lambda a, b: a)
+    assert registry.get("distance", "bare").summary == ""

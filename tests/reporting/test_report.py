@@ -1,0 +1,344 @@
+"""The report: what is on the page, what it never does, and what becomes of runs that are young, damaged or hostile."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import domtrans
+from commands import in_process
+from domtrans import DomtransError, find_recipe, override, report, train
+from domtrans.reporting.curves import Curve
+from domtrans.reporting.per_class import by_class
+from domtrans.reporting.records import read_records
+from domtrans.reporting.rerun_command import command
+from domtrans.runs.examples import read_examples
+from tiny import registry, tiny_recipe
+
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report")
+    return train(tiny_recipe(root, train__sample_every=1), root / "run", device="cpu", registry=registry()).path
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "copy")
+
+
+def page_of(*runs, out=None):
+    return report(list(runs), out, registry=registry()).read_text(encoding="utf-8")
+
+
+def data_of(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def add_to_log(run, *lines):
+    with (run / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def change(file, **values):
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+# What a training leaves behind
+
+
+def test_training_ends_with_a_report(run):
+    page = (run / "report.html").read_text(encoding="utf-8")
+    results = json.loads((run / "results.json").read_text())
+    for words in (
+        "<h1>run</h1>",
+        f"{100 * results['accuracy']:.1f} %",
+        "share of source test images whose transfer the evaluator reads as the source&#39;s label",
+        "Measured at step 4",
+        "feature-consistency, weight 15",
+        "none of the target",
+        "digits-dtn-paper",
+        "Nothing: no alarm of the health watch",
+    ):
+        assert words in page, words
+    data = data_of(page)
+    assert list(data["samples"][0]) == ["1", "2", "3", "4"]
+    curves = {chart["name"]: chart["curves"][0] for chart in data["charts"]}
+    assert curves["generator.const"]["step"] == [1, 2, 3, 4] and len(curves["health.surprise"]["value"]) == 4
+
+
+def test_nothing_on_the_page_is_loaded_from_anywhere(run):
+    page = page_of(run)
+    assert not re.findall(r'(?:src|href|action|srcset)="(?!data:|#)', page) and "@import" not in page and "url(" not in page
+    assert "default-src 'none'" in page.partition("<style>")[0]
+
+
+def test_every_picture_has_a_text_and_every_heading_its_level(run):
+    page = page_of(run)
+    assert all('alt="' in image for image in re.findall(r"<img [^>]*>", page))
+    levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
+    assert levels[0] == 1 and all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_a_report_that_fails_fails_no_training(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("domtrans.training.train.report", broken)
+    notes = []
+    recipe = tiny_recipe(tmp_path, train__steps=1)
+    done = train(recipe, tmp_path / "run", device="cpu", registry=registry(), listeners=(lambda p: notes.append(p.note),))
+    assert done.results["steps"] == 1 and not (done.path / "report.html").exists()
+    assert [note for note in notes if "no ink" in note and "domtrans report" in note]
+
+
+def test_examples_are_the_furthest_and_their_neighbours_the_nearest(run):
+    loaded = domtrans.load(run, device="cpu", registry=registry())
+    found = read_examples(run / "examples.safetensors")
+    test = domtrans.load_domain(registry(), loaded.recipe.source, "test", 32)
+    real = domtrans.load_domain(registry(), loaded.recipe.target, "train", 32).images
+    assert len(found.labels) == found.even == found.looked_at == len(test) == 4  # of so few all are shown anyway
+    assert list(found.labels) == [test.classes[label] for label in test.labels]
+    assert (found.made == loaded.transfer(found.source)).all()
+    for made, nearest in zip(found.made, found.nearest, strict=True):
+        distances = (real.float() - made.float()).square().flatten(1).sum(1)
+        assert (real[distances.argmin()] == nearest).all()
+    x, y = loaded.encode(found.source), loaded.encode(found.made)
+    torch.testing.assert_close(found.apart, 1 - torch.cosine_similarity(x, y), atol=1e-3, rtol=0)
+
+
+# Several runs
+
+
+def test_several_runs_side_by_side(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = shutil.copytree(run, tmp_path / "other")
+    change(other / "recipe.json", seed=7)
+    page = page_of(run, other)
+    assert (tmp_path / "report.html").is_file() and "2 runs compared" in page
+    assert re.search(r"<code>seed</code></th><td><code>0</code></td><td><code>7</code></td>", page)
+    assert [curve["run"] for curve in data_of(page)["charts"][0]["curves"]] == [0, 1]
+
+
+def test_runs_of_one_name_are_told_apart(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "elsewhere" / "run")
+    assert [record.name for record in read_records([run, other])] == [str(run), str(other)]
+
+
+# What is read off the folder
+
+
+def test_an_alarm_is_on_the_curves_and_in_the_list(copy):
+    add_to_log(copy, {"step": 5, "seconds": 9.0, "generator.const": 1.0, "alarms": {"d-wins": "D wins: try this"}})
+    page = page_of(copy)
+    assert data_of(page)["runs"][0]["events"] == [{"step": 5, "seconds": 9.0, "name": "d-wins", "says": "D wins: try this"}]
+    assert "<strong>d-wins</strong> D wins: try this" in page
+    assert "Training has gone on to step 5 since" in page
+
+
+def test_a_run_under_way_has_a_report(copy):
+    for name in ("results.json", "model.safetensors", "examples.safetensors", "report.html"):
+        (copy / name).unlink()
+    page = page_of(copy)
+    assert "Not finished: the log ends at step 4 of 4" in page and "Nothing is measured yet" in page
+    (copy / "metrics.jsonl").unlink()
+    shutil.rmtree(copy / "samples")
+    assert "g and D have not begun to learn" in page_of(copy)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "examples.safetensors"])
+def test_a_damaged_file_is_named_on_the_page(copy, name):
+    file = copy / name
+    file.write_bytes(file.read_bytes()[:300])
+    assert f"{file} is not a whole safetensors file" in page_of(copy)
+
+
+def test_examples_that_are_something_else_are_refused(copy):
+    shutil.copy(copy / "model.safetensors", copy / "examples.safetensors")
+    with pytest.raises(DomtransError, match="does not hold the examples of a run"):
+        read_examples(copy / "examples.safetensors")
+
+
+def test_a_damaged_sample_is_left_out(copy):
+    (copy / "samples" / "step-000002.png").write_bytes(b"no picture")
+    assert list(data_of(page_of(copy))["samples"][0]) == ["1", "3", "4"]
+
+
+def test_the_command_trains_the_same_recipe_again(run):
+    (said,) = re.findall(r"<pre tabindex=\"0\"><code>(OMP_NUM_THREADS=\d+ domtrans train .*?)</code>", page_of(run))
+    words = shlex.split(said.replace("&#34;", '"').replace("&#39;", "'"))
+    assert words[1:4] == ["domtrans", "train", "digits-dtn-paper"] and "--device" in words
+    changes = words[4 : words.index("--device")]
+    again = override(find_recipe("digits-dtn-paper", registry()), changes, registry())
+    assert again == find_recipe(str(run), registry())
+
+
+def test_the_command_names_the_file_of_a_recipe_that_is_not_installed(copy):
+    change(copy / "recipe.json", name="mine")
+    page = page_of(copy)
+    assert f"domtrans train {copy}/recipe.json" in page and "No recipe of this name is installed here" in page
+
+
+def test_nothing_in_the_command_is_for_the_shell(copy):
+    change(copy / "recipe.json", name="; touch owned")
+    record = read_records([copy])[0]
+    record = replace(record, about={"computed_on": {"device": "cpu", "threads": "1; touch owned", "name": "`x`"}})
+    said = command(record, None, registry())
+    assert shlex.split(said)[:3] == ["domtrans", "train", f"{copy}/recipe.json"] and "touch" not in said
+
+
+def test_parts_and_terms_that_were_changed_are_in_the_command(copy):
+    base = find_recipe("digits-dtn", registry())
+    changes = {"generator_losses.tid": "none", "generator_losses.tv": "total-variation", "view": "none", "encoder": "timm"}
+    (copy / "recipe.json").write_text(override(base, changes | {"description": "3"}, registry()).to_json())
+    page = page_of(copy).replace("&#39;", "'")
+    for words in (
+        "generator_losses.tid=none",
+        "generator_losses.tv=total-variation",
+        "view=null",
+        "encoder=timm",
+        "'description=\"3\"'",
+    ):
+        assert words in page.replace("&#34;", '"'), words
+
+
+# By class
+
+
+def with_results(copy, **values):
+    gone = dict.fromkeys(("confusion", "per_class", "classes"))
+    change(copy / "results.json", **(gone | values))
+    return read_records([copy])[0]
+
+
+def test_a_metric_s_confusion_matrix_is_on_the_page(run):
+    (found,) = by_class(read_records([run])[0])
+    results = json.loads((run / "results.json").read_text())
+    assert found.classes == ["0", "1", "2", "3"] and found.shares == results["per_class"]
+    assert 'class="confusion"' in page_of(run)
+
+
+def test_a_confusion_matrix_is_drawn_with_its_worst_pairs(copy):
+    record = with_results(copy, confusion=[[3, 1, 0], [0, 0, 0]], classes=["cat", "dog"])
+    (found,) = by_class(record)
+    assert (found.classes, found.shares, found.columns) == (["cat", "dog"], [0.75, None], ["cat", "dog", "2"])
+    assert found.worst == [("cat", "dog", 0.25)]
+    page = page_of(copy)
+    assert "cat read as dog (25 %)" in page and "--share: 0.750" in page and "no images" in page
+
+
+def test_shares_alone_and_a_metric_s_own_name_will_do(copy):
+    (found,) = by_class(with_results(copy, **{"digits.per_class": [0.5, 0.25, 1, None]}))
+    assert (found.of, list(found.classes), found.shares) == ("digits", ["0", "1", "2", "3"], [0.5, 0.25, 1.0, None])
+    assert not found.confusion and "By class, by digits" in page_of(copy)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[[1], [2]], [[1, 2], [3]], [1, 2], "text", [["a", "b"], [1, 2]], [], {"a": 1}, [[-1, 2], [1, 1]]]
+)
+def test_what_is_no_confusion_matrix_is_passed_over(copy, wrong):
+    assert by_class(with_results(copy, confusion=wrong)) == []
+    page_of(copy)
+
+
+# Bounds
+
+
+def test_thinning_keeps_ends_and_peaks():
+    values = [0.0] * 9000
+    values[4321], values[77] = 5.0, -5.0
+    curve = Curve(0, list(range(9000)), list(range(9000)), values)
+    thin = curve.thin(100)
+    assert len(thin.value) <= 102 and {5.0, -5.0} <= set(thin.value) and (thin.step[0], thin.step[-1]) == (0, 8999)
+    assert thin.value[thin.step.index(4321)] == 5.0 and curve.thin(9000) is curve
+
+
+def test_a_long_run_of_large_pictures_makes_no_large_page(copy):
+    rng = np.random.default_rng(0)
+    names = [f"generator.{k}" for k in range(12)]
+    add_to_log(copy, *({"step": k, "seconds": k, **dict.fromkeys(names, k % 7)} for k in range(5, 5005)))
+    Image.fromarray(rng.integers(0, 256, (400, 2000, 3), dtype=np.uint8)).save(copy / "samples" / "step-000005.png")
+    for step in range(6, 300):
+        (copy / "samples" / f"step-{step:06d}.png").hardlink_to(copy / "samples" / "step-000005.png")
+    page = page_of(copy)
+    steps = list(data_of(page)["samples"][0])
+    assert len(page) < 8_000_000 and len(steps) <= 24 and (steps[0], steps[-1]) == ("1", "299")
+
+
+def test_a_report_is_written_fast(run):
+    page_of(run)
+    began = time.process_time()
+    page_of(run)
+    assert time.process_time() - began < 3
+
+
+# What strangers may write
+
+
+def test_text_from_strangers_stays_text(copy, tmp_path):
+    run = copy.rename(tmp_path / "a<b>&'\"run")
+    change(run / "recipe.json", name=EVIL, description=EVIL)
+    change(run / "results.json", **{EVIL: 1.0, "source": EVIL, "health": {EVIL: EVIL}, "not_measured": {EVIL: EVIL}})
+    add_to_log(run, {"step": 5, "seconds": 1.0, EVIL: 1.0, "alarms": {EVIL: EVIL}, "changed": [EVIL]})
+    for page in (page_of(run), page_of(run, run, out=tmp_path / "two.html")):
+        assert "<img src=x" not in page and "</script><script>d" not in page and "<b>" not in page
+        assert data_of(page)["runs"][0]["events"][0]["says"] == EVIL
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"seconds": {"a": "b"}}, {"steps": "many"}, {"measured_before_at": 3}, {"best": {"x": 1}}, {"confusion": [[1e999]]}],
+)
+def test_results_of_strangers_make_one_sentence_or_a_page(copy, values):
+    change(copy / "results.json", **values)
+    try:
+        page_of(copy)
+    except DomtransError as error:
+        assert "results.json holds what domtrans would not have written" in str(error)
+
+
+def test_a_log_of_strangers_does_not_break_the_script(copy):
+    add_to_log(
+        copy, {"step": 5, "seconds": float("nan"), "a.b": 1.0}, {"step": 6, "seconds": 1.0, "a.b": float("inf"), "alarms": 3}
+    )
+    data = data_of(page_of(copy))
+    assert not [chart for chart in data["charts"] if chart["name"] == "a.b"]
+
+
+# Where it is written
+
+
+def test_only_a_report_is_replaced(run, tmp_path):
+    mine = tmp_path / "notes.html"
+    mine.write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    for taken in (mine, tmp_path, tmp_path / "pipe"):
+        with pytest.raises(DomtransError, match="is there and is no report of domtrans"):
+            report(run, taken, registry=registry())
+    with pytest.raises(DomtransError, match="there is no folder"):
+        report(run, tmp_path / "deep" / "report.html", registry=registry())
+    assert mine.read_text() == "mine"
+    fresh = report(run, tmp_path / "fresh.html", registry=registry())
+    assert report(run, fresh, registry=registry()) == fresh
+
+
+def test_the_command_line(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert in_process(capsys, "report", run)[:2] == (0, f"wrote {run / 'report.html'}\n")
+    assert in_process(capsys, "report", run, run, "-o", "two.html")[:2] == (0, "wrote two.html\n")
+    for wrong, words in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "is no run: it has no recipe.json")):
+        code, out, err = in_process(capsys, "report", wrong)
+        assert code == 2 and not out and words in err and err.count("\n") == 1
+    with pytest.raises(DomtransError, match="needs a run"):
+        report([])

@@ -1,0 +1,161 @@
+"""Saves: the newest whole one is found, nothing half written stays, a full disk or a second process costs nothing."""
+
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+from domtrans import DomtransError, Stopped, override
+from domtrans.runs.folder import RunFolder
+from domtrans.storage.atomic import BESIDE, write_bytes
+from domtrans.storage.tensors import read_tensors
+from paths import HELPERS
+from tiny import registry, tiny_recipe
+from tiny_runs import go, losses, metrics, unlike
+
+
+def longer(recipe, steps):
+    return override(recipe, {"train.steps": steps}, registry())
+
+
+def test_the_states_before_the_newest_are_kept_as_many_as_asked(tmp_path):
+    run = go(tiny_recipe(tmp_path, train__steps=8, train__save_every=2, train__keep=3), tmp_path / "run")
+    assert [path.name for path in sorted((run.path / "earlier").iterdir())] == [
+        "step-00000004.safetensors",
+        "step-00000006.safetensors",
+    ]
+    assert read_tensors(run.path / "earlier" / "step-00000006.safetensors")[0]["step"] == 6
+    alone = go(tiny_recipe(tmp_path, train__steps=4, train__save_every=2, train__keep=1), tmp_path / "alone")
+    assert not (alone.path / "earlier").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_newest_state_falls_back_to_the_one_before_it(tmp_path, caplog, damage):
+    recipe = tiny_recipe(tmp_path, train__steps=6, train__save_every=2)
+    whole = go(longer(recipe, 8), tmp_path / "whole")
+    go(recipe, tmp_path / "run")
+    file = tmp_path / "run" / "training.safetensors"
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[-100] ^= 1
+    file.unlink()  # the file itself may be linked under earlier/
+    file.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        resumed = go(longer(recipe, 8), tmp_path / "run", resume=True)
+    assert "going on from the save before it, step 4" in caplog.text
+    assert unlike(whole, resumed) == []
+    assert [line["step"] for line in metrics(resumed.path)] == list(range(1, 9))
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path):
+    run = go(tiny_recipe(tmp_path), tmp_path / "run")
+    leftovers = [run.path / f"{BESIDE}abc", run.path / "samples" / f"{BESIDE}def"]
+    for leftover in leftovers:
+        leftover.write_bytes(b"half")
+    go(tiny_recipe(tmp_path), tmp_path / "run")
+    assert not any(leftover.exists() for leftover in leftovers)
+
+
+def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(tmp_path):
+    recipe = tiny_recipe(tmp_path)
+    refusals = []
+
+    def try_as_well(progress):
+        if progress.phase == "train" and progress.step == 2:
+            with pytest.raises(DomtransError, match="another process is training in") as refusal:
+                go(recipe, tmp_path / "run")
+            refusals.append(refusal)
+
+    assert go(recipe, tmp_path / "run", listeners=(try_as_well,)).results["steps"] == 4
+    assert len(refusals) == 1
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tiny import registry
+import domtrans
+recipe = domtrans.find_recipe(sys.argv[1], registry())
+tell = lambda progress: print(progress.phase, progress.step, flush=True)
+domtrans.train(recipe, sys.argv[2], device="cpu", registry=registry(), listeners=(tell,))
+"""
+
+
+def test_killed_again_and_again_a_run_ends_as_one_never_killed(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__steps=40, train__save_every=1, train__sample_every=10)
+    whole = go(recipe, tmp_path / "whole")
+    file = tmp_path / "recipe.json"
+    file.write_text(recipe.to_json())
+    # a cache of its own, so that f's fit is hit too
+    os.environ["DOMTRANS_CACHE"], cache = str(tmp_path / "own-cache"), os.environ["DOMTRANS_CACHE"]
+    try:
+        for kill_after in ("fit", "train", "train", "evaluate"):
+            child = subprocess.Popen(
+                [sys.executable, "-c", CHILD, str(file), str(tmp_path / "run")],
+                cwd=HELPERS,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for line in child.stdout:
+                if line.startswith(kill_after):
+                    time.sleep(random.uniform(0, 0.15))
+                    child.send_signal(signal.SIGKILL)
+                    break
+            child.stdout.close()
+            child.wait()
+        resumed = go(recipe, tmp_path / "run")
+    finally:
+        os.environ["DOMTRANS_CACHE"] = cache
+    assert unlike(whole, resumed) == []
+    assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(resumed.path)]
+    assert resumed.results["accuracy"] == whole.results["accuracy"]
+
+
+def test_stopped_at_random_twice_in_a_row_on_two_seeds(tmp_path):
+    for seed in (1, 2):
+        recipe = tiny_recipe(tmp_path, train__steps=9, train__save_every=3, seed=seed)
+        whole = go(recipe, tmp_path / f"whole{seed}")
+        for step in sorted(random.sample(range(1, 9), 2)):
+            stop = threading.Event()
+
+            def listen(progress, step=step, stop=stop):
+                if progress.phase == "train" and progress.step == step:
+                    stop.set()
+
+            with pytest.raises(Stopped):
+                go(recipe, tmp_path / f"cut{seed}", stop=stop, listeners=(listen,))
+        assert unlike(whole, go(recipe, tmp_path / f"cut{seed}")) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB; only root may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs root")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_full_disk_stops_the_run_with_the_last_save_intact(tmp_path, small_disk):
+    folder = RunFolder(small_disk)
+    folder.save_training({"step": torch.tensor(1), "weights": torch.ones(50_000)}, keep=2)
+    write_bytes(small_disk / "other", bytes(600_000))
+    with pytest.raises(DomtransError, match="cannot be written: No space left on device; what was there before is untouched"):
+        folder.save_training({"step": torch.tensor(2), "weights": torch.ones(200_000)}, keep=2)
+    state = folder.load_training()
+    assert state is not None and state["step"] == 1 and state["weights"].sum() == 50_000
+    assert not list(small_disk.glob(f"{BESIDE}*"))

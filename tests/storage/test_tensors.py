@@ -1,0 +1,163 @@
+"""Tensor files: whole or not at all, never a pickle."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from domtrans import DomtransError
+from domtrans.model.weights import read_weights
+from domtrans.storage.atomic import write_bytes, write_json
+from domtrans.storage.tensors import fingerprint, read_tensors, write_tensors
+
+TENSORS = {
+    "a": torch.arange(6.0).view(2, 3),
+    "scalar": torch.tensor(3),
+    "empty": torch.zeros(0, 4),
+    "bytes": torch.tensor([1, 255], dtype=torch.uint8),
+    "half": torch.ones(3, dtype=torch.bfloat16),
+    "flags": torch.tensor([True, False]),
+    "strided": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    "view": torch.arange(10)[::3],
+    "grad": torch.nn.Parameter(torch.ones(2)),
+}
+
+
+def test_tensors_and_metadata_come_back(tmp_path):
+    write_tensors(tmp_path / "a.safetensors", TENSORS, {"format": "x", "über": "ß\n"})
+    found, metadata = read_tensors(tmp_path / "a.safetensors")
+    assert metadata == {"format": "x", "über": "ß\n"} and found.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
+
+
+def test_two_names_for_one_tensor(tmp_path):
+    shared = torch.ones(3)
+    write_tensors(tmp_path / "a.safetensors", {"a": shared, "b": shared, "c": shared[1:]}, {})
+    assert torch.equal(read_tensors(tmp_path / "a.safetensors")[0]["c"], torch.ones(2))
+
+
+@pytest.mark.parametrize("fault", ["fsync", "replace", "write"])
+def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch, fault):
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"before")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    if fault == "fsync":
+        monkeypatch.setattr(os, "fsync", full)
+    elif fault == "replace":
+        monkeypatch.setattr(Path, "replace", full)
+    else:
+        monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(DomtransError, match=r"a\.bin cannot be written: No space left on device"):
+        write_bytes(path, b"after")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"before" and [found.name for found in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_json(tmp_path / "a.json", {"a": 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(DomtransError, match="cannot be written"):
+        write_tensors(tmp_path / "no" / "a.safetensors", {}, {})
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1]})
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": [\n    1\n  ]\n}\n'
+
+
+def test_a_file_cut_short_anywhere_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, TENSORS, {"format": "x"})
+    whole = path.read_bytes()
+    for length in [*range(0, 40), *range(40, len(whole), 29), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(DomtransError, match="not a whole safetensors file"):
+            read_tensors(path)
+
+
+def test_what_is_no_file_of_tensors(tmp_path):
+    with pytest.raises(DomtransError, match="there is no file"):
+        read_tensors(tmp_path / "a.safetensors")
+    with pytest.raises(DomtransError, match="not a whole safetensors file"):
+        read_tensors(tmp_path)
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("protocol", ["zip", "plain pickle"])
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path, protocol):
+    sprung, path = tmp_path / "sprung", tmp_path / "weights.pth"
+    state = {"a": torch.ones(2), "b": Trap(sprung)}
+    if protocol == "zip":
+        torch.save(state, path)
+    else:
+        path.write_bytes(pickle.dumps(state))
+    with pytest.raises(DomtransError, match="not a plain file of weights") as caught:
+        read_weights(path)
+    assert not sprung.exists() and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["pth", "pt"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_plain_state_dict_is_read(tmp_path, ending, wrapped):
+    state = torch.nn.Linear(2, 3).state_dict()
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / f"w.{ending}")
+    found = read_weights(tmp_path / f"w.{ending}")
+    assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 3}, torch.ones(2), {"state_dict": {"a": "b"}}, {"state_dict": 3}])
+def test_a_file_of_something_else_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(DomtransError, match="does not hold a state dict"):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"nothing")
+    with pytest.raises(DomtransError, match="not a plain file of weights"):
+        read_weights(tmp_path / "w.pth")
+    for name, message in (
+        ("w.bin", ".safetensors, .pth or .pt"),
+        ("v.pth", "there is no file"),
+        ("v.safetensors", "there is no file"),
+    ):
+        with pytest.raises(DomtransError, match=message):
+            read_weights(tmp_path / name)
+
+
+def test_a_fingerprint_tells_names_shapes_types_and_values_apart():
+    base = {"a": torch.arange(6.0), "b": torch.tensor(1)}
+    others = [
+        {"a": torch.arange(6.0), "c": torch.tensor(1)},
+        {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(1)},
+        {"a": torch.arange(6), "b": torch.tensor(1)},
+        {"a": torch.arange(6.0), "b": torch.tensor(2)},
+        {"a": torch.arange(6.0) + 1, "b": torch.tensor(1)},
+    ]
+    assert len({fingerprint(each) for each in (base, *others)}) == 6
+    assert fingerprint(dict(reversed(base.items()))) == fingerprint(base)
+    assert len(fingerprint(TENSORS)) == 16

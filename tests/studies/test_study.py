@@ -1,0 +1,104 @@
+"""Studies as data: what one may be, the figures of its tables, and how they are written."""
+
+import json
+import re
+import statistics
+
+import pytest
+
+from domtrans import DomtransError, Published, Row, Study, use
+from domtrans.recipe.overrides import assignment, parse
+from domtrans.reporting.plots import confusion_png, losses_png
+from domtrans.studies.markdown import cells, in_words
+from domtrans.studies.study import chosen
+from domtrans.studies.tables import figure_at, rank_correlation, summary
+from paths import DOCS
+from study_tables import table
+
+
+def study_of(*tables):
+    return Study("s", "About.", tables)
+
+
+@pytest.mark.parametrize(
+    ("tables", "fault"),
+    [
+        ([table(Row("../up", "", "tiny"))], "use small letters, digits and hyphens"),
+        ([table(Row("a", "", "tiny")), table(Row("a", "", "tiny", {"seed": 1}))], "two experiments called 'a'"),
+        ([table(Row("a", "", "tiny", published=(Published(1, "x", "y"),)))], "cites a figure of 'y', which is no column"),
+        ([table(Row("a", "", "tiny"), columns=())], "has no columns"),
+    ],
+)
+def test_a_study_that_does_not_hold_together_is_refused(tables, fault):
+    with pytest.raises(DomtransError, match=fault):
+        study_of(*tables)
+
+
+def test_rows_are_chosen_by_name_and_stay_in_order():
+    study = study_of(table(*(Row(name, "", "tiny") for name in "abc")), table(Row("b", "", "tiny"), title="Again"))
+    assert chosen(study, ()) == ["a", "b", "c"] and chosen(study, ("c", "a")) == ["a", "c"]
+    with pytest.raises(DomtransError, match="has no row 'd'"):
+        chosen(study, ("d",))
+
+
+def test_parts_may_be_written_as_parts():
+    row = Row("a", "", "tiny", {"source": use("arrays", path="x.npz")}, {"metrics": {"digits": use("digit-accuracy")}})
+    assert row.changes == {"source": {"name": "arrays", "path": "x.npz"}}
+    assert row.measured == {"metrics": {"digits": {"name": "digit-accuracy"}}} and json.dumps(row.changes)
+
+
+def test_the_study_in_the_docs_is_one():
+    page = (DOCS / "reproduce.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found: dict = {}
+    exec(code, found)
+    study = found["rings"]()
+    assert [row.name for row in study.rows()] == ["as-it-is", "no-tid"]
+
+
+# Figures
+
+
+def test_a_figure_is_found_by_its_path():
+    results = {"accuracy": 0.5, "per_class": [0.1, None], "table": {"deep": 2}, "word": "no", "flag": True}
+    assert [figure_at(results, path) for path in ("accuracy", "per_class.0", "table.deep")] == [0.5, 0.1, 2.0]
+    for path in ("absent", "per_class.1", "per_class.7", "accuracy.0", "word", "flag", "per_class.x"):
+        assert figure_at(results, path) is None
+
+
+def test_mean_and_deviation_are_those_of_the_seeds():
+    values = {0: 0.9, 1: 0.94, 5: 0.95}
+    found = summary(values)
+    assert found["mean"] == pytest.approx(0.93) and found["std"] == pytest.approx(statistics.stdev(values.values()))
+    assert found["values"] == {"0": 0.9, "1": 0.94, "5": 0.95}
+    assert in_words(found, percent=True) == "93.0 ± 2.6 %"
+    assert in_words(summary({0: 0.4567}), percent=False) == "0.457" and in_words(None, percent=True) == "-"
+    assert in_words(summary({0: 60, 1: 75.3}), percent=False) == "67.7 ± 10.8"
+    assert in_words(summary({0: 0.0, 1: 0.0}), percent=False) == "0.00 ± 0.00"
+    assert (
+        in_words(summary({0: -0.0123}), percent=False) == "-0.0123" and in_words(summary({0: 1234.5}), percent=False) == "1234"
+    )
+
+
+def test_rank_correlation_is_spearmans():
+    assert rank_correlation([(1, 10), (2, 20), (3, 21)]) == pytest.approx(1)
+    assert rank_correlation([(1, 30), (2, 20), (3, 10), (4, 1)]) == pytest.approx(-1)
+    assert rank_correlation([(1, 1), (2, 3), (3, 2)]) == pytest.approx(0.5)
+    assert rank_correlation([(1, 1), (2, 2)]) is None and rank_correlation([(1, 1), (1, 2), (1, 3)]) is None
+
+
+@pytest.mark.parametrize("value", ["text", "none", "2", "true", 2, 1e-3, True, None, [1, "a"], {"name": "mse", "x": {"y": 1}}])
+def test_an_assignment_reads_as_what_it_was_made_of(value):
+    assert parse([assignment("a.b", value)]) == [("a.b", value)]
+
+
+def test_pictures_are_pictures():
+    logs = {"seed 0": [{"step": 1, "seconds": 1, "generator.gan": 2.0}, {"step": 2, "seconds": 2, "generator.gan": 1.0}]}
+    for picture in (losses_png(logs), losses_png({"seed 0": []}), confusion_png([[3, 1], [0, 0]], ["a", "b"])):
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_a_supervised_row_is_marked():
+    row = {"name": "a", "figures": {}, "published": [], "seeds": [0], "failed": {}, "supervision": "supervised: oracle"}
+    columns = [{"title": "accuracy", "percent": True}]
+    assert cells({"columns": columns, "rows": [row], "published": []})[1] == [["a *", "-", "-"]]

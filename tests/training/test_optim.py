@@ -1,0 +1,108 @@
+"""Optimizers with their schedules, and the average of g."""
+
+import copy
+
+import pytest
+import torch
+
+from domtrans import OptimizerConfig
+from domtrans.storage.tensors import read_tensors
+from domtrans.training.optim import Average, Optimizer, rate
+from tiny import tiny_recipe, tiny_trainer
+from tiny_runs import go
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ({}, [2.0] * 5),
+        ({"schedule": "linear"}, [2, 1.5, 1, 0.5, 0]),
+        ({"schedule": "linear", "final_lr": 0.5}, [2, 1.75, 1.5, 1.25, 1]),
+        ({"schedule": "cosine"}, [2, 1.70710678, 1, 0.29289322, 0]),
+        ({"schedule": "cosine", "final_lr": 0.1}, [2, 1.7363961, 1.1, 0.4636039, 0.2]),
+    ],
+)
+def test_schedules(config, wanted):
+    made = OptimizerConfig(lr=2.0, **config)
+    assert [rate(made, step, 8) for step in (0, 2, 4, 6, 8)] == pytest.approx(wanted, abs=1e-8)
+
+
+def test_a_warmup_rises_to_the_full_rate():
+    made = OptimizerConfig(lr=1.0, warmup=0.5)
+    rates = [rate(made, step, 8) for step in range(8)]
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
+
+
+def test_the_schedule_reaches_both_optimizers(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__generator_optimizer__schedule="linear"))
+    trainer.step()
+    trainer.step()
+    assert trainer.g_optimizer.torch.param_groups[0]["lr"] == pytest.approx(2e-4 * 0.75)
+    assert trainer.D_optimizer.torch.param_groups[0]["lr"] == pytest.approx(2e-4)
+
+
+def test_optimizers_take_what_the_recipe_says():
+    network = torch.nn.Linear(2, 2)
+    sgd = Optimizer(network, OptimizerConfig(name="sgd", betas=(0.7, 0.9), weight_decay=0.1), 5).torch
+    adamw = Optimizer(network, OptimizerConfig(name="adamw", betas=(0.7, 0.9), weight_decay=0.1), 5).torch
+    assert (
+        type(sgd) is torch.optim.SGD and sgd.param_groups[0]["momentum"] == 0.7 and sgd.param_groups[0]["weight_decay"] == 0.1
+    )
+    assert type(adamw) is torch.optim.AdamW and adamw.param_groups[0]["betas"] == (0.7, 0.9)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_reloaded_optimizer_steps_the_same_whatever_the_memory_layout(name):
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    gradients = [[torch.randn_like(w) for w in net.parameters()] for _ in range(3)]
+
+    def step(optimizer, network, k):
+        for weight, gradient in zip(network.parameters(), gradients[k], strict=True):
+            weight.grad = gradient.clone()
+        optimizer.step()
+
+    config = OptimizerConfig(name=name, lr=0.1)
+    first = Optimizer(net, config, 3)
+    step(first, net, 0)
+    other = copy.deepcopy(net)
+    second = Optimizer(other, config, 3)
+    second.load_state({key: value.clone(memory_format=torch.contiguous_format) for key, value in first.state().items()})
+    for k in (1, 2):
+        step(first, net, k)
+        step(second, other, k)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
+
+
+def test_the_average_follows_by_its_formula():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    average = Average(net, 0.3)
+    wanted = [w.detach().clone().double() for w in net.parameters()]
+    for step in range(12):
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.add_(torch.randn_like(weight))
+        net(torch.randn(4, 2))
+        average.update(net, step)
+        decay = min(0.3, (1 + step) / (10 + step))
+        wanted = [decay * mine + (1 - decay) * w.detach().double() for mine, w in zip(wanted, net.parameters(), strict=True)]
+    for mine, w in zip(average.module.parameters(), wanted, strict=True):
+        torch.testing.assert_close(mine.double(), w, rtol=1e-5, atol=1e-6)
+    assert torch.equal(average.module[1].running_mean, net[1].running_mean)
+    assert not average.module.training
+
+
+def test_without_average_the_last_weights_are_saved(tmp_path):
+    run = go(tiny_recipe(tmp_path, train__ema=0), tmp_path / "run")
+    state = read_tensors(run.path / "training.safetensors")[0]
+    for key, value in run.model.generator.state_dict().items():
+        assert torch.equal(value, state[f"generator.{key}"]) and torch.equal(value, state[f"average.{key}"])
+
+
+def test_the_average_is_what_is_saved_and_loaded(tmp_path):
+    run = go(tiny_recipe(tmp_path, train__ema=0.9), tmp_path / "run")
+    state = read_tensors(run.path / "training.safetensors")[0]
+    for key, value in run.model.generator.state_dict().items():
+        assert torch.equal(value, state[f"average.{key}"])
+    assert not torch.equal(state["generator.layers.1.weight"], state["average.layers.1.weight"])

@@ -1,0 +1,284 @@
+"""The trainer: who learns when, from what, and what is computed for it."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import domtrans
+from domtrans import Batches, DomtransError, Generator, Session, override, to_float
+from domtrans.data.batches import derive_seed
+from domtrans.evaluation.health import DIVERSITY
+from domtrans.recipe.schema import Term
+from domtrans.training import experiment
+from domtrans.training.trainer import Trainer
+from published_weights import NEED_A_FILE
+from tiny import registry, tiny_recipe, tiny_trainer, write_bars
+
+# Who learns when
+
+
+def changes(trainer, turn):
+    """Names of parameters of g and D that have a gradient, and of those that moved, after a turn."""
+    players = {"g": trainer.g, "D": trainer.D}
+    before = {f"{p}.{name}": w.detach().clone() for p, net in players.items() for name, w in net.named_parameters()}
+    for net in players.values():
+        net.zero_grad(set_to_none=True)
+    turn()
+    now = {f"{p}.{name}": w for p, net in players.items() for name, w in net.named_parameters()}
+    graded = {name[0] for name, w in now.items() if w.grad is not None}
+    moved = {name[0] for name, w in now.items() if not torch.equal(w, before[name])}
+    return graded, moved
+
+
+@pytest.fixture(params=["spectral", "batch", "none"])
+def trainer(request, tmp_path):
+    made = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm=request.param))
+    made.rng = made.session.rng("step", 0)
+    return made
+
+
+def test_d_learns_while_g_stands_still_and_the_other_way_round(trainer):
+    seen = trainer.generate(trainer.look(("source", "target"), 0), learning=True)
+    assert changes(trainer, lambda: trainer.discriminator_turn([seen], 0.0)) == ({"D"}, {"D"})
+    buffers = {name: value.clone() for name, value in trainer.D.named_buffers() if not name.endswith("num_batches_tracked")}
+    assert changes(trainer, lambda: trainer.generator_turn([seen], 0.0)) == ({"g"}, {"g"})
+    if trainer.judges_jointly:  # power iteration and the like stand still too
+        assert all(torch.equal(value, buffers[name]) for name, value in trainer.D.named_buffers() if name in buffers)
+
+
+def test_f_never_moves(trainer):
+    before = copy.deepcopy(trainer.f.state_dict())
+    trainer.step()
+    assert all(torch.equal(value, before[name]) for name, value in trainer.f.state_dict().items())
+    assert not any(weight.grad is not None for weight in trainer.f.parameters())
+
+
+OF_FACES = {"attributes", "attribute-probe", "colour-grid"}  # test_faces_training.py
+
+
+# Those that begin from a published file have neither a fit nor a head: test_encoders_published.py and test_encoders_onnx.py.
+@pytest.mark.parametrize("name", sorted(set(registry().names("encoder")) - set(NEED_A_FILE) - OF_FACES))
+@pytest.mark.parametrize("distance", ["mse", "cosine", "contrastive", "cross-entropy", "weighted"])
+@pytest.mark.parametrize("of", ["source", "target"])
+def test_the_const_loss_alone_moves_g_through_every_shipped_f(tmp_path, name, distance, of):
+    alone = {"const": {"name": "feature-consistency", "distance": distance, "of": of}}
+    trainer = tiny_trainer(tiny_recipe(tmp_path, encoder=name, generator_losses=alone))
+    assert changes(trainer, trainer.step)[1] == {"g", "D"}
+    assert all(weight.grad.abs().sum() > 0 for weight in trainer.g.parameters() if weight.ndim == 4)
+
+
+def test_joint_judging_equals_separate_judging_where_d_has_no_norm(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="none"))
+    trainer.rng = trainer.session.rng("step", 0)
+    seen = trainer.generate(trainer.look(("source", "target"), 0), learning=False)
+    names = ("source_fake", "target_fake", "target")
+    assert trainer.judges_jointly
+    joint = trainer.judge(seen, *names)
+    trainer.judges_jointly = False
+    apart = trainer.judge(seen, *names)
+    for name in names:
+        torch.testing.assert_close(getattr(joint, f"{name}_logits"), getattr(apart, f"{name}_logits"))
+
+
+def test_batch_norm_sees_every_kind_of_image_in_a_batch_of_its_own(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="batch"))
+    assert not trainer.judges_jointly
+    sizes = []
+    trainer.D.register_forward_hook(lambda module, inputs, output: sizes.append(len(inputs[0])))
+    trainer.step()
+    assert sizes == [4] * 5  # three kinds in D's turn, two in g's
+
+
+def test_separate_updates_see_one_domain_at_a_time(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__updates="separate"))
+    seen = []
+    for item in (*trainer.experiment.generator_losses, *trainer.experiment.discriminator_losses):
+        item.loss.register_forward_pre_hook(lambda module, inputs: seen.append((type(module).__name__, inputs[0])))
+    trainer.step()
+    assert all((record.source is None) != (record.target is None) for _, record in seen)
+    assert [name for name, _ in seen] == [
+        "TernaryDiscriminator", "TernaryGenerator", "FeatureConsistency",
+        "TernaryDiscriminator", "TernaryGenerator", "TargetIdentity",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("g_turns", "d_turns"), [(1, 1), (3, 1), (1, 3), (2, 2)])
+def test_turns_of_each_player(tmp_path, g_turns, d_turns):
+    recipe = tiny_recipe(tmp_path, train__generator_steps=g_turns, train__discriminator_steps=d_turns)
+    trainer = tiny_trainer(recipe)
+    counts = {"g": 0, "D": 0}
+    for name, optimizer in (("g", trainer.g_optimizer), ("D", trainer.D_optimizer)):
+        optimizer.torch.register_step_post_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
+    trainer.step()
+    trainer.step()
+    assert counts == {"g": 2 * g_turns, "D": 2 * d_turns}
+
+
+def test_no_batch_is_seen_twice_in_an_epoch_however_many_turns_a_step_has(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__generator_steps=3))
+    seen, look = [], trainer.look
+    trainer.look = lambda sides, k: seen.append(trainer.sides["source"].batches[k]) or look(sides, k)
+    trainer.step()
+    assert sorted(torch.cat(seen).tolist()) == list(range(12))
+
+
+def test_a_loss_below_the_floor_leaves_d_alone(tmp_path):
+    for floor, moved in ((1e9, {"g"}), (0.01, {"g", "D"})):
+        trainer = tiny_trainer(tiny_recipe(tmp_path, train__discriminator_floor=floor))
+        assert changes(trainer, trainer.step)[1] == moved
+
+
+def test_a_term_counts_from_its_start_to_its_stop(tmp_path):
+    spans = {"const": (0.25, 0.75), "tid": (0.5, 1.0)}
+    settings = {
+        f"generator_losses__{name}__{end}": share
+        for name, span in spans.items()
+        for end, share in zip(("start", "stop"), span, strict=True)
+    }
+    trainer = tiny_trainer(tiny_recipe(tmp_path, **settings))
+    found = [sorted(key.removeprefix("generator.") for key in trainer.step() if key.startswith("generator")) for _ in range(4)]
+    assert found == [["gan"], ["const", "gan"], ["const", "gan", "tid"], ["gan", "tid"]]
+
+
+def test_the_weight_scales_the_pull_of_a_term_and_zero_takes_it_out():
+    assert not Term(name="x", weight=0).active(0.5) and Term(name="x").active(0.0) and not Term(name="x").active(1.0)
+
+
+def test_weights_multiply_what_g_minimises(tmp_path):
+    def gradient(weight):
+        alone = {"tid": {"name": "target-identity", "weight": weight}}
+        trainer = tiny_trainer(
+            tiny_recipe(tmp_path, generator_losses=alone, train__generator_optimizer={"name": "sgd", "lr": 1e-9})
+        )
+        logged = trainer.step()["generator.tid"]
+        return torch.cat([w.grad.flatten() for w in trainer.g.parameters()]), logged
+
+    (one, logged_one), (five, logged_five) = gradient(1), gradient(5)
+    torch.testing.assert_close(five, 5 * one)
+    assert logged_one == logged_five  # the log holds terms unweighted
+
+
+# A batch in parts
+
+
+RATE = 1e-4
+"""Small, for what rounding differs in must not grow: const is large for an f as little fitted as this."""
+
+
+class PlainGenerator(Generator):
+    """g without batch norm, so that an image does not depend on its neighbours."""
+
+    def __init__(self, feature_size: int, channels: int, size: int) -> None:
+        super().__init__()
+        self.shape = (channels, size, size)
+        self.layer = nn.Linear(feature_size, channels * size * size)
+
+    def forward(self, features):
+        return torch.tanh(self.layer(features)).unflatten(1, self.shape)
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """Makes trainers of that g, and a D without norm, with a batch in so many parts."""
+
+    class Plugin:
+        @domtrans.hookimpl
+        def register(self, registry):
+            registry.generator("plain", PlainGenerator)
+
+    extended = domtrans.load_plugins(Plugin()).registry
+    sgd = {f"train__{player}_optimizer": {"name": "sgd", "lr": RATE} for player in ("generator", "discriminator")}
+
+    def make(parts, **changes):
+        recipe = tiny_recipe(tmp_path, **sgd | {"discriminator__norm": "none", "train__batch_size": 8} | changes)
+        recipe = override(recipe, {"generator": "plain", "train.accumulate": parts}, extended)
+        session = Session.start("cpu", precision="float32")
+        return Trainer(experiment.prepare(recipe, extended, session), session.during("train"))
+
+    return make
+
+
+def test_the_gradient_of_a_batch_in_parts_is_that_worked_out_by_hand(plain):
+    trainer = plain(4, generator_losses={"tid": {"name": "target-identity", "weight": 3}}, discriminator_losses={})
+    index = trainer.experiment.target.take(Batches(12, 8, derive_seed(0, "target"))[0])
+    images = to_float(index.images)
+    weight, bias = trainer.g.layer.weight.detach().clone(), trainer.g.layer.bias.detach().clone()
+    features = trainer.f(images)
+    made = torch.tanh(features @ weight.T + bias)
+    # d/dz of 3 * mean((tanh z - t)^2) over all 8 * 1,024 numbers
+    pull = 3 * 2 * (made - images.flatten(1)) * (1 - made**2) / made.numel()
+    logged = trainer.step()
+    torch.testing.assert_close(trainer.g.layer.weight.grad, pull.T @ features, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(trainer.g.layer.weight, weight - RATE * (pull.T @ features), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(logged["generator.tid"], (made - images.flatten(1)).square().mean())
+
+
+@pytest.mark.parametrize("updates", ["joint", "separate"])
+def test_a_batch_in_parts_trains_the_same_weights_where_there_is_no_batch_norm(plain, updates):
+    turns = {"train__updates": updates, "train__discriminator_steps": 2, "train__discriminator_floor": 0.1}
+    whole, cut = plain(1, **turns), plain(4, **turns)
+    begin = whole.g.layer.weight.detach().clone()
+    for _ in range(3):
+        found, wanted = cut.step(), whole.step()
+        assert found.keys() == wanted.keys()
+        for name in set(wanted) - {DIVERSITY}:  # it is told of every part by itself
+            torch.testing.assert_close(found[name], wanted[name], rtol=1e-3, atol=1e-4, msg=name)
+    for a, b in zip([*whole.g.parameters(), *whole.D.parameters()], [*cut.g.parameters(), *cut.D.parameters()], strict=True):
+        assert (b - a).abs().max() <= 1e-4 * a.abs().max()
+    assert (whole.g.layer.weight - begin).abs().max() > 1e-3 * begin.abs().max()
+
+
+def test_batch_norm_sees_a_part_at_a_time(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__accumulate=2))
+    seen = []
+    trainer.g.register_forward_hook(lambda module, inputs, output: seen.append((len(inputs[0]), output.requires_grad)))
+    trainer.step()
+    assert seen == [(4, False), (4, False), (4, True), (4, True)]  # both domains of a part; once for D, once for g
+
+
+# What is computed
+
+
+def test_features_computed_once_are_those_computed_anew(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path))
+    kept = trainer.look(("source", "target"), 0)
+    trainer.sides["source"].features = trainer.sides["target"].features = None
+    trainer.rng = trainer.session.rng("step", 0)
+    anew = trainer.look(("source", "target"), 0)
+    for name in ("source", "target", "source_features", "target_features"):
+        torch.testing.assert_close(getattr(kept, name), getattr(anew, name), rtol=1e-4, atol=1e-4)
+
+
+def test_what_no_loss_reads_is_not_computed(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, generator_losses={"tid": "target-identity"}, discriminator_losses={}))
+    calls = []
+    trainer.f.register_forward_hook(lambda *_: calls.append("f"))
+    trainer.D.register_forward_hook(lambda *_: calls.append("D"))
+    trainer.step()
+    assert calls == []
+
+
+def test_the_view_is_what_f_sees_and_labels_are_offered(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, view="paint"))
+    shapes = []
+    trainer.f.encoder.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(inputs[0].shape)))
+    trainer.step()
+    assert shapes == [(4, 3, 32, 32)]  # the target is grey, f takes three channels
+    assert trainer.look(("source",), 0).source_labels.shape == (4,)
+
+
+def test_a_balanced_source_is_drawn_evenly_over_what_f_sees(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__balance_source=True))
+    seen = trainer.f.classify(trainer.sides["source"].features).argmax(1)
+    weights = trainer.sides["source"].batches.weights
+    sums = torch.stack([weights[seen == k].sum() for k in seen.unique()])
+    torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+def test_balancing_needs_a_head(tmp_path):
+    write_bars(tmp_path / "unlabelled.npz", labelled=False)
+    source = {"name": "arrays", "path": str(tmp_path / "unlabelled.npz")}
+    with pytest.raises(DomtransError, match="classification head"):
+        tiny_trainer(tiny_recipe(tmp_path, source=source, fit=None, train__balance_source=True))
