@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import timm
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
@@ -98,6 +97,8 @@ class TimmEncoder(Encoder):
 
 def _create(model: str, stage: int | None, embedding: bool, *, pretrained: bool = False) -> Any:
     """The model as timm builds it, ended where its features are."""
+    import timm  # here, for it takes as long to import as torch, and most runs need none of its models
+
     end: dict[str, Any] = {} if embedding else {"num_classes": 0}
     if stage is not None:
         end = {"features_only": True, "out_indices": (stage,)}
