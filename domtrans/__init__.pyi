@@ -19,6 +19,7 @@ from .data.rendered import DrawnDomain as DrawnDomain
 from .data.rendered import DrawnSet as DrawnSet
 from .errors import DomtransError as DomtransError
 from .errors import Stopped as Stopped
+from .evaluation.evaluate import MetricInput as MetricInput
 from .evaluation.evaluate import NotMeasurableError as NotMeasurableError
 from .evaluation.evaluate import Trial as Trial
 from .evaluation.evaluators import fit_evaluator as fit_evaluator
@@ -45,6 +46,7 @@ from .model.transfer import Transfer as Transfer
 from .model.weights import load_encoder as load_encoder
 from .model.weights import read_weights as read_weights
 from .optional import library as library
+from .optional import require_extra as require_extra
 from .recipe.files import find_recipe as find_recipe
 from .recipe.overrides import override as override
 from .recipe.schema import EncoderPart as EncoderPart

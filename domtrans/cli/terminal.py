@@ -14,7 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from domtrans.evaluation.results import circumstances, doubts, measured, not_measured
+from domtrans.evaluation.results import check_rows, metric_rows, not_measured, run_rows
 
 if TYPE_CHECKING:
     from domtrans.cli.doctor import Finding
@@ -58,9 +58,9 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def show_results(results: Mapping[str, Any], folder: Path) -> None:
     """The figures of a run: what was measured on which data, how long it took, and where to look."""
-    rows = [(figure.label, figure.text) for figure in measured(results)]
+    rows = [(row.label, row.text) for row in metric_rows(results)]
     rows += [(f"{name}: not measured", why) for name, why in not_measured(results)]
-    rows += [*doubts(results), *circumstances(results)]
+    rows += [*check_rows(results), *run_rows(results)]
     rows.append(("run", str(folder)))
     samples = sorted((folder / "samples").glob("*.png"))
     if samples:
@@ -84,7 +84,7 @@ def show_verification(found: Verification) -> None:
 
 def show_export(found: Exported) -> None:
     """What was written, and how it compares with the original."""
-    before, after = ({one.label: one.text for one in measured(of)} for of in (found.before, found.after))
+    before, after = ({one.label: one.text for one in metric_rows(of)} for of in (found.before, found.after))
     rows = [(label, text, after[label]) for label, text in before.items() if label not in ("source data", "target data")]
     if rows:
         _print_columns(rows, ("figure", "PyTorch", found.precision))

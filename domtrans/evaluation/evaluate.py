@@ -25,11 +25,15 @@ class NotMeasurableError(DomtransError):
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What a metric gets: a trained transfer and the data to try it on.
+class MetricInput:
+    """What a metric gets: a trained transfer and the data to measure it on. None of it reaches a loss.
 
-    ``source``: test images. ``target_train``, ``target_test``: real target images with the labels they have, for
-    evaluators of the metric's own. Nothing of a trial ever reaches a loss.
+    Attributes:
+        transfer: G, in eval mode.
+        source: Source test images.
+        target_train: Real target training images with their labels, to fit an evaluator of the metric's own.
+        target_test: Real target test images with their labels.
+        session: Device, cache and processes to compute with.
     """
 
     transfer: Transfer
@@ -40,10 +44,14 @@ class Trial:
 
     @cached_property
     def transferred(self) -> ImageSet:
-        """G of the source images, with their labels and attributes; made once for all metrics."""
+        """G of the source images, with their labels and attributes. Computed once for all metrics."""
         source = self.source
-        made = self.transfer.apply_to(source, group=self.session.group)
-        return ImageSet(made, source.labels, source.classes, attributes=source.attributes)
+        images = self.transfer.apply_to(source, group=self.session.group)
+        return ImageSet(images, source.labels, source.classes, attributes=source.attributes)
+
+
+Trial = MetricInput
+"""The former name."""
 
 
 def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Session) -> dict[str, Any]:
@@ -55,8 +63,8 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
     session = session.during("evaluate")
     size = recipe.image_size
     session.report(0, len(recipe.metrics) + 1)
-    with session.group.leader_first():
-        trial = Trial(
+    with session.group.main_process_first():
+        inputs = MetricInput(
             transfer.to(session.device).eval(),
             load_domain(registry, recipe.source, "test", size),
             load_domain(registry, recipe.target, "train", size),
@@ -64,13 +72,13 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
             session,
         )
     results: dict[str, Any] = {
-        "source": trial.source.about or recipe.source.name,
-        "target": trial.target_test.about or recipe.target.name,
+        "source": inputs.source.about or recipe.source.name,
+        "target": inputs.target_test.about or recipe.target.name,
     }
     missing: dict[str, str] = {}
     for done, (name, part) in enumerate(recipe.metrics.items(), 1):
         try:
-            found = plain_numbers(registry.build("metric", part)(trial), part.name)
+            found = plain_numbers(registry.build("metric", part)(inputs), part.name)
             results |= {key if key not in results else f"{name}.{key}": value for key, value in found.items()}
         except NotMeasurableError as reason:
             missing[name] = str(reason)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from domtrans.data.batches import Batches
-from domtrans.data.image_set import ImageSet, in_blocks, to_float
+from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.evaluation.leak_guard import Evaluator
 from domtrans.interfaces import Augmentation
 from domtrans.session import Session
@@ -67,18 +67,18 @@ def fit_evaluator(
         "seed": seed,
         "code": "".join(map(inspect.getsource, code)),
     }
-    if session.group.leads:
+    if session.group.is_main:
         session.cache.fitted(evaluator, "evaluators", key, learn)
     if session.group.size > 1:
-        evaluator.load_state_dict(session.group.share(evaluator.state_dict()))
+        evaluator.load_state_dict(session.group.broadcast(evaluator.state_dict()))
     evaluator.eval()
 
 
 @torch.no_grad()
 def predict(network: Callable[[Tensor], Tensor], images: ImageSet, session: Session) -> Tensor:
     """What a network gives for every image of a set, float32 [N, ...], on the CPU. Processes that measure together share it."""
-    blocks = (images.batch(index) for index in session.group.mine(in_blocks(len(images), session.device)))
-    return session.group.gather([network(to_float(block.to(session.device))).float().cpu() for block in blocks])
+    blocks = (images.batch(index) for index in session.group.my_part(inference_batches(len(images), session.device)))
+    return session.group.all_gather([network(to_float(block.to(session.device))).float().cpu() for block in blocks])
 
 
 def identity(view: Any) -> Any:

@@ -24,7 +24,7 @@ TOLD_APART = (
 """Keys of the results that are no figures of their own."""
 
 
-class Figure(NamedTuple):
+class MetricRow(NamedTuple):
     """One figure: its key in the results (``a.b`` in a table ``a``), its name for people, its value, and that in words."""
 
     key: str
@@ -33,12 +33,14 @@ class Figure(NamedTuple):
     text: str
 
 
-def measured(results: Mapping[str, Any]) -> list[Figure]:
+def metric_rows(results: Mapping[str, Any]) -> list[MetricRow]:
     """What was measured, and on which data."""
-    found = [Figure(key, label, results[key], in_words(key, results[key])) for key, label in LABELS.items() if key in results]
+    found = [
+        MetricRow(key, label, results[key], format_value(key, results[key])) for key, label in LABELS.items() if key in results
+    ]
     for key, value in results.items():
         if key not in LABELS and key not in TOLD_APART:
-            found += _generic(key, value)
+            found += _undeclared_rows(key, value)
     return found
 
 
@@ -47,7 +49,7 @@ def not_measured(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(str(name), str(why)) for name, why in _table(results, "not_measured").items()]
 
 
-def doubts(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a reader of the figures should know of how they came about, each with a word that names it."""
     health = results.get("health")
     if isinstance(health, Mapping):
@@ -66,15 +68,15 @@ def doubts(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     best = _table(results, "best")
     for name, value in best.items():
         if name != "step":
-            yield "best model", f"{name} {in_words(name, value)} at step {best['step']:,}"
+            yield "best model", f"{name} {format_value(name, value)} at step {best['step']:,}"
 
 
-def circumstances(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def run_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """How long it took and where it was computed, each with a word that names it."""
     seconds = _table(results, "seconds")
     if seconds:
-        spent = [f"{SECONDS.get(phase, phase)} {duration(value)}" for phase, value in seconds.items()]
-        total = [f"total {duration(sum(seconds.values()))}"] if len(spent) > 1 else []
+        spent = [f"{SECONDS.get(phase, phase)} {format_duration(value)}" for phase, value in seconds.items()]
+        total = [f"total {format_duration(sum(seconds.values()))}"] if len(spent) > 1 else []
         yield "time", ", ".join(spent + total)
     if "steps" in results:
         speed = f", {results['images_per_second']:,.0f} images/s" if results.get("images_per_second") else ""
@@ -85,25 +87,25 @@ def circumstances(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "computed on", ", ".join(where + ([f"seed {results['seed']}"] if "seed" in results else []))
 
 
-def in_words(key: str, value: Any) -> str:
+def format_value(key: str, value: Any) -> str:
     """A value as people write it: an accuracy in percent, others in four digits."""
     if isinstance(value, float):
         return f"{100 * value:.1f} %" if key.endswith("accuracy") else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``"1 min 5 s"``."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def _generic(key: str, value: Any) -> list[Figure]:
+def _undeclared_rows(key: str, value: Any) -> list[MetricRow]:
     """Figures of metrics that this module knows nothing of; a list, as a confusion matrix is, is too much for a line."""
     if isinstance(value, list | tuple):
         return []
     if isinstance(value, Mapping):
-        return [found for name, item in value.items() for found in _generic(f"{key}.{name}", item)]
-    return [Figure(key, key.replace("_", " "), value, in_words(key, value))]
+        return [found for name, item in value.items() for found in _undeclared_rows(f"{key}.{name}", item)]
+    return [MetricRow(key, key.replace("_", " "), value, format_value(key, value))]
 
 
 def _table(results: Mapping[str, Any], key: str) -> Mapping[str, Any]:

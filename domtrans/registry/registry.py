@@ -39,7 +39,7 @@ KINDS: dict[str, Kind] = {
         Kind("loss", (), "a Loss"),
         Kind("distance", ("a", "b"), "a scalar", optional=("classify",), partial=True),
         Kind("augmentation", ("images", "rng"), "images of the same shape", partial=True),
-        Kind("metric", ("trial",), "a dict of named numbers, or lists of them", partial=True),
+        Kind("metric", ("inputs",), "a dict of named numbers, or lists of them", partial=True),
         Kind("recipe", (), "a Recipe"),
         Kind("study", (), "a Study"),
         Kind("tracker", ("folder", "recipe", "identity"), "a Tracker"),
@@ -113,7 +113,7 @@ class Registry:
         return self._register("augmentation", name, factory)
 
     def metric(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(trial, **options) -> dict[str, number]``; lists of numbers, as deep as a matrix, will do too."""
+        """``factory(inputs, **options) -> dict[str, number]``; lists of numbers, as deep as a matrix, will do too."""
         return self._register("metric", name, factory)
 
     def recipe(self, name: str, factory: Factory | None = None) -> Any:

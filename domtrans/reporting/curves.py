@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from domtrans.evaluation.health import COLLAPSED, DIVERSITY, LOST, SURPRISE, WINNING
-from domtrans.evaluation.results import in_words
+from domtrans.evaluation.results import format_value
 from domtrans.recipe.schema import Term
 from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
@@ -78,7 +78,7 @@ class Curve:
     def in_words(self) -> dict[str, str]:
         """First, lowest, highest and last value."""
         said = {"first": self.value[0], "lowest": min(self.value), "highest": max(self.value), "last": self.value[-1]}
-        return {name: in_words("", value) for name, value in said.items()}
+        return {name: format_value("", value) for name, value in said.items()}
 
 
 @dataclass(frozen=True)

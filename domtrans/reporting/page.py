@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from domtrans import __version__
-from domtrans.evaluation.results import doubts, not_measured
+from domtrans.evaluation.results import check_rows, not_measured
 from domtrans.registry.registry import Registry
 from domtrans.reporting.curves import GROUPS, Chart, charts
 from domtrans.reporting.per_class import by_class
@@ -66,7 +66,7 @@ def _of_run(record: Record, registry: Registry, runs: int) -> dict[str, Any]:
     return {
         "name": record.name,
         "lede": lede(record),
-        "doubts": list(doubts(record.results)),
+        "doubts": list(check_rows(record.results)),
         "not_measured": not_measured(record.results),
         "events": record.events(),
         "gaps": record.gaps,

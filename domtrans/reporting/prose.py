@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from domtrans.evaluation.results import LABELS, Figure, circumstances, measured
+from domtrans.evaluation.results import LABELS, MetricRow, metric_rows, run_rows
 from domtrans.recipe.schema import PART_KINDS, Recipe, Term
 from domtrans.registry.describe import help_of
 from domtrans.registry.parts import Part
@@ -29,10 +29,10 @@ def lede(record: Record) -> str:
 
 def measured_rows(records: Sequence[Record], registry: Registry) -> list[dict[str, Any]]:
     """A row for every figure that a run has: what it is called, what it means, and its value in every run."""
-    columns = [{figure.key: figure for figure in measured(record.results)} for record in records]
+    columns = [{row.key: row for row in metric_rows(record.results)} for record in records]
     if len(records) > 1:
         for column, record in zip(columns, records, strict=True):
-            column |= {word: Figure(word, word, text, text) for word, text in circumstances(record.results)}
+            column |= {word: MetricRow(word, word, text, text) for word, text in run_rows(record.results)}
     first = {key: figure for column in reversed(columns) for key, figure in column.items()}
     order = ["accuracy", *LABELS, *first]
     docstrings = [
@@ -74,7 +74,7 @@ def provenance(record: Record) -> Iterator[tuple[str, str]]:
     """Where the run comes from."""
     about = record.about
     yield "run folder", str(record.path)
-    yield from circumstances(record.results)
+    yield from run_rows(record.results)
     if "supervision" in about:
         yield "supervision", str(about["supervision"])
     if "made_by" in about:

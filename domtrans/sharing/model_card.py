@@ -8,12 +8,15 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from domtrans.evaluation.results import LABELS, circumstances, doubts, measured, not_measured
+from domtrans.evaluation.results import LABELS, check_rows, metric_rows, not_measured, run_rows
 from domtrans.registry.describe import describe
 from domtrans.runs.provenance import credits_of
 from domtrans.runs.run import Run
 
 MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+NOT_NUMBERS = ("source", "target", "supervision")
+"""Rows of the metrics that the card gives in sections of their own."""
 
 
 def model_card(run: Run, *, licence: str | None, grid: str | None) -> str:
@@ -38,8 +41,8 @@ def model_card(run: Run, *, licence: str | None, grid: str | None) -> str:
         plugins=sorted(_distributions(run)),
         data=list(_data(run)),
         supervision=run.about.get("supervision", "not recorded"),
-        figures=[(one.label, one.text) for one in measured(run.results) if one.key not in ("source", "target", "supervision")],
-        doubts=[*((f"{name}: not measured", why) for name, why in not_measured(run.results)), *doubts(run.results)],
+        figures=[(row.label, row.text) for row in metric_rows(run.results) if row.key not in NOT_NUMBERS],
+        doubts=[*((f"{name}: not measured", why) for name, why in not_measured(run.results)), *check_rows(run.results)],
         seed=run.recipe.seed,
         versions={"domtrans": "of an unknown version"} | _table(run, "versions"),
         made_by=run.about.get("made_by", f"domtrans train {run.recipe.name}"),
@@ -74,7 +77,7 @@ def _made(run: Run) -> Iterator[tuple[str, Any]]:
     yield "losses of g", ", ".join(f"{name} ({term.name}, weight {term.weight:g})" for name, term in terms)
     yield "steps", f"{run.about.get('step', 'unknown')}, chosen by: {run.about.get('chosen', 'unknown')}"
     yield "seed", run.recipe.seed
-    yield from ((name, text) for name, text in circumstances(run.results) if name != "steps of training")
+    yield from ((name, text) for name, text in run_rows(run.results) if name != "steps of training")
     yield "versions", ", ".join(f"{name} {version}" for name, version in _table(run, "versions").items()) or "unknown"
     git = _table(run, "git")
     if git:
@@ -89,7 +92,7 @@ def _distributions(run: Run) -> set[str]:
 
 def _index(run: Run) -> list[dict[str, Any]]:
     """The figures as model hubs list them (``model-index``)."""
-    numbers = [one for one in measured(run.results) if isinstance(run.results.get(one.key), float)]
+    numbers = [one for one in metric_rows(run.results) if isinstance(run.results.get(one.key), float)]
     metrics = [{"type": one.key, "name": LABELS.get(one.key, one.label), "value": run.results[one.key]} for one in numbers]
     data = {"type": run.recipe.source.name, "name": str(run.results.get("source", run.recipe.source.name))}
     found = {"task": {"type": "image-to-image"}, "dataset": data, "metrics": metrics}

@@ -16,7 +16,7 @@ from torch.nn.modules import module as hooks
 
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError, Stopped
-from domtrans.evaluation.evaluate import NotMeasurableError, Trial, leaves
+from domtrans.evaluation.evaluate import MetricInput, NotMeasurableError, leaves
 from domtrans.evaluation.leak_guard import Evaluator
 from domtrans.interfaces import Encoder, Generator
 from domtrans.model.transfer import FrozenEncoder, Transfer
@@ -119,19 +119,19 @@ def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None
         found = []
         for seed in (1, 2):
             with tempfile.TemporaryDirectory() as folder:
-                trial, before = example_trial(Cache(Path(folder)), labelled=labelled)
+                inputs, before = example_metric_input(Cache(Path(folder)), labelled=labelled)
                 try:
                     with (
                         global_seeds(seed),
-                        networks_beside(trial.transfer) as others,
+                        networks_beside(inputs.transfer) as others,
                         subject.works("metric-figures", f"data is {'' if labelled else 'un'}labelled"),
                     ):
-                        found.append(metric(trial))
+                        found.append(metric(inputs))
                 except NotMeasurableError:
                     break
             subject.require(not others, "metric-evaluator", f"it calls a network that is none, {', '.join(others)}")
-            after = trial.transfer.state_dict()
-            kept = not trial.transfer.training and all(torch.equal(before[name], after[name]) for name in before)
+            after = inputs.transfer.state_dict()
+            kept = not inputs.transfer.training and all(torch.equal(before[name], after[name]) for name in before)
             subject.require(kept, "metric-harmless", "the transfer is not what it was")
             check_figures(subject, found[-1])
         subject.require(not found or found[0] == found[-1], "metric-harmless", f"measured twice, it gives {found}")
@@ -173,15 +173,15 @@ def check_figures(subject: Subject, figures: Any) -> None:
         subject.require(isinstance(name, str) and numbers, "metric-figures", f"its figure {name!r} is {value!r}")
 
 
-def example_trial(cache: Cache, *, labelled: bool = True) -> tuple[Trial, dict[str, Tensor]]:
-    """A trial on bars, and the weights of its transfer."""
+def example_metric_input(cache: Cache, *, labelled: bool = True) -> tuple[MetricInput, dict[str, Tensor]]:
+    """The input of a metric, on bars, and the weights of its transfer."""
     encoder = FrozenEncoder(seeded(0, ExampleEncoder))
     transfer = Transfer(encoder, seeded(1, lambda: ExampleGenerator(32))).eval()
     sets = [example_images(), example_images(channels=1, seed=1), example_images(channels=1, seed=2)]
     source, target_train, target_test = sets if labelled else [images.unlabelled() for images in sets]
     session = Session.start("cpu", precision="float32", cache=cache).during("evaluate")
     before = {name: tensor.clone() for name, tensor in transfer.state_dict().items()}
-    return Trial(transfer, source, target_train, target_test, session), before
+    return MetricInput(transfer, source, target_train, target_test, session), before
 
 
 def check_recipe(

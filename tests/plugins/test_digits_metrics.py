@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import domtrans
-from domtrans import FrozenEncoder, ImageSet, NotMeasurableError, Session, Transfer, Trial, use
+from domtrans import FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, Session, Transfer, use
 from domtrans.data.domains import load_domain
 from domtrans.evaluation.evaluate import plain_numbers
 from domtrans.evaluation.evaluators import identity
@@ -50,10 +50,10 @@ def measured(handwriting):
     }
     session = Session.start("cpu", precision="float32").during("evaluate")
     for name, draw in draws.items():
-        trial = Trial(Transfer(FrozenEncoder(Headless()), Reads(draw)).eval(), source, train, test, session)
+        inputs = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(draw)).eval(), source, train, test, session)
         found[name] = {}
         for metric in ["digit-accuracy", "digit-realism"] + ["adaptation-accuracy"] * (name in ("perfect", "random")):
-            figures = plain_numbers(registry().build("metric", use(metric, **FITTED))(trial), metric)
+            figures = plain_numbers(registry().build("metric", use(metric, **FITTED))(inputs), metric)
             assert figures.pop("n") == 333
             found[name] |= figures
     return found
@@ -106,16 +106,18 @@ def test_a_class_without_images_has_no_accuracy(handwriting):
     train, test, source = handwriting
     some = source.take(torch.nonzero(source.labels != 3)[:, 0])
     session = Session.start("cpu", precision="float32").during("evaluate")
-    trial = Trial(Transfer(FrozenEncoder(Headless()), Reads(lambda images: images)), some, train, test, session)
-    found = registry().build("metric", use("digit-accuracy", **FITTED))(trial)
+    inputs = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(lambda images: images)), some, train, test, session)
+    found = registry().build("metric", use("digit-accuracy", **FITTED))(inputs)
     assert found["per_class"][3] is None and None not in found["per_class"][:3] and found["confusion"][3] == [0] * 10
 
 
 def test_the_original_image_can_be_read_instead(handwriting):
     train, test, source = handwriting
     session = Session.start("cpu", precision="float32").during("evaluate")
-    trial = Trial(Transfer(FrozenEncoder(Headless()), Reads(torch.zeros_like)), source, train, test, session)
-    read = {of: registry().build("metric", use("digit-accuracy", **FITTED, of=of))(trial) for of in ("transferred", "original")}
+    inputs = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(torch.zeros_like)), source, train, test, session)
+    read = {
+        of: registry().build("metric", use("digit-accuracy", **FITTED, of=of))(inputs) for of in ("transferred", "original")
+    }
     assert read["transferred"]["accuracy"] < 0.2 and read["original"]["accuracy"] > 0.85
 
 
@@ -137,11 +139,11 @@ def test_f_consistency_is_the_share_of_classes_kept(handwriting):
     session = Session.start("cpu", precision="float32")
     found = {}
     for name, draw in {"same": lambda x: x, "mirrored": lambda x: x.flip(3)}.items():
-        trial = Trial(Transfer(FrozenEncoder(Bright()), Reads(draw)).eval(), source, test, test, session)
-        found[name] = registry().build("metric", use("f-consistency"))(trial)
+        inputs = MetricInput(Transfer(FrozenEncoder(Bright()), Reads(draw)).eval(), source, test, test, session)
+        found[name] = registry().build("metric", use("f-consistency"))(inputs)
     assert found["same"] == {"f_consistency": 1.0, "n": 333}
     assert found["mirrored"]["f_consistency"] < 0.02
-    headless = Trial(Transfer(FrozenEncoder(Headless()), Reads(lambda x: x)).eval(), source, test, test, session)
+    headless = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(lambda x: x)).eval(), source, test, test, session)
     with pytest.raises(NotMeasurableError, match="head"):
         registry().build("metric", use("f-consistency"))(headless)
 

@@ -8,10 +8,10 @@ from domtrans import (
     Encoder,
     FrozenEncoder,
     ImageSet,
+    MetricInput,
     NotMeasurableError,
     Session,
     Transfer,
-    Trial,
     load_domain,
     use,
 )
@@ -44,9 +44,9 @@ class Draws(Reads):
         return self.draw(images)
 
 
-def trial(draw, source, train, test, encoder=Colours):
+def metric_input(draw, source, train, test, encoder=Colours):
     session = Session.start("cpu", precision="float32").during("evaluate")
-    return Trial(Transfer(FrozenEncoder(encoder()), Draws(draw)).eval(), source, train, test, session)
+    return MetricInput(Transfer(FrozenEncoder(encoder()), Draws(draw)).eval(), source, train, test, session)
 
 
 def measure(name, of, **options):
@@ -74,7 +74,7 @@ def measured(faces):
     train, test, source = faces
     found = {}
     for name, draw in DRAWS.items():
-        of = trial(draw, source, train, test)
+        of = metric_input(draw, source, train, test)
         found[name] = measure("attribute-agreement", of, attributes=READ, **FITTED)
         found[name] |= measure("avatar-realism", of, **FITTED) | measure("avatar-diversity", of, **FITTED)
     return found
@@ -132,12 +132,12 @@ def test_attributes_that_are_not_there_are_said(faces):
     train, test, source = faces
     plain = source.unlabelled()
     for name, of, options in (
-        ("attribute-agreement", trial(DRAWS["perfect"], plain, train, test), {}),
-        ("attribute-agreement", trial(DRAWS["perfect"], source, train, test), {"attributes": ["hat"]}),
-        ("avatar-realism", trial(DRAWS["perfect"], source, train.unlabelled(), test), {}),
-        ("avatar-diversity", trial(DRAWS["perfect"], source, train.unlabelled(), test), {}),
-        ("identity-retrieval", trial(DRAWS["perfect"], source, train, test), {}),
-        ("photo-likeness", trial(DRAWS["perfect"], source.take(torch.arange(2)), train, test), {}),
+        ("attribute-agreement", metric_input(DRAWS["perfect"], plain, train, test), {}),
+        ("attribute-agreement", metric_input(DRAWS["perfect"], source, train, test), {"attributes": ["hat"]}),
+        ("avatar-realism", metric_input(DRAWS["perfect"], source, train.unlabelled(), test), {}),
+        ("avatar-diversity", metric_input(DRAWS["perfect"], source, train.unlabelled(), test), {}),
+        ("identity-retrieval", metric_input(DRAWS["perfect"], source, train, test), {}),
+        ("photo-likeness", metric_input(DRAWS["perfect"], source.take(torch.arange(2)), train, test), {}),
     ):
         with pytest.raises(NotMeasurableError, match=r"need|fitted on"):
             measure(name, of, **options)
@@ -164,7 +164,7 @@ def people(faces):
 def test_a_person_is_found_by_a_perfect_avatar_and_by_chance_in_others(faces, people):
     found = {}
     for name in ("perfect", "random", "collapsed"):
-        of = trial(DRAWS[name], people, *faces[:2])
+        of = metric_input(DRAWS[name], people, *faces[:2])
         of.transfer.encoder.standardize(people)
         found[name] = measure("identity-retrieval", of, people=20)
     assert found["perfect"]["identity_people"] == 20 and found["perfect"]["n"] == 80  # four probes a person
@@ -176,7 +176,7 @@ def test_a_person_is_found_by_a_perfect_avatar_and_by_chance_in_others(faces, pe
 
 
 def test_another_network_may_judge(faces, people):
-    of = trial(DRAWS["perfect"], people, *faces[:2], encoder=Headless)
+    of = metric_input(DRAWS["perfect"], people, *faces[:2], encoder=Headless)
     found = [measure("identity-retrieval", of, **options) for options in ({}, {"encoder": {"name": "digit-encoder"}})]
     assert found[0] != found[1] and found[1]["identity_median_rank"] == found[1]["photo_median_rank"]
 
@@ -197,14 +197,14 @@ def test_equal_similarities_share_their_ranks():
 
 def test_lightness_is_followed_or_not(faces, people):
     followed, random, collapsed = (
-        measure("photo-likeness", trial(DRAWS[name], people, *faces[:2])) for name in ("perfect", "random", "collapsed")
+        measure("photo-likeness", metric_input(DRAWS[name], people, *faces[:2])) for name in ("perfect", "random", "collapsed")
     )
     assert followed["skin_likeness"] > 0.9 and followed["hair_likeness"] > 0.6
     assert 0.3 < followed["skin_steadiness"] < 1  # the light changes, the skin does not
     assert abs(random["skin_likeness"]) < 0.35 and collapsed["skin_likeness"] == 0
-    darker = measure("photo-likeness", trial(lambda x: -x, people, *faces[:2]))
+    darker = measure("photo-likeness", metric_input(lambda x: -x, people, *faces[:2]))
     assert darker["skin_likeness"] < -0.9
-    assert "skin_steadiness" not in measure("photo-likeness", trial(DRAWS["perfect"], people.unlabelled(), *faces[:2]))
+    assert "skin_steadiness" not in measure("photo-likeness", metric_input(DRAWS["perfect"], people.unlabelled(), *faces[:2]))
 
 
 @pytest.mark.parametrize(("attribute", "patch"), [("skin", (0.35, 0.44, 0.65, 0.57)), ("hair_colour", (0.35, 0.14, 0.65, 0.2))])
@@ -249,7 +249,7 @@ def toned(shades, **attributes):
 def test_f_reading_is_the_balanced_accuracy_of_fs_heads_where_something_is_known():
     source = toned([250, 250, 10, 127], skin=[0, 2, 2, -1], glasses=[-1, -1, -1, -1])
     target = toned([127, 10], skin=[1, 2], glasses=[0, 1])
-    found = measure("f-reading", trial(lambda x: x, source, target, target, encoder=Told))
+    found = measure("f-reading", metric_input(lambda x: x, source, target, target, encoder=Told))
     wanted = {"f_skin_source_accuracy": 0.75, "f_skin_target_accuracy": 1.0, "f_glasses_target_accuracy": 0.5}
     assert found == wanted | {"n": 4, "n_target": 2}
 
@@ -258,4 +258,4 @@ def test_f_reading_needs_heads_and_attributes():
     bare = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     for encoder, images in ((Told, bare), (Colours, toned([10], skin=[2]))):
         with pytest.raises(NotMeasurableError, match="f-reading needs an f that tells attributes"):
-            measure("f-reading", trial(lambda x: x, images, images, images, encoder=encoder))
+            measure("f-reading", metric_input(lambda x: x, images, images, images, encoder=encoder))

@@ -170,7 +170,7 @@ def test_wrong_options_are_one_clear_sentence(registry, options, message):
 
 
 def test_an_option_without_default_must_be_given(registry):
-    registry.metric("needs", lambda trial, *, path: path)
+    registry.metric("needs", lambda inputs, *, path: path)
     with pytest.raises(DomtransError, match="metric 'needs': option 'path' must be given"):
         registry.build("metric", use("needs"))
 

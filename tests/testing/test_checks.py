@@ -209,23 +209,23 @@ def clips(images, rng):
     return images[:, :1]
 
 
-def counts_words(trial):
+def counts_words(inputs):
     """Figures that are none."""
     return {"verdict": "good"}
 
 
-def breaks_g(trial):
+def breaks_g(inputs):
     """Trains what it measures."""
     with torch.no_grad():
-        next(trial.transfer.generator.parameters()).add_(1)
+        next(inputs.transfer.generator.parameters()).add_(1)
     return {"figure": 1.0}
 
 
-def leaks(trial):
+def leaks(inputs):
     """Measures with a network that nothing keeps out of training."""
     ruler = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 2)).requires_grad_(False)
     ruler.load_state_dict({"1.weight": torch.ones(2, 32 * 32), "1.bias": torch.zeros(2)})
-    return {"figure": float(ruler(domtrans.to_float(trial.target_test.images)).mean())}
+    return {"figure": float(ruler(domtrans.to_float(inputs.target_test.images)).mean())}
 
 
 def idle(encoder, source, session):

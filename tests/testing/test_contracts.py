@@ -13,10 +13,10 @@ from domtrans import (
     FrozenEncoder,
     Generator,
     ImageSet,
+    MetricInput,
     NotMeasurableError,
     Session,
     Transfer,
-    Trial,
     find_recipe,
     train,
     use,
@@ -192,7 +192,7 @@ def test_the_engine_takes_target_labels_away(tmp_path):
 # Metrics
 
 
-def trial(source_labels=True, target_labels=True, classes=(4, 4)):
+def metric_input(source_labels=True, target_labels=True, classes=(4, 4)):
     def images(labelled, channels, seed, classes):
         pixels, labels = bars(12, channels=channels, seed=seed, classes=classes)
         return ImageSet.from_arrays(pixels, labels if labelled else None, size=32)
@@ -201,7 +201,7 @@ def trial(source_labels=True, target_labels=True, classes=(4, 4)):
     g = registry().build("generator", use("digit-generator", width=4), 128, 1, 32)
     transfer = Transfer(encoder_of("digit-encoder"), g).eval()
     target = [images(target_labels, 1, seed, classes[1]) for seed in (1, 2)]
-    return Trial(transfer, images(source_labels, 3, 0, classes[0]), *target, Session.start("cpu", precision="float32"))
+    return MetricInput(transfer, images(source_labels, 3, 0, classes[0]), *target, Session.start("cpu", precision="float32"))
 
 
 FITTED = {"steps": 3, "batch_size": 4}
@@ -211,7 +211,7 @@ SIGNED = {"kid"}  # an unbiased estimate may be a hair below its true value of z
 
 @pytest.mark.parametrize("name", METRICS)  # of faces: see test_faces_metrics.py
 def test_a_metric_gives_named_plain_numbers(name):
-    results = registry().build("metric", use(name, **METRICS[name]))(trial())
+    results = registry().build("metric", use(name, **METRICS[name]))(metric_input())
     assert results["n"] == 12
     for key, value in results.items():
         assert type(value) in (int, float, list)
@@ -221,7 +221,7 @@ def test_a_metric_gives_named_plain_numbers(name):
 
 
 def test_digit_accuracy_says_what_f_and_the_evaluator_are_worth():
-    results = registry().build("metric", use("digit-accuracy", **FITTED))(trial())
+    results = registry().build("metric", use("digit-accuracy", **FITTED))(metric_input())
     assert {"accuracy", "encoder_accuracy", "evaluator_accuracy"} <= set(results)
 
 
@@ -239,11 +239,13 @@ LACKING = [
 @pytest.mark.parametrize(("name", "lacking"), LACKING)
 def test_a_metric_says_what_it_cannot_measure(name, lacking):
     with pytest.raises(NotMeasurableError):
-        registry().build("metric", use(name, steps=1))(trial(**lacking))
+        registry().build("metric", use(name, steps=1))(metric_input(**lacking))
 
 
 def test_the_evaluator_learns_to_read_bars():
-    assert registry().build("metric", use("digit-accuracy", steps=60, batch_size=12))(trial())["evaluator_accuracy"] == 1.0
+    assert (
+        registry().build("metric", use("digit-accuracy", steps=60, batch_size=12))(metric_input())["evaluator_accuracy"] == 1.0
+    )
 
 
 # Recipes

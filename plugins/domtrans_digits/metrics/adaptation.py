@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import PositiveInt
 
-from domtrans import AugmentationOption, NotMeasurableError, Trial
+from domtrans import AugmentationOption, MetricInput, NotMeasurableError
 from domtrans_digits.metrics.accuracy import check_labels
 from domtrans_digits.metrics.evaluators import HANDWRITING, Rate, evaluator_of, read, share
 
 
 def adaptation_accuracy(
-    trial: Trial,
+    inputs: MetricInput,
     *,
     steps: PositiveInt | None = None,
     batch_size: PositiveInt = 128,
@@ -28,12 +28,12 @@ def adaptation_accuracy(
     ``batch_size``: images in a step. ``lr``: AdamW's learning rate, with cosine decay. ``view``: how it sees images.
     Raises NotMeasurableError where labels are missing or the two domains have other classes.
     """
-    check_labels(trial, "adaptation-accuracy")
-    source, test = trial.source, trial.target_test
+    check_labels(inputs, "adaptation-accuracy")
+    source, test = inputs.source, inputs.target_test
     if source.classes != test.classes:
         counts = f"the source has {len(source.classes)}, the target {len(test.classes)}"
         raise NotMeasurableError(f"adaptation-accuracy needs the same classes in both domains; {counts}")
-    made = trial.transferred
-    classifier = evaluator_of(made, trial.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    accuracy = share(read(classifier, test, trial.session), test.labels)
+    made = inputs.transferred
+    classifier = evaluator_of(made, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
+    accuracy = share(read(classifier, test, inputs.session), test.labels)
     return {"adaptation_accuracy": accuracy, "n": len(test), "n_transferred": len(made)}

@@ -7,12 +7,12 @@ from functools import partial
 from pydantic import PositiveInt
 from torch import Tensor
 
-from domtrans import AugmentationOption, NotMeasurableError, Trial, frechet_distance, kernel_distance, predict, spread
+from domtrans import AugmentationOption, MetricInput, NotMeasurableError, frechet_distance, kernel_distance, predict, spread
 from domtrans_digits.metrics.evaluators import HANDWRITING, Rate, evaluator_of, read
 
 
 def digit_realism(
-    trial: Trial,
+    inputs: MetricInput,
     *,
     steps: PositiveInt | None = None,
     batch_size: PositiveInt = 128,
@@ -30,18 +30,18 @@ def digit_realism(
     ``steps``, ``batch_size``, ``lr``, ``view``: of fitting the evaluator, as for digit-accuracy.
     Raises NotMeasurableError where the target has no labels to fit it on.
     """
-    if trial.target_train.labels is None:
+    if inputs.target_train.labels is None:
         raise NotMeasurableError("digit-realism needs labels of the target, which has none")
-    evaluator = evaluator_of(trial.target_train, trial.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    sets = (trial.transferred, trial.target_test)
-    made, real = (predict(partial(evaluator, hidden=True), images, trial.session) for images in sets)
+    evaluator = evaluator_of(inputs.target_train, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
+    sets = (inputs.transferred, inputs.target_test)
+    made, real = (predict(partial(evaluator, hidden=True), images, inputs.session) for images in sets)
     results: dict[str, float | int] = {
         "fid": frechet_distance(made, real),
         "kid": kernel_distance(made, real),
         "diversity": spread(made) / max(spread(real), 1e-6),
         "n": len(made),
     }
-    within = [spread_within(x, read(evaluator, images, trial.session)) for x, images in zip((made, real), sets, strict=True)]
+    within = [spread_within(x, read(evaluator, images, inputs.session)) for x, images in zip((made, real), sets, strict=True)]
     if within[0] is not None and within[1]:
         results["class_diversity"] = within[0] / within[1]
     return {name: round(value, 5) for name, value in results.items()}

@@ -9,8 +9,8 @@ from domtrans import (
     Attribute,
     Augmentation,
     AugmentationOption,
+    MetricInput,
     NotMeasurableError,
-    Trial,
     frechet_distance,
     kernel_distance,
     spread,
@@ -24,7 +24,7 @@ STEPS, BATCH_SIZE = 900, 48
 
 
 def attribute_agreement(
-    trial: Trial,
+    inputs: MetricInput,
     *,
     attributes: list[str] | None = None,
     steps: PositiveInt = STEPS,
@@ -44,8 +44,8 @@ def attribute_agreement(
     ``batch_size``: images in a step. ``view``: how the evaluator sees avatars while it is fitted.
     Raises NotMeasurableError where source and target have no such attribute in common.
     """
-    source = {name: one for name, one in trial.source.attributes.items() if bool((one.index >= 0).any())}
-    target = trial.target_test.attributes
+    source = {name: one for name, one in inputs.source.attributes.items() if bool((one.index >= 0).any())}
+    target = inputs.target_test.attributes
     names = [name for name in target if name in source] if attributes is None else attributes
     missing = [name for name in names if name not in source or name not in target]
     if missing or not names:
@@ -54,12 +54,12 @@ def attribute_agreement(
             f"attribute-agreement needs {wanted} of both domains; the source has {', '.join(source) or 'none'}, "
             f"the target {', '.join(target) or 'none'}"
         )
-    evaluator = evaluator_of(trial.target_train, trial.session, steps=steps, batch_size=batch_size, view=view)
+    evaluator = evaluator_of(inputs.target_train, inputs.session, steps=steps, batch_size=batch_size, view=view)
     made, real = (
-        dict(zip(trial.target_train.attributes, read(evaluator, images, trial.session), strict=True))
-        for images in (trial.transferred, trial.target_test)
+        dict(zip(inputs.target_train.attributes, read(evaluator, images, inputs.session), strict=True))
+        for images in (inputs.transferred, inputs.target_test)
     )
-    results: Found = {"n": len(trial.source)}
+    results: Found = {"n": len(inputs.source)}
     scores = []
     for name in names:
         confusion = count(shared_words(source[name], target[name]), made[name], len(target[name].values))
@@ -76,7 +76,7 @@ def attribute_agreement(
 
 
 def avatar_realism(
-    trial: Trial,
+    inputs: MetricInput,
     *,
     steps: PositiveInt = STEPS,
     batch_size: PositiveInt = BATCH_SIZE,
@@ -92,7 +92,7 @@ def avatar_realism(
     ``steps``, ``batch_size``, ``view``: of fitting the evaluator, as for attribute-agreement.
     Raises NotMeasurableError where the target has no attributes to fit it on.
     """
-    made, real, train = seen(trial, steps=steps, batch_size=batch_size, view=view)
+    made, real, train = seen(inputs, steps=steps, batch_size=batch_size, view=view)
     figures = {
         "fid": frechet_distance(made, real),
         "kid": kernel_distance(made, real),
@@ -102,7 +102,7 @@ def avatar_realism(
 
 
 def avatar_diversity(
-    trial: Trial,
+    inputs: MetricInput,
     *,
     steps: PositiveInt = STEPS,
     batch_size: PositiveInt = BATCH_SIZE,
@@ -115,15 +115,15 @@ def avatar_diversity(
     ``steps``, ``batch_size``, ``view``: of fitting the evaluator, as for attribute-agreement.
     Raises NotMeasurableError where the target has no attributes to fit it on.
     """
-    made, real, _ = seen(trial, steps=steps, batch_size=batch_size, view=view)
+    made, real, _ = seen(inputs, steps=steps, batch_size=batch_size, view=view)
     return {"diversity": round(spread(made) / max(spread(real), 1e-6), 5), "n": len(made)}
 
 
-def seen(trial: Trial, *, steps: int, batch_size: int, view: Augmentation) -> list[Tensor]:
+def seen(inputs: MetricInput, *, steps: int, batch_size: int, view: Augmentation) -> list[Tensor]:
     """The evaluator's features [N, 128] of transferred images, of real test avatars, and of as many real training avatars."""
-    evaluator = evaluator_of(trial.target_train, trial.session, steps=steps, batch_size=batch_size, view=view)
-    sets = (trial.transferred, trial.target_test, trial.target_train.some(len(trial.target_test)))
-    return [features(evaluator, images, trial.session) for images in sets]
+    evaluator = evaluator_of(inputs.target_train, inputs.session, steps=steps, batch_size=batch_size, view=view)
+    sets = (inputs.transferred, inputs.target_test, inputs.target_train.some(len(inputs.target_test)))
+    return [features(evaluator, images, inputs.session) for images in sets]
 
 
 def shared_words(source: Attribute, target: Attribute) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from domtrans import Attribute, ImageSet, NotMeasurableError, Trial, predict
+from domtrans import Attribute, ImageSet, MetricInput, NotMeasurableError, predict
 from domtrans_faces.metrics.avatars import balanced_accuracy, count
 
 
-def f_reading(trial: Trial) -> dict[str, float | int]:
+def f_reading(inputs: MetricInput) -> dict[str, float | int]:
     """How well f's heads read the attributes of source images and of real target images, both of the test split.
 
     G(x) can show no more of x than f reads in it, and nothing that f misreads in avatars can be asked of g. Gives, for each
@@ -16,25 +16,25 @@ def f_reading(trial: Trial) -> dict[str, float | int]:
     the values that occur. ``n``, ``n_target``: numbers of images.
     Raises NotMeasurableError for an f without attributes, and where neither domain knows any of them.
     """
-    sides = {"source": trial.source, "target": trial.target_test}
+    sides = {"source": inputs.source, "target": inputs.target_test}
     found = {
-        f"f_{name}_{side}_accuracy": value for side, images in sides.items() for name, value in read(trial, images).items()
+        f"f_{name}_{side}_accuracy": value for side, images in sides.items() for name, value in read(inputs, images).items()
     }
     if not found:
         raise NotMeasurableError("f-reading needs an f that tells attributes, and a source or a target with some of them")
-    return found | {"n": len(trial.source), "n_target": len(trial.target_test)}
+    return found | {"n": len(inputs.source), "n_target": len(inputs.target_test)}
 
 
-def read(trial: Trial, images: ImageSet) -> dict[str, float]:
+def read(inputs: MetricInput, images: ImageSet) -> dict[str, float]:
     """Balanced accuracy of f's heads on what is known of the images, by attribute."""
-    f = trial.transfer.encoder
+    f = inputs.transfer.encoder
     asked = {name: (values, images.attributes.get(name)) for name, values in f.encoder.heads.items()}
     known = {name: one for name, (values, one) in asked.items() if one is not None and is_known(one, tuple(values))}
     if not known:
         return {}
-    features = predict(f, images, trial.session)
+    features = predict(f, images, inputs.session)
     with torch.no_grad():
-        logits = f.classify(features.to(trial.session.device)).cpu().split([len(values) for values, _ in asked.values()], 1)
+        logits = f.classify(features.to(inputs.session.device)).cpu().split([len(values) for values, _ in asked.values()], 1)
     answers = dict(zip(asked, (logit.argmax(1) for logit in logits), strict=True))
     return {name: round(balanced_accuracy(count(one.index, answers[name], len(one.values))), 4) for name, one in known.items()}
 

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from domtrans import EncoderOption, Evaluator, FrozenEncoder, ImageSet, NotMeasurableError, Trial, predict
+from domtrans import EncoderOption, Evaluator, FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, predict
 from domtrans_faces.domains.photo_files import thinned
 
 
@@ -27,7 +27,7 @@ class Recogniser(Evaluator):
 
 
 def identity_retrieval(
-    trial: Trial,
+    inputs: MetricInput,
     *,
     people: Annotated[int, Field(ge=2)] = 100,
     probes: PositiveInt = 4,
@@ -46,20 +46,20 @@ def identity_retrieval(
     learned to please f.
     Raises NotMeasurableError where it is not known who is on the source's images, or nobody is there twice.
     """
-    source, session = trial.source, trial.session
+    source, session = inputs.source, inputs.session
     if source.labels is None:
         raise NotMeasurableError("identity-retrieval needs to know who is on the source's images: the person as their class")
     gallery, shown, who = arranged(source.labels.cpu(), people, probes)
     if len(gallery) < 2:
         raise NotMeasurableError("identity-retrieval needs two people with two photographs each among the source's test images")
-    judge: FrozenEncoder | Recogniser = trial.transfer.encoder
+    judge: FrozenEncoder | Recogniser = inputs.transfer.encoder
     if encoder is not None:
         other = encoder(source.shape[-1], 0)
         other.load_pretrained()
         judge = Recogniser(FrozenEncoder(other).to(session.device), source)
     known = predict(judge, source.take(gallery), session)
     results: dict[str, float | int] = {"n": len(shown), "identity_people": len(gallery)}
-    for name, images in (("identity", trial.transferred), ("photo", source)):
+    for name, images in (("identity", inputs.transferred), ("photo", source)):
         ranks = ranks_of(who, predict(judge, images.take(shown), session), known)
         results[f"{name}_median_rank"] = float(ranks.median())
         results |= {f"{name}_top_{k}_accuracy": round(float((ranks <= k).double().mean()), 4) for k in (1, 5)}

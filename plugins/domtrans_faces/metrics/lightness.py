@@ -8,7 +8,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from domtrans import ImageSet, NotMeasurableError, Trial, rank_correlation, to_channels
+from domtrans import ImageSet, MetricInput, NotMeasurableError, rank_correlation, to_channels
 from domtrans_faces.metrics.identity import arranged
 
 Place = Annotated[float, Field(ge=0, le=1)]
@@ -27,7 +27,7 @@ Patch = Annotated[tuple[Place, Place, Place, Place], AfterValidator(whole)]
 
 
 def photo_likeness(
-    trial: Trial,
+    inputs: MetricInput,
     *,
     photo_skin: Patch = (0.35, 0.45, 0.65, 0.6),
     photo_hair: Patch = (0.3, 0.05, 0.7, 0.15),
@@ -46,14 +46,14 @@ def photo_likeness(
     ``avatar_skin``, ``avatar_hair``: those of the target's.
     Raises NotMeasurableError for fewer than three source test images.
     """
-    if len(trial.source) < 3:
+    if len(inputs.source) < 3:
         raise NotMeasurableError("photo-likeness ranks the source's test images, and needs three of them at least")
-    results: dict[str, float | int] = {"n": len(trial.source)}
+    results: dict[str, float | int] = {"n": len(inputs.source)}
     for name, photo, avatar in (("skin", photo_skin, avatar_skin), ("hair", photo_hair, avatar_hair)):
-        there = lightness(trial.source, photo)
-        results[f"{name}_likeness"] = correlation(there, lightness(trial.transferred, avatar))
-        if trial.source.labels is not None:
-            first, second, _ = arranged(trial.source.labels.cpu(), len(there), 1)
+        there = lightness(inputs.source, photo)
+        results[f"{name}_likeness"] = correlation(there, lightness(inputs.transferred, avatar))
+        if inputs.source.labels is not None:
+            first, second, _ = arranged(inputs.source.labels.cpu(), len(there), 1)
             if len(first) > 2:
                 results[f"{name}_steadiness"] = correlation(there[first], there[second])
     return results
