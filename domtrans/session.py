@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from domtrans.compute.device import Precision, autocast, pick_device, pick_dtype
-from domtrans.compute.distributed import ALONE, Group
+from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.data.batches import Batches, derive_seed
 from domtrans.data.image_set import ImageSet
 from domtrans.data.loader import Feed, Readers
@@ -47,7 +47,7 @@ class Session:
     stop: threading.Event = field(default_factory=threading.Event)
     phase: str = ""
     readers: Readers = field(default_factory=Readers)
-    group: Group = ALONE
+    group: Group = SINGLE_PROCESS
     """The processes that train together."""
 
     @classmethod
@@ -61,7 +61,7 @@ class Session:
         stop: threading.Event | None = None,
         cache: Cache | None = None,
         workers: int | None = 0,
-        group: Group = ALONE,
+        group: Group = SINGLE_PROCESS,
     ) -> Session:
         """Pick the device and its precision; raises DomtransError if the device is not there.
 

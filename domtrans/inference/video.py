@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, cast
 
 from PIL import Image, ImageSequence
 
-from domtrans.data.image_files import check_pixels, encode_picture, faults_of, open_picture, upright
+from domtrans.data.image_files import apply_exif_rotation, check_pixel_count, encode_image, image_errors, open_image
 from domtrans.errors import DomtransError
-from domtrans.optional import library
+from domtrans.optional import require_extra
 
 ANIMATED = ("GIF", "PNG", "WEBP")
 """Pillow's formats in which a picture may move. TIFF has pages instead: of those the first counts."""
@@ -59,7 +59,7 @@ def opened_clip(source: Path | BinaryIO, name: str) -> Iterator[Clip]:
     """A block with a film or an animation. Raises DomtransError, calling it ``name``, where it cannot be read."""
     film = isinstance(source, Path) and source.suffix.lower() in FILMS
     with ExitStack() as stack:
-        with faults_of(name):
+        with image_errors(name):
             clip = _film(cast(Path, source), name, stack) if film else _animation(source, stack)
         yield replace(clip, frames=_told(clip.frames, name))
 
@@ -77,14 +77,14 @@ def write_clip(frames: Iterator[Timed], kind: str, name: str, *, loop: int | Non
 
 
 def _told(frames: Iterator[Timed], name: str) -> Iterator[Timed]:
-    with faults_of(name):  # of the frames alone: what is done with them meanwhile raises elsewhere
+    with image_errors(name):  # of the frames alone: what is done with them meanwhile raises elsewhere
         yield from frames
 
 
 def _animation(source: Path | BinaryIO, stack: ExitStack) -> Clip:
-    image = stack.enter_context(open_picture(source))
+    image = stack.enter_context(open_image(source))
     frames = (
-        (upright(frame.copy()), float(frame.info.get("duration") or 0) / 1000 or DEFAULT_SECONDS)
+        (apply_exif_rotation(frame.copy()), float(frame.info.get("duration") or 0) / 1000 or DEFAULT_SECONDS)
         for frame in ImageSequence.Iterator(image)
     )
     return Clip(frames, getattr(image, "n_frames", 1), image.info.get("loop"))
@@ -102,11 +102,11 @@ def _write_animation(frames: Iterable[Timed], kind: str, name: str, loop: int | 
     times = {"duration": [round(stays * 1000) for stays in seconds]}
     turns = {} if kind == "GIF" and loop is None else {"loop": 1 if loop is None else loop}
     clearing = {"disposal": 2} if kind == "GIF" else {}  # or a frame would show through the holes of the next
-    return encode_picture(held[0], kind, name, save_all=True, append_images=held[1:], **times, **turns, **clearing)
+    return encode_image(held[0], kind, name, save_all=True, append_images=held[1:], **times, **turns, **clearing)
 
 
 def _film(path: Path, name: str, stack: ExitStack) -> Clip:
-    av = library("av", "video", f"the film {name}")
+    av = require_extra("av", "video", f"the film {name}")
     if path.exists() and not path.is_file():
         raise OSError("it is no regular file")
     file = stack.enter_context(path.open("rb"))
@@ -114,7 +114,7 @@ def _film(path: Path, name: str, stack: ExitStack) -> Clip:
     if not container.streams.video:
         raise DomtransError(f"{name} has no pictures in it, only sound or text")
     stream = container.streams.video[0]
-    check_pixels(stream.width, stream.height)
+    check_pixel_count(stream.width, stream.height)
     stream.thread_type = "AUTO"
     starts = ((_image(frame), frame.time) for frame in container.decode(stream))
     return Clip(_timed(starts, float(1 / stream.average_rate) if stream.average_rate else DEFAULT_SECONDS), stream.frames)
@@ -134,7 +134,7 @@ def _timed(starts: Iterator[tuple[Image.Image, float | None]], usual: float) -> 
 
 
 def _write_film(frames: Iterable[Timed], first: Timed, ending: str, name: str) -> bytes:
-    av = library("av", "video", f"the film {name}")
+    av = require_extra("av", "video", f"the film {name}")
     (width, height), seconds = first[0].size, first[1]
     if width % 2 or height % 2:
         raise DomtransError(f"{name} would be {width} x {height} pixels, and a film needs even numbers; choose another size")

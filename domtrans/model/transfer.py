@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans.compute.distributed import ALONE, Group
+from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.data.batches import evenly
-from domtrans.data.image_set import ImageSet, in_blocks, to_channels, to_float, to_uint8
+from domtrans.data.image_set import ImageSet, inference_batches, to_channels, to_float, to_uint8
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder, Generator
 
@@ -93,7 +93,7 @@ class FrozenEncoder(nn.Module):
     def encode(self, images: ImageSet) -> Tensor:
         """Standardised features [N, F] of a whole set, float32, on the device of f."""
         device = self.mean.device
-        return torch.cat([self(to_float(images.batch(index).to(device))) for index in in_blocks(len(images), device)])
+        return torch.cat([self(to_float(images.batch(index).to(device))) for index in inference_batches(len(images), device)])
 
 
 class Transfer(nn.Module):
@@ -109,12 +109,12 @@ class Transfer(nn.Module):
         return self.generator(to_channels(images, 3) if self.generator.reads_images else self.encoder(images))
 
     @torch.no_grad()
-    def apply_to(self, images: ImageSet, *, group: Group = ALONE) -> Tensor:
+    def apply_to(self, images: ImageSet, *, group: Group = SINGLE_PROCESS) -> Tensor:
         """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode.
 
         ``group``: the processes that share the work; all have all of it in the end.
         """
         self.eval()
         device = self.encoder.mean.device
-        blocks = (images.batch(index) for index in group.mine(in_blocks(len(images), device)))
-        return group.gather([to_uint8(self(to_float(block.to(device)))).cpu() for block in blocks])
+        blocks = (images.batch(index) for index in group.my_part(inference_batches(len(images), device)))
+        return group.all_gather([to_uint8(self(to_float(block.to(device)))).cpu() for block in blocks])

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from domtrans.errors import DomtransError
-from domtrans.optional import library
+from domtrans.optional import require_extra
 
 NAME = re.compile(r"(?P<repository>(?P<owner>\w[\w.-]{0,95})/\w[\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}))?", re.ASCII)
 
@@ -30,7 +30,7 @@ def fetch(name: str) -> Path:
     """
     found = NAME.fullmatch(name)
     assert found is not None
-    hub = library("huggingface_hub", "hub", f"there is no run in {name}: no such folder; to seek it on a model hub")
+    hub = require_extra("huggingface_hub", "hub", f"there is no run in {name}: no such folder; to seek it on a model hub")
     try:
         return Path(hub.snapshot_download(found["repository"], revision=found["revision"], allow_patterns=FILES))
     except Exception as error:  # noqa: BLE001 - no network, no such model, no access, a full disk: each has its own class

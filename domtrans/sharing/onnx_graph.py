@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from domtrans.errors import DomtransError
-from domtrans.optional import library
+from domtrans.optional import require_extra
 
 INPUT, OUTPUT = "images", "transferred"
 """Names of what goes into the graph and what comes out of it."""
@@ -30,7 +30,7 @@ LARGEST = 2**31 - 1
 def make_graph(network: nn.Module, example: Tensor) -> Any:
     """A network that takes one batch, of any number of images, as an ``onnx.ModelProto`` in torch's default opset."""
     for needed in ("onnx", "onnxscript"):
-        library(needed, "export", "an ONNX file")
+        require_extra(needed, "export", "an ONNX file")
     program = torch.onnx.export(
         network,
         (example,),
@@ -47,7 +47,7 @@ def make_graph(network: nn.Module, example: Tensor) -> Any:
 
 def to_float16(graph: Any) -> Any:
     """The graph with weights and arithmetic in float16."""
-    tool = library("onnxruntime.transformers.float16", "export", "fp16")
+    tool = require_extra("onnxruntime.transformers.float16", "export", "fp16")
     return tool.convert_float_to_float16(graph, keep_io_types=True)
 
 
@@ -56,8 +56,8 @@ def to_int8(graph: Any, images: np.ndarray) -> Any:
 
     ``images``: uint8 [N, H, W, 3], as the graph takes them.
     """
-    onnx = library("onnx", "export", "int8")
-    tools = library("onnxruntime.quantization", "export", "int8")
+    onnx = require_extra("onnx", "export", "int8")
+    tools = require_extra("onnxruntime.quantization", "export", "int8")
     with TemporaryDirectory() as folder:
         whole, ready, small = (str(Path(folder, name)) for name in ("whole.onnx", "ready.onnx", "small.onnx"))
         onnx.save(graph, whole)
@@ -80,7 +80,7 @@ class Calibration:
 
 def runner(graph: Any) -> Callable[[np.ndarray], np.ndarray]:
     """The graph as a function of uint8 [N, H, W, 3], run by onnxruntime on the CPU."""
-    runtime = library("onnxruntime", "export", "an ONNX file")
+    runtime = require_extra("onnxruntime", "export", "an ONNX file")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
@@ -95,7 +95,7 @@ def opset(graph: Any) -> int:
 
 def to_bytes(graph: Any, says: Mapping[str, str]) -> bytes:
     """The file, checked, with what it says of itself."""
-    onnx = library("onnx", "export", "an ONNX file")
+    onnx = require_extra("onnx", "export", "an ONNX file")
     onnx.helper.set_model_props(graph, dict(says))
     onnx.checker.check_model(graph)
     return serialized(graph)

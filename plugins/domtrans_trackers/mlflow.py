@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from domtrans import Recipe, Tracker, library
+from domtrans import Recipe, Tracker, require_extra
 from domtrans_trackers.leaves import figures, leaves
 
 LONGEST = 6000
@@ -25,8 +25,8 @@ class MLflow(Tracker):
     def __init__(
         self, folder: Path, recipe: Recipe, identity: str, *, uri: str | None = None, experiment: str = "domtrans"
     ) -> None:
-        self._entities: Any = library("mlflow.entities", "mlflow", "the tracker 'mlflow'")
-        self._client: Any = library("mlflow", "mlflow", "the tracker 'mlflow'").MlflowClient(tracking_uri=uri)
+        self._entities: Any = require_extra("mlflow.entities", "mlflow", "the tracker 'mlflow'")
+        self._client: Any = require_extra("mlflow", "mlflow", "the tracker 'mlflow'").MlflowClient(tracking_uri=uri)
         known = self._client.get_experiment_by_name(experiment)
         place = known.experiment_id if known else self._client.create_experiment(experiment)
         found = self._client.search_runs([place], f"tags.`domtrans.identity` = '{identity}'", max_results=1)

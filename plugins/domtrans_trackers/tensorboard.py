@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from domtrans import Recipe, Tracker, library
+from domtrans import Recipe, Tracker, require_extra
 from domtrans_trackers.leaves import figures
 
 
@@ -18,7 +18,7 @@ class TensorBoard(Tracker):
     """
 
     def __init__(self, folder: Path, recipe: Recipe, identity: str) -> None:
-        self._module = library("torch.utils.tensorboard", "tensorboard", "the tracker 'tensorboard'")
+        self._module = require_extra("torch.utils.tensorboard", "tensorboard", "the tracker 'tensorboard'")
         self._folder, self._recipe = folder / "tensorboard", recipe
         self._writer: Any = None
         self._step = 0

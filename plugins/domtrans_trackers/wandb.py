@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from domtrans import Recipe, Tracker, library
+from domtrans import Recipe, Tracker, require_extra
 from domtrans_trackers.leaves import figures
 
 
@@ -25,7 +25,7 @@ class WandB(Tracker):
         entity: str | None = None,
         mode: Literal["online", "offline"] = "online",
     ) -> None:
-        self._wandb = library("wandb", "wandb", "the tracker 'wandb'")
+        self._wandb = require_extra("wandb", "wandb", "the tracker 'wandb'")
         self._run = self._wandb.init(
             project=project,
             entity=entity,

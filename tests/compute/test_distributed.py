@@ -14,7 +14,7 @@ from torch import nn
 from commands import SMALL, domtrans, in_process
 from domtrans import Batches, DomtransError, find_recipe, override
 from domtrans.compute import torchrun
-from domtrans.compute.distributed import ALONE, Group, local_device
+from domtrans.compute.distributed import SINGLE_PROCESS, Group, local_device
 from domtrans.evaluation.health import DIVERSITY
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.tensors import read_tensors
@@ -144,7 +144,7 @@ def test_a_killed_process_ends_the_run_at_once_and_the_last_save_is_whole(tmp_pa
     began = time.monotonic()
     output, errors = running.communicate(timeout=120)
     assert running.returncode != 0 and time.monotonic() - began < 60
-    assert "process 1 of 2 lost touch with the others" in errors and "goes on from there" in errors
+    assert "process 1 of 2 lost the connection to another process" in errors and "continues from there" in errors
     assert errors.count("training g and D  ") <= errors.count("images/s") + 1 and output == ""  # one of them speaks
     saved = int(RunFolder(out).load_training()["step"])
     recipe = override(find_recipe(str(out), registry()), {"train.steps": saved + 2}, registry())
@@ -160,14 +160,14 @@ def process_of_rank(rank: int, launcher: int) -> int:
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_done(tmp_path):
     for batch_size, accumulate, group, wanted in [
-        (30, 1, Group(0, 4), r"batch_size=30 cannot be cut into 4 equal parts.*over 4 processes.*multiple of 4, at"),
+        (30, 1, Group(0, 4), r"batch_size=30 cannot be split into 4 equal parts.*over 4 processes.*multiple of 4, at"),
         (4, 1, Group(0, 4), "at least 8"),
-        (8, 3, ALONE, r"3 equal parts of at least 2 images \(train.accumulate=3\)"),
+        (8, 3, SINGLE_PROCESS, r"3 equal parts of at least 2 images \(train.accumulate=3\)"),
     ]:
         with pytest.raises(DomtransError, match=wanted):
-            group.part_size(batch_size, accumulate)
-    assert Group(1, 4).part_size(24, 3) == 2
-    with pytest.raises(DomtransError, match="cannot be cut"):
+            group.micro_batch_size(batch_size, accumulate)
+    assert Group(1, 4).micro_batch_size(24, 3) == 2
+    with pytest.raises(DomtransError, match="cannot be split"):
         go(tiny_recipe(tmp_path, train__accumulate=3), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -188,7 +188,7 @@ def test_every_process_takes_a_device_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert (local_device("auto"), local_device("cuda"), local_device("cpu")) == ("cuda:1", "cuda:1", "cpu")
     for name in ("mps", "cuda:0"):
-        with pytest.raises(DomtransError, match=f"each takes a GPU of its own, not on '{name}'"):
+        with pytest.raises(DomtransError, match=f"with one GPU each, not on '{name}'"):
             local_device(name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(DomtransError, match="start torchrun with --nproc-per-node 1"):
@@ -199,8 +199,8 @@ def test_a_batch_norm_that_cannot_be_shared_is_refused(tmp_path):
     class Loud(nn.BatchNorm2d):
         pass
 
-    with pytest.raises(DomtransError, match="1 is a batch norm of its own kind, Loud, which several processes cannot share"):
-        Group(0, 2).synchronise(nn.Sequential(nn.Identity(), Loud(3)), torch.device("cpu"))
+    with pytest.raises(DomtransError, match="1 is a custom batch norm, Loud, which several processes cannot share"):
+        Group(0, 2).sync_batch_norm(nn.Sequential(nn.Identity(), Loud(3)), torch.device("cpu"))
 
 
 def test_what_several_processes_cannot_share_is_refused(monkeypatch, capsys):

@@ -42,7 +42,7 @@ def check_norms(out: Path, rank: int, size: int) -> None:
     group = Group(rank, size)
     for number, norm in enumerate(norms()):
         network = nn.Sequential(norm)
-        group.synchronise(network, torch.device("cpu"))
+        group.sync_batch_norm(network, torch.device("cpu"))
         share = norm_inputs().chunk(size)[rank]
         write_tensors(out / f"norm-{number}-{rank}.safetensors", through(network[0], share), {})
 
@@ -50,7 +50,7 @@ def check_norms(out: Path, rank: int, size: int) -> None:
 def check_parts(out: Path, group: Group) -> None:
     """Write what becomes of three blocks, and of one, which not every process has a part of."""
     for count in (3, 1):
-        made = group.gather([torch.full((2, 1), float(k)) for k in group.mine(range(count))])
+        made = group.all_gather([torch.full((2, 1), float(k)) for k in group.my_part(range(count))])
         write_tensors(out / f"gathered-{count}-{group.rank}.safetensors", {"made": made}, {})
 
 
