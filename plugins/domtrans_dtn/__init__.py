@@ -1,4 +1,4 @@
-"""The Domain Transfer Network of Taigman, Polyak, Wolf (ICLR 2017): its losses, distances, views, and how f is fitted."""
+"""The Domain Transfer Network of Taigman, Polyak, Wolf (ICLR 2017): losses, distances, augmentations and fits of f."""
 
 import domtrans
 

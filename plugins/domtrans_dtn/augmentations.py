@@ -1,4 +1,4 @@
-"""Random views of images: differentiable, a draw of its own for every image, all of it from the generator handed in."""
+"""Random augmentations: differentiable, drawn independently for every image, with all randomness from the given generator."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Tensor
 from domtrans import AugmentationOption
 
 Amount = Annotated[float, Field(ge=0)]
-Chance = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 Steps = list[AugmentationOption]
 
 
 def chain(images: Tensor, rng: torch.Generator, *, steps: Steps) -> Tensor:
-    """One augmentation after the other.
+    """Apply several augmentations in order.
 
-    ``steps``: the augmentations, in order.
+    Args:
+        steps: The augmentations, first to last.
     """
     for step in steps:
         images = step(images, rng)
@@ -36,11 +37,16 @@ def warp(
     shift: Amount = 0.12,
     elastic: Amount = 0.0,
 ) -> Tensor:
-    """A random affine map and a smooth random displacement.
+    """Apply a random affine map and a smooth random displacement field.
 
-    Outside, the border is continued. ``rotate``: largest angle in radians. ``scale``: largest log of the factor, each axis
-    its own. ``shear``: largest slope. ``shift``: largest shift in half image sides. ``elastic``: standard deviation of the
-    displacement in half image sides.
+    Pixels outside the image repeat its border.
+
+    Args:
+        rotate: Largest rotation, in radians.
+        scale: Largest log of the scale factor; each axis has its own factor.
+        shear: Largest slope of the shear.
+        shift: Largest shift, in half image sides.
+        elastic: Standard deviation of the displacement field, in half image sides.
     """
     n, _, height, width = images.shape
     angle, slope = uniform(images, rng, -rotate, rotate), uniform(images, rng, -shear, shear)
@@ -55,77 +61,86 @@ def warp(
     return F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
 
 
-def flip(images: Tensor, rng: torch.Generator, *, chance: Chance = 0.5) -> Tensor:
-    """Left and right exchanged.
+def flip(images: Tensor, rng: torch.Generator, *, chance: Probability = 0.5) -> Tensor:
+    """Flip images left to right.
 
-    ``chance``: share of the images that are changed.
+    Args:
+        chance: Probability that an image is flipped.
     """
-    return torch.where(chosen(images, rng, chance) > 0, images.flip(-1), images)
+    return torch.where(random_mask(images, rng, chance) > 0, images.flip(-1), images)
 
 
-def stroke(images: Tensor, rng: torch.Generator, *, chance: Chance = 0.5) -> Tensor:
-    """Bright parts, or dark parts, grown by up to a pixel: thicker or thinner strokes.
+def stroke(images: Tensor, rng: torch.Generator, *, chance: Probability = 0.5) -> Tensor:
+    """Make strokes thicker or thinner: grow the bright parts, or the dark parts, by up to one pixel.
 
-    ``chance``: share of the images that are changed.
+    Args:
+        chance: Probability that an image is changed.
     """
-    amount = uniform(images, rng, -1, 1) * chosen(images, rng, chance)
+    amount = uniform(images, rng, -1, 1) * random_mask(images, rng, chance)
     sign = amount.sign()
     grown = F.max_pool2d(F.pad(images * sign, (1, 1, 1, 1), mode="replicate"), 3, 1)
     return images + amount.abs() * (grown * sign - images)
 
 
 def paint(images: Tensor, rng: torch.Generator, *, contrast: Annotated[float, Field(gt=0, le=1)] = 0.5) -> Tensor:
-    """Grey strokes in a random colour on a random colour, either polarity; [B, C, H, W] with C 1 or 3, kept.
+    """Recolour grey strokes: a random ink on a random background, with either one brighter.
 
-    ``contrast``: the least distance of either colour from the middle between them, before a small tint of both.
+    Takes [B, C, H, W] with 1 or 3 channels, and keeps their number.
+
+    Args:
+        contrast: Smallest distance of ink and background from their mean, before each gets a small tint.
     """
     ink = (images.mean(1, keepdim=True) + 1) / 2
     middle = uniform(images, rng, contrast - 1, 1 - contrast)
-    reach = contrast + uniform(images, rng, 0, 1) * (1 - middle.abs() - contrast)
-    reach = reach * (2 * chosen(images, rng, 0.5) - 1)
+    half_range = contrast + uniform(images, rng, 0, 1) * (1 - middle.abs() - contrast)
+    half_range = half_range * (2 * random_mask(images, rng, 0.5) - 1)
     channels = images.shape[1]
     tints = [uniform(images, rng, -0.25, 0.25, channels) if channels > 1 else 0.0 for _ in range(2)]
-    below, above = (middle - reach + tints[0]).clamp(-1, 1), (middle + reach + tints[1]).clamp(-1, 1)
-    return below + (above - below) * ink
+    low, high = (middle - half_range + tints[0]).clamp(-1, 1), (middle + half_range + tints[1]).clamp(-1, 1)
+    return low + (high - low) * ink
 
 
-def recolour(images: Tensor, rng: torch.Generator, *, grey: Chance = 0.5, gain: Amount = 0.5) -> Tensor:
-    """Random polarity, contrast, brightness and tint of a photograph.
+def recolour(images: Tensor, rng: torch.Generator, *, grey: Probability = 0.5, gain: Amount = 0.5) -> Tensor:
+    """Change polarity, contrast, brightness and tint of photographs.
 
-    ``grey``: share of the images that lose their colour. ``gain``: largest log of the change in contrast.
+    Args:
+        grey: Probability that an image loses its colour.
+        gain: Largest log of the contrast factor.
     """
     centre = images.mean((1, 2, 3), keepdim=True)
     luma = images.mean(1, keepdim=True)
-    images = images + chosen(images, rng, grey) * (luma - images)
-    factor = uniform(images, rng, -gain, gain).exp() * (2 * chosen(images, rng, 0.5) - 1)
+    images = images + random_mask(images, rng, grey) * (luma - images)
+    factor = uniform(images, rng, -gain, gain).exp() * (2 * random_mask(images, rng, 0.5) - 1)
     brightness = uniform(images, rng, -0.5, 0.5) + uniform(images, rng, -0.15, 0.15, images.shape[1])
     return ((images - centre) * factor + brightness).clamp(-1, 1)
 
 
-def blur(images: Tensor, rng: torch.Generator, *, chance: Chance = 0.5) -> Tensor:
-    """Blended with the 3 x 3 mean.
+def blur(images: Tensor, rng: torch.Generator, *, chance: Probability = 0.5) -> Tensor:
+    """Blend images with their 3 x 3 mean, each by a random weight.
 
-    ``chance``: share of the images that are changed.
+    Args:
+        chance: Probability that an image is changed.
     """
     soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return images + uniform(images, rng, 0, 1) * chosen(images, rng, chance) * (soft - images)
+    return images + uniform(images, rng, 0, 1) * random_mask(images, rng, chance) * (soft - images)
 
 
 def noise(images: Tensor, rng: torch.Generator, *, amount: Amount = 0.1) -> Tensor:
-    """Gaussian noise of a random standard deviation, drawn for every image.
+    """Add Gaussian noise, with a random standard deviation for every image.
 
-    ``amount``: the largest standard deviation.
+    Args:
+        amount: Largest standard deviation; images range from -1 to 1.
     """
-    drawn = torch.randn(images.shape, generator=rng, device=images.device)
-    return images + drawn * uniform(images, rng, 0, amount)
+    gaussian = torch.randn(images.shape, generator=rng, device=images.device)
+    return images + gaussian * uniform(images, rng, 0, amount)
 
 
 def uniform(images: Tensor, rng: torch.Generator, low: float, high: float, channels: int = 1) -> Tensor:
-    """One number an image (and channel), [B, channels, 1, 1]."""
-    drawn = torch.rand(len(images), channels, 1, 1, generator=rng, device=images.device)
-    return low + (high - low) * drawn
+    """One random number per image (and channel), [B, channels, 1, 1]."""
+    samples = torch.rand(len(images), channels, 1, 1, generator=rng, device=images.device)
+    return low + (high - low) * samples
 
 
-def chosen(images: Tensor, rng: torch.Generator, chance: float) -> Tensor:
-    """1 for a random share of the images, else 0, [B, 1, 1, 1]."""
-    return (torch.rand(len(images), 1, 1, 1, generator=rng, device=images.device) < chance).to(torch.float32)
+def random_mask(images: Tensor, rng: torch.Generator, probability: float) -> Tensor:
+    """1 with the given probability, else 0; [B, 1, 1, 1]."""
+    return (torch.rand(len(images), 1, 1, 1, generator=rng, device=images.device) < probability).to(torch.float32)

@@ -1,4 +1,4 @@
-"""Distances d between f(x) and f(G(x)), and d_2 between a target image and its own transfer."""
+"""Distances: d between f(x) and f(G(x)), and d_2 between a target image and its own transfer."""
 
 from __future__ import annotations
 
@@ -21,52 +21,66 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference over all elements: where it is not known what stands in a place, sharper than 'mse'."""
+    """Mean absolute difference over all elements; gives sharper images than 'mse' where positions are uncertain."""
     return F.l1_loss(b, a)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """1 - cos of the angle between the flattened vectors of each pair, averaged over the batch."""
+    """1 - cosine similarity of each pair, flattened to vectors, averaged over the batch."""
     return (1.0 - F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1)).mean()
 
 
 def cross_entropy(
     a: Tensor, b: Tensor, classify: Classify | None = None, *, temperature: Positive = 1.0, sharpen: Positive = 1.0
 ) -> Tensor:
-    """KL(p_a || p_b) between the class predictions of f's own head for two batches of features [B, F].
+    """KL(p_a || p_b) between the predictions of f's own head for two batches of features [B, F].
 
-    Cross-entropy less the entropy of p_a, which g cannot change: same gradient, and zero where both agree. No label and
-    no evaluator takes part: what f says of x is compared with what f says of G(x). ``temperature``: divides both logits.
-    ``sharpen``: multiplies those of x once more; above 1, g is to draw what f takes x for, not f's doubt.
-    Raises DomtransError where there is no head: on images, or for an f without one.
+    This is the cross-entropy minus the entropy of p_a, which g cannot change. It has the same gradient and is 0 where
+    both agree. It uses no labels and no evaluator: it compares f's prediction for x with f's prediction for G(x).
+
+    Args:
+        temperature: Divides the logits of both.
+        sharpen: Multiplies the logits of x. Above 1, g draws the class that f predicts rather than f's uncertainty.
+
+    Raises:
+        DomtransError: For images, or for an f without a head.
     """
     if classify is None:
-        raise DomtransError("the distance 'cross-entropy' compares what f's head says of features; it cannot compare images")
-    wanted = (sharpen * classify(a) / temperature).log_softmax(1).detach()
-    found = (classify(b) / temperature).log_softmax(1)
-    return F.kl_div(found, wanted, reduction="batchmean", log_target=True)
+        raise DomtransError("the distance 'cross-entropy' compares the predictions of f's head and cannot compare images")
+    log_p = (sharpen * classify(a) / temperature).log_softmax(1).detach()
+    log_q = (classify(b) / temperature).log_softmax(1)
+    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
 def contrastive(a: Tensor, b: Tensor, *, temperature: Positive = 0.1) -> Tensor:
-    """How much worse b_i tells a_i from the rest of its batch than a_i itself does: differences count, a common gap does not.
+    """How much worse b_i than a_i itself identifies a_i within its batch; an offset common to all of b costs little.
 
-    KL(p || q), averaged over the batch: q_ij is the softmax over j of cos(b_i, a_j) / temperature, p_ij that of
-    cos(a_i, a_j) / temperature. Where f sees every G(x) far from every x, 'mse' and 'cosine' ask to close a gap that D
-    forbids to close; here f(G(x_i)) needs only to be nearer to f(x_i) than to the others of the batch. For a small
-    temperature p is one-hot, and this is InfoNCE (van den Oord, Li, Vinyals: Representation Learning with Contrastive
-    Predictive Coding, 2018, equation 4); above, two images that f sees alike do not repel each other. Images are
-    compared as flattened vectors. A batch of one tells nothing apart and gives 0; larger batches ask for more.
-    ``temperature``: divides the cosines.
+    KL(p || q), averaged over the batch: q_ij is the softmax over j of cos(b_i, a_j) / temperature, and p_ij that of
+    cos(a_i, a_j) / temperature. Images are compared as flattened vectors.
+
+    Where f maps all G(x) far from all x, 'mse' and 'cosine' try to close a gap that D keeps open. Here f(G(x_i)) only
+    needs to be closer to f(x_i) than to the other images of the batch. For a small temperature p is one-hot and this is
+    InfoNCE (van den Oord, Li, Vinyals: Representation Learning with Contrastive Predictive Coding, 2018, equation 4).
+    For a larger one, two images with similar features do not repel each other. A batch of one image gives 0; a larger
+    batch is a harder task.
+
+    Args:
+        temperature: Divides the cosines.
     """
-    wanted, found = (F.normalize(batch.flatten(1), dim=1) for batch in (a.detach(), b))
-    own, other = ((side @ wanted.T / temperature).log_softmax(1) for side in (wanted, found))
-    return F.kl_div(other, own, reduction="batchmean", log_target=True)
+    a_directions, b_directions = (F.normalize(batch.flatten(1), dim=1) for batch in (a.detach(), b))
+    log_p, log_q = ((rows @ a_directions.T / temperature).log_softmax(1) for rows in (a_directions, b_directions))
+    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
 class Weighted:
-    """A sum of other distances, each with its weight.
+    """A weighted sum of other distances.
 
-    ``terms``: the distances. ``weights``: one number a term.
+    Args:
+        terms: The distances.
+        weights: One weight per term.
+
+    Raises:
+        DomtransError: If the numbers of terms and weights differ.
     """
 
     def __init__(
@@ -77,7 +91,7 @@ class Weighted:
     ) -> None:
         if len(terms) != len(weights):
             raise DomtransError(
-                f"the distance 'weighted' has {len(terms)} terms but {len(weights)} weights; give one weight a term"
+                f"the distance 'weighted' has {len(terms)} terms but {len(weights)} weights; give one weight per term"
             )
         self.terms: list[Distance] = terms
         self.weights = weights

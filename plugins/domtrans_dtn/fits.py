@@ -1,4 +1,4 @@
-"""How f learns before it is fixed: from source labels, and, without labels, from target images."""
+"""How f is fitted before it is frozen: on source labels, and on target images without labels."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from domtrans import AugmentationOption, Batches, DomtransError, Encoder, ImageS
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+REPORT_EVERY = 20
+"""Steps between two progress reports."""
+
 
 def classifier(
     encoder: Encoder,
@@ -30,28 +33,34 @@ def classifier(
     label_smoothing: Share = 0.1,
     view: AugmentationOption | None = None,
 ) -> None:
-    """Fit f with its head as a classifier of the labelled source images (Adam, cosine decay).
+    """Fit f and its head as a classifier of the labelled source images (Adam, cosine decay).
 
-    An f that tells attributes learns those of the source; unknown ones count for nothing.
+    An f with attribute heads learns the attributes of the source; unknown values do not enter the loss.
 
-    ``steps``: of fitting. ``batch_size``: images in a step. ``lr``: Adam's learning rate at its highest.
-    ``label_smoothing``: share of every label that is spread over all classes. ``view``: how f sees the images.
+    Args:
+        steps: Optimizer steps.
+        batch_size: Images per step.
+        lr: Highest learning rate of Adam.
+        label_smoothing: Share of every label that is spread evenly over all classes.
+        view: Augmentation of the images.
+
+    Raises:
+        DomtransError: If the source has no labels that f's heads can learn.
     """
-    asked = Questions.about(source, encoder, session.device)
-    feed = session.feed(source, Batches(len(source), batch_size, session.seed))
+    targets = HeadTargets.of(source, encoder, session.device)
+    loader = session.batch_loader(source, Batches(len(source), batch_size, session.seed))
     optimizer = torch.optim.Adam(encoder.parameters(), lr, fused=True)
     for step in range(steps):
-        set_rate(optimizer, lr, step, steps)
-        index, images = feed[step]
+        set_learning_rate(optimizer, lr, step, steps)
+        index, images = loader[step]
         batch, rng = to_float(images), session.rng(step)
         with session.autocast():
-            logits = predict(encoder, view(batch, rng) if view else batch)
-        loss = asked.loss(logits, index, label_smoothing)
+            logits = head_logits(encoder, view(batch, rng) if view else batch)
+        loss = targets.loss(logits, index, label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 20 == 19:
-            session.report(step + 1, steps, {"loss": loss.item()})
+        report_loss(session, step, steps, loss)
 
 
 def self_training(
@@ -74,142 +83,164 @@ def self_training(
     target_view: AugmentationOption | None = None,
     weak_view: AugmentationOption | None = None,
 ) -> None:
-    """Fit f on source labels, then also on target images that its own running average labels; no target label is used.
+    """Fit f on source labels, and on target images with pseudo-labels from its own exponential moving average (EMA).
 
-    A mean teacher (Tarvainen and Valpola 2017) for domain adaptation (French et al. 2018): target images that the average of f
-    classifies with confidence on a weak view train f on a strong view. f ends as the average. Of an f that tells attributes,
-    all of this holds for each of them.
+    A mean teacher (Tarvainen and Valpola 2017) for domain adaptation (French et al. 2018). The EMA of f, the teacher,
+    classifies a weak view of each target image. Where it is confident, f learns its answer on a strong view. No target
+    label is used. f ends as the teacher. With attribute heads, all of this applies to each attribute.
 
-    ``steps``: of fitting. ``batch_size``: images of each domain in a step. ``lr``: Adam's learning rate at its highest.
-    ``label_smoothing``: share of every source label that is spread over all classes.
-    ``begin``: share of the steps after which target images take part. ``decay``: of the average of f, a step.
-    ``confidence``: least probability at which the average's answer counts. ``weight``: of the target images in the loss.
-    ``even``: how hard the average's answers are steered towards ``shares``; 0 leaves them alone. ``shares``: equal shares of
-    all classes, or those that the source's labels have.
-    ``source_view``, ``target_view``, ``weak_view``: how f sees source images, how f sees target images, and how its average
-    does.
+    Args:
+        steps: Optimizer steps.
+        batch_size: Images of each domain per step.
+        lr: Highest learning rate of Adam, with cosine decay.
+        label_smoothing: Share of every source label that is spread evenly over all classes.
+        begin: Share of the steps after which target images are used.
+        decay: Decay of the EMA per step.
+        confidence: Lowest probability at which an answer of the teacher is used as a pseudo-label.
+        weight: Weight of the target images in the loss.
+        even: How strongly the teacher's answers are pulled towards ``shares``; 0 leaves them unchanged.
+        shares: Expected class frequencies in the target: "equal" for all classes, or those of the source's labels.
+        source_view: Augmentation of the source images.
+        target_view: Augmentation of the target images that f learns from.
+        weak_view: Augmentation of the target images that the teacher classifies.
+
+    Raises:
+        DomtransError: If the source has no labels that f's heads can learn.
     """
-    asked = Questions.about(source, encoder, session.device)
-    aim = asked.shares() if shares == "source" else asked.equal_shares()
-    feed = session.feed(source, Batches(len(source), batch_size, session.seed))
-    other_feed = session.feed(target, Batches(len(target), batch_size, session.seed + 1))
+    targets = HeadTargets.of(source, encoder, session.device)
+    expected = targets.label_frequencies() if shares == "source" else targets.equal_frequencies()
+    source_loader = session.batch_loader(source, Batches(len(source), batch_size, session.seed))
+    target_loader = session.batch_loader(target, Batches(len(target), batch_size, session.seed + 1))
     optimizer = torch.optim.Adam(encoder.parameters(), lr, fused=True)
     teacher = copy.deepcopy(encoder).requires_grad_(False)
-    offset = torch.zeros_like(aim)
+    logit_offset = torch.zeros_like(expected)
     for step in range(steps):
-        set_rate(optimizer, lr, step, steps)
-        (index, images), rng = feed[step], session.rng(step)
+        set_learning_rate(optimizer, lr, step, steps)
+        (index, images), rng = source_loader[step], session.rng(step)
         batch = to_channels(to_float(images), encoder.channels)
         batch = source_view(batch, rng) if source_view else batch
         adapting = step >= begin * steps
         if adapting:
-            other = to_channels(to_float(other_feed[step][1]), encoder.channels)
+            target_images = to_channels(to_float(target_loader[step][1]), encoder.channels)
             with torch.no_grad(), session.autocast():
-                logits = predict(teacher, weak_view(other, rng) if weak_view else other) + offset
-                answers = [logit.softmax(1) for logit in logits.split(asked.sizes, 1)]
-            offset += even * (aim - torch.cat(answers, 1).mean(0))
-            batch = torch.cat([batch, target_view(other, rng) if target_view else other])
+                weak = weak_view(target_images, rng) if weak_view else target_images
+                teacher_logits = head_logits(teacher, weak) + logit_offset
+                teacher_probabilities = [logits.softmax(1) for logits in teacher_logits.split(targets.sizes, 1)]
+            logit_offset += even * (expected - torch.cat(teacher_probabilities, 1).mean(0))
+            batch = torch.cat([batch, target_view(target_images, rng) if target_view else target_images])
         with session.autocast():
-            logits = predict(encoder, batch)
-        loss = asked.loss(logits[: len(index)], index, label_smoothing)
+            logits = head_logits(encoder, batch)
+        loss = targets.loss(logits[: len(index)], index, label_smoothing)
         if adapting:
-            loss = loss + weight * agreement(logits[len(index) :].split(asked.sizes, 1), answers, confidence)
+            target_logits = logits[len(index) :].split(targets.sizes, 1)
+            loss = loss + weight * pseudo_label_loss(target_logits, teacher_probabilities, confidence)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        follow(teacher, encoder, min(decay, (step + 1) / (step + 10)))
-        if step % 20 == 19:
-            session.report(step + 1, steps, {"loss": loss.item()})
+        update_ema(teacher, encoder, min(decay, (step + 1) / (step + 10)))
+        report_loss(session, step, steps, loss)
     encoder.load_state_dict(teacher.state_dict())
 
 
-def predict(encoder: Encoder, images: Tensor) -> Tensor:
-    """Class logits [B, K] of f's head, float32."""
+def head_logits(encoder: Encoder, images: Tensor) -> Tensor:
+    """Logits [B, K] of f's heads for images [B, C, H, W], float32."""
     images = to_channels(images, encoder.channels).contiguous(memory_format=torch.channels_last)
     return encoder.logits(encoder(images)).float()
 
 
-def set_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int, warmup: int = 50) -> None:
-    """Cosine decay to 2 % after a short linear rise."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int, warmup: int = 50) -> None:
+    """Linear warm-up, then cosine decay to 2 % of ``lr``."""
     factor = min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
     for group in optimizer.param_groups:
         group["lr"] = lr * factor
 
 
+def report_loss(session: Session, step: int, steps: int, loss: Tensor) -> None:
+    """Report the loss now and then: reading it waits for the device."""
+    if step % REPORT_EVERY == REPORT_EVERY - 1:
+        session.report(step + 1, steps, {"loss": loss.item()})
+
+
 @torch.no_grad()
-def follow(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
-    """Exponential moving average of every parameter; buffers are copied."""
+def update_ema(average: torch.nn.Module, model: torch.nn.Module, decay: float) -> None:
+    """Update the exponential moving average of every parameter; copy the buffers."""
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
-        mine.copy_(theirs)
+    for averaged, current in zip(average.buffers(), model.buffers(), strict=True):
+        averaged.copy_(current)
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What f is asked about an image: its class, or, of an f that tells attributes, each of them.
+class HeadTargets:
+    """What the heads of f should predict for the source images.
 
-    ``sizes``: of each question, how many answers it has. ``truth``: the source's, int64 [N, questions]; -1 where not known.
+    Args:
+        sizes: Number of values of each head.
+        labels: int64 [N, heads]; -1 where a label is unknown.
     """
 
     sizes: list[int]
-    truth: Tensor
+    labels: Tensor
 
     @classmethod
-    def about(cls, source: ImageSet, encoder: Encoder, device: torch.device) -> Questions:
-        """What f can tell and the source knows, unknown where it does not; DomtransError where it knows nothing of it."""
+    def of(cls, source: ImageSet, encoder: Encoder, device: torch.device) -> HeadTargets:
+        """The labels of the source for the heads of f; DomtransError if there are none, or their values differ."""
         if not encoder.heads:
-            return cls([len(source.classes)], labels_of(source).to(device)[:, None])
-        known = {name: one for name in encoder.heads if (one := source.attributes.get(name)) is not None}
-        for name, one in known.items():
-            if tuple(one.values) != tuple(encoder.heads[name]):
-                words = ", ".join(encoder.heads[name])
-                raise DomtransError(f"f tells the attribute '{name}' as {words}, but the source as {', '.join(one.values)}")
+            return cls([len(source.classes)], class_labels(source).to(device)[:, None])
+        known = {name: attribute for name in encoder.heads if (attribute := source.attributes.get(name)) is not None}
+        for name, attribute in known.items():
+            if tuple(attribute.values) != tuple(encoder.heads[name]):
+                expected, found = ", ".join(encoder.heads[name]), ", ".join(attribute.values)
+                raise DomtransError(f"the attribute '{name}' has the values {expected} in f, but {found} in the source")
         if not known:
             raise DomtransError(
-                f"f is fitted on attributes ({', '.join(encoder.heads)}), of which the source has none; take a source with "
-                "them, such as portraits, or load f with encoder.weights=FILE"
+                f"the source has none of the attributes that f predicts ({', '.join(encoder.heads)}); use a source with "
+                "attributes, such as portraits, or load f with encoder.weights=FILE"
             )
         unknown = torch.full((len(source),), -1)
-        truth = [known[name].index if name in known else unknown for name in encoder.heads]
-        return cls([len(values) for values in encoder.heads.values()], torch.stack(truth, 1).to(device))
+        labels = [known[name].index if name in known else unknown for name in encoder.heads]
+        return cls([len(values) for values in encoder.heads.values()], torch.stack(labels, 1).to(device))
 
     def loss(self, logits: Tensor, index: Tensor, label_smoothing: float) -> Tensor:
-        """Cross-entropy of logits [B, all answers] with the truth about source images ``index``, averaged over questions."""
-        truth = self.truth[index]
+        """Cross-entropy of logits [B, sum(sizes)] with the labels of source images ``index`` [B], averaged over heads."""
+        labels = self.labels[index]
         terms = [
-            F.cross_entropy(logit, truth[:, k], ignore_index=-1, label_smoothing=label_smoothing)
+            F.cross_entropy(logit, labels[:, k], ignore_index=-1, label_smoothing=label_smoothing)
             for k, logit in enumerate(logits.split(self.sizes, 1))
-            if bool((truth[:, k] >= 0).any())
+            if bool((labels[:, k] >= 0).any())
         ]
         return torch.stack(terms).mean() if terms else logits.sum() * 0
 
-    def equal_shares(self) -> Tensor:
-        """As if all answers to a question were equally frequent: [all answers]."""
-        return torch.cat([self.truth.new_full((size,), 1 / size, dtype=torch.float32) for size in self.sizes])
+    def equal_frequencies(self) -> Tensor:
+        """Equal frequencies of all values of a head: [sum(sizes)]."""
+        return torch.cat([self.labels.new_full((size,), 1 / size, dtype=torch.float32) for size in self.sizes])
 
-    def shares(self) -> Tensor:
-        """How frequent each answer is in the source, of those that are known: [all answers]; all alike where none is."""
+    def label_frequencies(self) -> Tensor:
+        """Frequencies of the values among the known labels: [sum(sizes)]; equal for a head without any."""
         counts = [
-            torch.bincount(self.truth[:, k].clamp_min(-1) + 1, minlength=size + 1)[1:] for k, size in enumerate(self.sizes)
+            torch.bincount(self.labels[:, k].clamp_min(-1) + 1, minlength=size + 1)[1:] for k, size in enumerate(self.sizes)
         ]
-        equal = self.equal_shares().split(self.sizes)
-        return torch.cat([count / total if (total := count.sum()) else same for count, same in zip(counts, equal, strict=True)])
+        equal = self.equal_frequencies().split(self.sizes)
+        pairs = zip(counts, equal, strict=True)
+        return torch.cat([count / total if (total := count.sum()) else uniform for count, uniform in pairs])
 
 
-def agreement(logits: Sequence[Tensor], answers: Sequence[Tensor], confidence: float) -> Tensor:
-    """Cross-entropy with the likeliest answers where their probability is enough, averaged over images and questions."""
+def pseudo_label_loss(logits: Sequence[Tensor], probabilities: Sequence[Tensor], confidence: float) -> Tensor:
+    """Cross-entropy with the teacher's most likely values, averaged over images and heads.
+
+    An image whose highest teacher probability is below ``confidence`` counts as 0.
+    """
     terms = []
-    for logit, answer in zip(logits, answers, strict=True):
-        sure = (answer.amax(1) >= confidence).float()
-        terms.append((sure * F.cross_entropy(logit, answer.argmax(1), reduction="none")).mean())
+    for logit, probability in zip(logits, probabilities, strict=True):
+        confident = (probability.amax(1) >= confidence).float()
+        terms.append((confident * F.cross_entropy(logit, probability.argmax(1), reduction="none")).mean())
     return torch.stack(terms).mean()
 
 
-def labels_of(source: ImageSet) -> Tensor:
-    """The source's labels; DomtransError without at least two classes of them."""
+def class_labels(source: ImageSet) -> Tensor:
+    """The source's labels, int64 [N]; DomtransError without labels of at least two classes."""
     if source.labels is None or len(source.classes) < 2:
         raise DomtransError(
-            "f is fitted on source labels, but the source has none (or one class); give it labels, "
-            "or load f with encoder.weights=FILE, or take a ready encoder with fit=none"
+            "f is fitted on source labels, but the source has no labels, or only one class; add labels, "
+            "load f with encoder.weights=FILE, or use a pretrained encoder with fit=none"
         )
     return source.labels

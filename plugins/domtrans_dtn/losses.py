@@ -13,87 +13,97 @@ from domtrans import Discriminator, Distance, DistanceOption, Loss, Outputs
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 Fakes = Literal["both", "source"]
-"""Whose transferred images count: those of both domains, or, as in the baseline of the paper's section 3, the source's."""
+"""Which generated images the adversarial loss uses; "source" is the baseline of the paper's section 3."""
+
+KINDS = {
+    "source_fake_logits": Discriminator.FAKE_SOURCE,
+    "target_fake_logits": Discriminator.FAKE_TARGET,
+    "target_logits": Discriminator.REAL_TARGET,
+}
+"""The true class of the images behind each field of D's logits."""
 
 
-def towards(logits: Tensor | None, kind: int, smoothing: float = 0.0) -> Tensor | None:
-    """-E log D_kind of a batch of logits [B, 3], or None where there is no batch."""
+def negative_log_likelihood(logits: Tensor | None, kind: int, smoothing: float = 0.0) -> Tensor | None:
+    """-E log D_kind over a batch of logits [B, 3]; None without a batch."""
     if logits is None:
         return None
     classes = torch.full((len(logits),), kind, device=logits.device)
     return F.cross_entropy(logits, classes, label_smoothing=smoothing)
 
 
-def total(*terms: Tensor | None) -> Tensor:
-    """Sum of the terms that are there."""
-    return torch.stack([value for value in terms if value is not None]).sum()
+def sum_of_present(*terms: Tensor | None) -> Tensor:
+    """Sum of the terms that are not None."""
+    return torch.stack([term for term in terms if term is not None]).sum()
 
 
-def logits_of(fakes: Fakes) -> frozenset[str]:
-    """D's logits of the transferred images that count."""
+def fake_logits(fakes: Fakes) -> frozenset[str]:
+    """The fields of Outputs that hold D's logits of the generated images in use."""
     return frozenset({"source_fake_logits", "target_fake_logits"} if fakes == "both" else {"source_fake_logits"})
 
 
 class TernaryDiscriminator(Loss):
     """L_D = -E_s log D_1(G(s)) - E_t log D_2(G(t)) - E_t log D_3(t)  (equation 3).
 
-    ``label_smoothing``: share of every label that is spread over all three kinds. ``fakes``: whose transferred images D
-    sees; with those of the source alone two kinds are left, and D is the binary judge of the baseline (section 3).
+    Args:
+        label_smoothing: Share of every label that is spread evenly over all three classes.
+        fakes: Generated images that D is trained on. With "source" two classes remain, and D is the binary
+            discriminator of the paper's baseline (section 3).
     """
 
     def __init__(self, *, label_smoothing: Smoothing = 0.0, fakes: Fakes = "both") -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
-        self.reads = frozenset({"target_logits", *logits_of(fakes)})
+        self.reads = frozenset({"target_logits", *fake_logits(fakes)})
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """The sum over the kinds of image that this turn has."""
-        kinds = {
-            "source_fake_logits": Discriminator.FAKE_SOURCE,
-            "target_fake_logits": Discriminator.FAKE_TARGET,
-            "target_logits": Discriminator.REAL_TARGET,
-        }
-        read = {name: kind for name, kind in kinds.items() if name in self.reads}
-        return total(*(towards(getattr(outputs, name), kind, self.label_smoothing) for name, kind in read.items()))
+        """The sum over the kinds of images in this update."""
+        kinds = {name: kind for name, kind in KINDS.items() if name in self.reads}
+        terms = (negative_log_likelihood(getattr(outputs, name), kind, self.label_smoothing) for name, kind in kinds.items())
+        return sum_of_present(*terms)
 
 
 class TernaryGenerator(Loss):
     """L_GANG = -E_s log D_3(G(s)) - E_t log D_3(G(t))  (equation 4).
 
-    ``fakes``: whose transferred images are to please D.
+    Args:
+        fakes: Generated images that D should take for real target images.
     """
 
     def __init__(self, *, fakes: Fakes = "both") -> None:
         super().__init__()
-        self.reads = logits_of(fakes)
+        self.reads = fake_logits(fakes)
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """The sum over the domains that this turn has."""
-        return total(*(towards(getattr(outputs, name), Discriminator.REAL_TARGET) for name in sorted(self.reads)))
+        """The sum over the domains in this update."""
+        logits = (getattr(outputs, name) for name in sorted(self.reads))
+        return sum_of_present(*(negative_log_likelihood(batch, Discriminator.REAL_TARGET) for batch in logits))
 
 
 class FeatureConsistency(Loss):
-    """L_CONST = d(f(x), f(G(x))), over source images in the paper (equation 5).
+    """L_CONST = d(f(x), f(G(x))), for source images x in the paper (equation 5).
 
-    ``distance``: d. ``of``: whose images x are: the source's, or the target's, where the paper has no such term.
+    Args:
+        distance: The distance d between features.
+        of: Domain of the images x. The paper uses the source only.
     """
 
     def __init__(self, *, distance: DistanceOption = "mse", of: Literal["source", "target"] = "source") -> None:
         super().__init__()
         self.distance: Distance = distance
-        self.names = (f"{of}_features", f"{of}_fake_features")
-        self.reads = frozenset({*self.names, "classify"})
+        self.pair = (f"{of}_features", f"{of}_fake_features")
+        self.reads = frozenset({*self.pair, "classify"})
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The distance between the features of x and those of G(x)."""
-        wanted, found = (getattr(outputs, name) for name in self.names)
-        return self.distance(wanted, found, outputs.classify)
+        features, fake_features = (getattr(outputs, name) for name in self.pair)
+        return self.distance(features, fake_features, outputs.classify)
 
 
 class TargetIdentity(Loss):
-    """L_TID = d_2(t, G(t)): G leaves target images as they are (equation 6).
+    """L_TID = d_2(t, G(t)): G should leave target images unchanged (equation 6).
 
-    ``distance``: d_2.
+    Args:
+        distance: The distance d_2 between images.
     """
 
     reads = frozenset({"target", "target_fake"})
@@ -109,12 +119,14 @@ class TargetIdentity(Loss):
 
 
 class TotalVariation(Loss):
-    """L_TV: smoothness of the generated images (equation 7), per image, averaged over the batch.
+    """L_TV: smoothness of the generated images (equation 7), summed over an image's pixels, averaged over the batch.
 
-    ``form``: "paper" is the sum over pixels of ((z[i,j+1] - z[i,j])^2 + (z[i+1,j] - z[i,j])^2)^(exponent / 2), "absolute"
-    the sum of both absolute differences (the study's replacement). ``exponent``: the paper's B. ``epsilon``: in squared
-    units of the image range; below exponent 2 the gradient of the paper's form is infinite at flat spots, and this keeps it
-    finite; it is taken off again, so that a flat image costs nothing.
+    Args:
+        form: "paper" sums ((z[i,j+1] - z[i,j])^2 + (z[i+1,j] - z[i,j])^2)^(exponent / 2) over the pixels. "absolute"
+            sums the absolute differences along both axes, as the study does.
+        exponent: The paper's B; for form "paper".
+        epsilon: Added to the squared differences and subtracted again after the power, so that a flat image costs
+            nothing. Without it, the gradient of form "paper" is infinite at flat pixels for exponents below 2.
     """
 
     reads = frozenset({"source_fake", "target_fake"})
@@ -139,5 +151,5 @@ class TotalVariation(Loss):
         across = images[..., :-1, 1:] - images[..., :-1, :-1]
         down = images[..., 1:, :-1] - images[..., :-1, :-1]
         power = self.exponent / 2
-        smooth = (across.square() + down.square() + self.epsilon) ** power - self.epsilon**power
-        return smooth.sum((1, 2, 3)).mean()
+        variation = (across.square() + down.square() + self.epsilon) ** power - self.epsilon**power
+        return variation.sum((1, 2, 3)).mean()

@@ -1,4 +1,4 @@
-"""How heads on fixed layers learn: those layers look at every image once, and not at every step."""
+"""Fit heads on frozen layers: those layers process every image once instead of at every step."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from domtrans import Augmentation, AugmentationOption, Batches, Encoder, ImageSet, Session, to_channels, to_float
-from domtrans_dtn.fits import Questions, Rate, Share, set_rate
+from domtrans_dtn.fits import HeadTargets, Rate, Share, report_loss, set_learning_rate
 
-AT_ONCE = 64
-"""Images that f's fixed layers look at at a time."""
+PRECOMPUTE_BATCH_SIZE = 64
+"""Images that pass f's frozen layers at a time."""
 
 
 def probe(
@@ -28,36 +28,46 @@ def probe(
     looks: PositiveInt = 1,
     view: AugmentationOption | None = None,
 ) -> None:
-    """Fit what f learns on top of its fixed layers, with its heads, on the labelled source images (AdamW, cosine decay).
+    """Fit the trainable layers and heads of f on top of its frozen layers, on labelled source images (AdamW, cosine decay).
 
-    What the fixed layers give is computed beforehand and held in memory. Of an f without any, that is the images themselves.
+    The outputs of the frozen layers are computed beforehand and kept in memory. For an f without frozen layers, these
+    are the images themselves.
 
-    ``steps``: of fitting. ``batch_size``: images in a step. ``lr``: AdamW's learning rate at its highest.
-    ``weight_decay``: AdamW's. ``label_smoothing``: share of every label that is spread over all classes. ``looks``: how often
-    every image is looked at, each time through ``view``, and learned from as an image of its own.
+    Args:
+        steps: Optimizer steps.
+        batch_size: Images per step.
+        lr: Highest learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        label_smoothing: Share of every label that is spread evenly over all classes.
+        looks: Copies of the training set, each with its own random ``view``.
+        view: Augmentation of the images.
+
+    Raises:
+        DomtransError: If the source has no labels that f's heads can learn.
     """
-    asked = Questions.about(source, encoder, session.device)
-    found = torch.cat([seen(encoder, source, session, view, session.rng("look", k)) for k in range(looks)])
-    batches = Batches(len(found), batch_size, session.seed)
+    targets = HeadTargets.of(source, encoder, session.device)
+    inputs = torch.cat([frozen_outputs(encoder, source, session, view, session.rng("look", k)) for k in range(looks)])
+    batches = Batches(len(inputs), batch_size, session.seed)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr, weight_decay=weight_decay, fused=True)
     for step in range(steps):
-        set_rate(optimizer, lr, step, steps)
+        set_learning_rate(optimizer, lr, step, steps)
         index = batches[step].to(session.device)
-        logits = encoder.logits(encoder.read(found[index])).float()
-        loss = asked.loss(logits, index % len(source), label_smoothing)
+        logits = encoder.logits(encoder.read(inputs[index])).float()
+        loss = targets.loss(logits, index % len(source), label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 20 == 19:
-            session.report(step + 1, steps, {"loss": loss.item()})
+        report_loss(session, step, steps, loss)
 
 
 @torch.no_grad()
-def seen(encoder: Encoder, images: ImageSet, session: Session, view: Augmentation | None, rng: torch.Generator) -> Tensor:
-    """What f's fixed layers give for every image, each through a view of its own: [N, ...]."""
-    blocks = torch.arange(len(images)).split(AT_ONCE)
-    feed, found = session.feed(images, blocks), []
+def frozen_outputs(
+    encoder: Encoder, images: ImageSet, session: Session, view: Augmentation | None, rng: torch.Generator
+) -> Tensor:
+    """The outputs of f's frozen layers for every image, each through its own random view: [N, ...]."""
+    blocks = torch.arange(len(images)).split(PRECOMPUTE_BATCH_SIZE)
+    loader, outputs = session.batch_loader(images, blocks), []
     for k in range(len(blocks)):
-        batch = to_float(feed[k][1])
-        found.append(encoder.fixed(to_channels(view(batch, rng) if view else batch, encoder.channels)))
-    return torch.cat(found)
+        batch = to_float(loader[k][1])
+        outputs.append(encoder.fixed(to_channels(view(batch, rng) if view else batch, encoder.channels)))
+    return torch.cat(outputs)

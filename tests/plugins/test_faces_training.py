@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from commands import domtrans, in_process
 from domtrans import Attribute, DomtransError, FrozenEncoder, ImageSet, Session, find_recipe, override, to_float, use
 from domtrans.training.experiment import prepare
-from domtrans_dtn.fits import Questions, agreement
+from domtrans_dtn.fits import HeadTargets, pseudo_label_loss
 from domtrans_faces.vocabulary import VOCABULARY
 from paths import SHARED
 from published_weights import published
@@ -81,17 +81,17 @@ def test_f_learns_the_attributes_that_the_source_knows(fit):
 
 
 def test_a_source_without_attributes_is_refused_in_one_sentence():
-    with pytest.raises(DomtransError, match=r"attributes \(skin, .*\), of which the source has none; take a"):
+    with pytest.raises(DomtransError, match=r"the source has none of the attributes that f predicts \(skin, .*\); use a source"):
         fitted("classifier", faces().unlabelled())
     other = ImageSet(faces().images, attributes={"skin": Attribute(("green", "blue"), torch.zeros(48, dtype=torch.int64))})
-    with pytest.raises(DomtransError, match="'skin' as light, medium, dark, but the source as green, blue"):
+    with pytest.raises(DomtransError, match="'skin' has the values light, medium, dark in f, but green, blue in the source"):
         fitted("classifier", other)
 
 
 def test_attributes_that_the_source_does_not_have_are_unknown():
     source = ImageSet(faces().images, attributes={"skin": faces().attributes["skin"]})
-    some, all_ = (Questions.about(images, encoder(), torch.device("cpu")) for images in (source, faces()))
-    assert torch.equal(some.truth, all_.truth)
+    some, all_ = (HeadTargets.of(images, encoder(), torch.device("cpu")) for images in (source, faces()))
+    assert torch.equal(some.labels, all_.labels)
     assert (skin(fitted("classifier", source), faces(24)) == faces(24).attributes["skin"].index).float().mean() > 0.9
 
 
@@ -153,12 +153,12 @@ def test_an_f_without_fixed_layers_is_fitted_on_the_images():
 def test_shares_are_those_of_the_answers_that_are_known():
     source = faces(10)
     source.attributes["skin"].index[:4] = torch.tensor([-1, -1, 0, 0])
-    asked = Questions.about(source, encoder(), torch.device("cpu"))
+    asked = HeadTargets.of(source, encoder(), torch.device("cpu"))
     index = source.attributes["skin"].index
     wanted = torch.stack([(index == k).sum() / (index >= 0).sum() for k in range(3)])
-    equal = asked.equal_shares()
-    assert torch.allclose(asked.shares()[:3], wanted) and torch.equal(asked.shares()[3:], equal[3:])
-    assert torch.allclose(asked.equal_shares()[:5], torch.tensor([1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2]))
+    equal = asked.equal_frequencies()
+    assert torch.allclose(asked.label_frequencies()[:3], wanted) and torch.equal(asked.label_frequencies()[3:], equal[3:])
+    assert torch.allclose(asked.equal_frequencies()[:5], torch.tensor([1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2]))
 
 
 def test_only_sure_answers_count():
@@ -167,7 +167,7 @@ def test_only_sure_answers_count():
     answers = [torch.tensor([[0.95, 0.03, 0.02], [0.5, 0.3, 0.2]]), torch.tensor([[0.1, 0.9], [1.0, 0.0]])]
     first = F.cross_entropy(logits[0][:1], torch.tensor([0])) / 2
     second = F.cross_entropy(logits[1], torch.tensor([1, 0]))
-    assert torch.allclose(agreement(logits, answers, 0.9), (first + second) / 2)
+    assert torch.allclose(pseudo_label_loss(logits, answers, 0.9), (first + second) / 2)
 
 
 def test_what_d_is_told_says_one_thing_of_every_attribute():
