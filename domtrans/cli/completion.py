@@ -52,6 +52,11 @@ def complete_study(incomplete: str) -> list[Offer]:
     return [(name, help) for name, help in known()["parts"].get("study", []) if name.startswith(incomplete)]
 
 
+def complete_detector(incomplete: str) -> list[Offer]:
+    """Registered detectors."""
+    return [(name, help) for name, help in known()["parts"].get("detector", []) if name.startswith(incomplete)]
+
+
 def complete_tracker(incomplete: str) -> list[Offer]:
     """Registered trackers."""
     return [(name, help) for name, help in known()["parts"].get("tracker", []) if name.startswith(incomplete)]
@@ -130,9 +135,9 @@ def _leaves(data: dict[str, Any], before: str = "") -> Iterator[str]:
 def _installed() -> str:
     """A hash of what is installed, without importing any of it."""
     from domtrans import __version__
-    from domtrans.registry.plugins import CHOICE, find_entry_points
+    from domtrans.registry.plugins import PLUGINS_VARIABLE, find_entry_points
 
-    seen: list[Any] = [__version__, os.environ.get(CHOICE)]
+    seen: list[Any] = [__version__, os.environ.get(PLUGINS_VARIABLE)]
     for point in find_entry_points():
         spec = importlib.util.find_spec(point.module_name.partition(".")[0])
         changed = Path(spec.origin).stat().st_mtime_ns if spec and spec.origin else 0

@@ -1,4 +1,4 @@
-"""Contact sheets: inputs, each above what it became."""
+"""Contact sheets: grids of inputs, each above its output."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ import torch
 
 from domtrans.data.batches import evenly
 from domtrans.data.grid import pair_grid
-from domtrans.data.image_files import decode_picture, encode_picture
+from domtrans.data.image_files import decode_image, encode_image
 from domtrans.inference.framing import Pixels
+from domtrans.inference.output_mark import mark_options
 
-MOST = 256
+MAX_PAIRS = 256
 """Pairs on the sheet of a large folder."""
-COLUMNS = 16
+MAX_COLUMNS = 16
 
 
-class Sheet:
-    """The pairs of at most MOST of ``count`` files, evenly spread, so that memory stays where it is."""
+class ContactSheet:
+    """Collects the pairs of at most ``MAX_PAIRS`` of ``count`` files, evenly spread, which bounds the memory."""
 
     def __init__(self, count: int) -> None:
-        self._wanted = set(evenly(count, MOST).tolist())
+        self._positions = set(evenly(count, MAX_PAIRS).tolist())
         self._pairs: list[tuple[Pixels, Pixels]] = []
 
     def add(self, position: int, before: Pixels, after: Pixels) -> None:
-        """Take in an image of the file at ``position``, if that is one of the chosen: uint8 [3, S, S] and [1 or 3, S, S]."""
-        if position in self._wanted and len(self._pairs) < MOST:
+        """Keep a pair, uint8 [3, S, S] and [1 or 3, S, S], if the file at ``position`` is one of those on the sheet."""
+        if position in self._positions and len(self._pairs) < MAX_PAIRS:
             self._pairs.append((before, after))
 
-    def encoded(self, kind: str) -> bytes | None:
-        """The sheet as a file of Pillow's format ``kind``; None if nothing was taken in."""
-        return sheet(self._pairs, kind) if self._pairs else None
+    def encode(self, format_name: str) -> bytes | None:
+        """The sheet as an image file of a Pillow format; None if it has no pairs."""
+        return encode_pairs(self._pairs, format_name) if self._pairs else None
 
 
-def sheet(pairs: Sequence[tuple[Pixels, Pixels]], kind: str) -> bytes:
-    """Pairs of images, side by side in rows, as a file of Pillow's format ``kind``."""
+def encode_pairs(pairs: Sequence[tuple[Pixels, Pixels]], format_name: str) -> bytes:
+    """A grid of (input, output) pairs as an image file of a Pillow format."""
     before, after = (torch.from_numpy(np.stack(images)) for images in zip(*pairs, strict=True))
-    png = pair_grid(before, after, min(COLUMNS, len(pairs)))
-    return png if kind == "PNG" else encode_picture(decode_picture(io.BytesIO(png), "the sheet"), kind, "the sheet")
+    grid = decode_image(io.BytesIO(pair_grid(before, after, min(MAX_COLUMNS, len(pairs)))), "the contact sheet")
+    return encode_image(grid, format_name, "the contact sheet", **mark_options(format_name))

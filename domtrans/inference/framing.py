@@ -1,4 +1,4 @@
-"""From an image of any form to what the network sees of it, and from what the network makes to an image of the form wanted."""
+"""Framing: crop an input image for the network, and compose the output image from what the network returns."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from domtrans.data.image_files import flat_square, level, transparency, upright
+from domtrans.data.image_files import alpha_channel, apply_exif_rotation, flat_square_array, flatten_upright
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Taken:
-    """One image on its way to the network: its centre square, and what of it the output shows.
+class FramedImage:
+    """The centre square of an input image.
 
-    ``pixels``: uint8 [3, S, S]. ``alpha``, ``original``: of the output's size, where they are wanted and there are any.
+    Attributes:
+        pixels: uint8 [3, S, S], the network's input.
+        alpha: The alpha channel at the output's size, if the input has one.
+        original: The square at the output's size, if the output shows it.
     """
 
     pixels: Pixels
@@ -26,42 +29,48 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """``seen``: side of what the network sees, in pixels. ``side``: of the output. ``side_by_side``: the input on its left."""
+class Framing:
+    """How images are cropped and composed.
 
-    seen: int
-    side: int
+    Attributes:
+        network_size: Side of the network's input, in pixels.
+        output_size: Side of the output, in pixels.
+        side_by_side: Whether the output shows the input on its left.
+    """
+
+    network_size: int
+    output_size: int
     side_by_side: bool = False
 
-    def take(self, image: Image.Image) -> Taken:
-        """The centre square of an image of any mode and size. Raises DomtransError for one without pixels."""
-        image = upright(image)
-        flat, alpha = level(image), transparency(image)
-        return Taken(
-            flat_square(flat, self.seen),
+    def frame(self, image: Image.Image) -> FramedImage:
+        """Crop an image of any mode and size. Raises DomtransError if it has no pixels."""
+        image = apply_exif_rotation(image)
+        flat, alpha = flatten_upright(image), alpha_channel(image)
+        return FramedImage(
+            flat_square_array(flat, self.network_size),
             None if alpha is None else self._fit(alpha),
             self._fit(flat) if self.side_by_side else None,
         )
 
-    def lay(self, made: Pixels, taken: Taken) -> Image.Image:
-        """What the network made, uint8 [1 or 3, S, S], as an image of the form wanted, with the input's alpha."""
-        image = Image.fromarray(made[0] if len(made) == 1 else np.ascontiguousarray(made.transpose(1, 2, 0)))
-        parts = [self._fit(image)]
-        if taken.original is not None:
-            mode = "L" if taken.original.mode == image.mode == "L" else "RGB"
-            parts = [part.convert(mode) for part in (taken.original, *parts)]
-        if taken.alpha is not None:
-            for part in parts:
-                part.putalpha(taken.alpha)
-        if len(parts) == 1:
-            return parts[0]
-        both = Image.new(parts[0].mode, (2 * self.side, self.side))
-        for number, part in enumerate(parts):
-            both.paste(part, (number * self.side, 0))
-        return both
+    def compose(self, pixels: Pixels, framed: FramedImage) -> Image.Image:
+        """The output image from the network's output, uint8 [1 or 3, S, S], with the input's alpha."""
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        panels = [self._fit(image)]
+        if framed.original is not None:
+            mode = "L" if framed.original.mode == image.mode == "L" else "RGB"
+            panels = [panel.convert(mode) for panel in (framed.original, *panels)]
+        if framed.alpha is not None:
+            for panel in panels:
+                panel.putalpha(framed.alpha)
+        if len(panels) == 1:
+            return panels[0]
+        canvas = Image.new(panels[0].mode, (2 * self.output_size, self.output_size))
+        for number, panel in enumerate(panels):
+            canvas.paste(panel, (number * self.output_size, 0))
+        return canvas
 
     def _fit(self, image: Image.Image) -> Image.Image:
-        """The centre square, of the output's side; a copy also where nothing changes."""
-        if image.size == (self.side, self.side):
+        """The centre square at the output's size; always a copy."""
+        if image.size == (self.output_size, self.output_size):
             return image.copy()
-        return ImageOps.fit(image, (self.side, self.side), Image.Resampling.BICUBIC)
+        return ImageOps.fit(image, (self.output_size, self.output_size), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""What a transfer has to do: which files it reads, and where each of them goes."""
+"""Planning a transfer: which files it reads, and where each output goes."""
 
 from __future__ import annotations
 
@@ -14,206 +14,228 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from domtrans.data.decode_worker import LARGEST
-from domtrans.data.image_files import SUFFIXES, find_pictures, format_of
+from domtrans.data.decode_worker import MAX_IMAGE_BYTES
+from domtrans.data.image_files import IMAGE_SUFFIXES, find_images, image_format
 from domtrans.errors import DomtransError
-from domtrans.inference.video import ANIMATED, FILMS
+from domtrans.inference.video import ANIMATED_FORMATS, VIDEO_FORMATS
 
-PART = re.compile(r"(.+)-\d+")
-"""The name of one of several pictures that come of a file, without its ending."""
+READABLE_SUFFIXES = IMAGE_SUFFIXES | VIDEO_FORMATS.keys()
+
+NUMBERED_STEM = re.compile(r"(.+)-\d+")
+"""Stem of a crop's file: ``a-1.png`` is the first crop of the image that becomes ``a.png``."""
+
+MAX_NAMES = 9
+"""Inputs that an error message lists."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to transfer: from ``source``, which messages call ``name``, to ``target``."""
+    """One file to transfer.
+
+    Attributes:
+        source: The input.
+        name: What messages call the input.
+        target: The output.
+        format_name: Pillow's name of the output format, or the suffix of a video.
+    """
 
     source: Path | BinaryIO
     name: str
     target: Path | BinaryIO
-    kind: str
-    """What is written: a format of Pillow, or the ending of a film."""
+    format_name: str
 
     @property
-    def is_film(self) -> bool:
-        """Whether the source is read as a film."""
-        return isinstance(self.source, Path) and self.source.suffix.lower() in FILMS
+    def is_video(self) -> bool:
+        """Whether the input is read as a video."""
+        return isinstance(self.source, Path) and self.source.suffix.lower() in VIDEO_FORMATS
 
     @property
-    def may_move(self) -> bool:
-        """Whether the target holds more than one frame."""
-        return self.kind in ANIMATED or self.kind in FILMS
+    def can_hold_frames(self) -> bool:
+        """Whether the output format can hold several frames."""
+        return self.format_name in ANIMATED_FORMATS or self.format_name in VIDEO_FORMATS
 
     @property
-    def is_done(self) -> bool:
-        """Whether what it is to write is there."""
+    def target_exists(self) -> bool:
+        """Whether the output exists already."""
         return isinstance(self.target, Path) and self.target.exists()
 
 
-def plan(
+def plan_jobs(
     sources: Sequence[Path | BinaryIO],
     destination: Path | BinaryIO,
     *,
-    ending: str | None = None,
-    several_each: bool = False,
-    beside: Sequence[Path] = (),
+    suffix: str | None = None,
+    numbered: bool = False,
+    extra_outputs: Sequence[Path] = (),
 ) -> tuple[list[Job], bool]:
-    """The jobs, in order, and whether a single file was named, not a folder or pattern.
+    """Plan the jobs of a transfer.
 
-    ``ending``: of pictures, where the destination does not have one; None: ".png". ``several_each``: ``a.png`` brings
-    ``a-1.png``, ``a-2.png`` and so on along. ``beside``: what else will be written. Raises DomtransError for what is not there,
-    and for what would be written over a picture that is to be read.
+    Args:
+        sources: Files, folders, patterns and open files.
+        destination: A file, a folder or an open file.
+        suffix: Of image outputs that the destination does not name; None: ".png".
+        numbered: Whether ``a.png`` comes with ``a-1.png``, ``a-2.png`` and so on, one for each crop.
+        extra_outputs: Files that will be written besides, such as a contact sheet.
+
+    Returns:
+        The jobs in order, and whether the input is a single named file rather than a folder or a pattern.
+
+    Raises:
+        DomtransError: If an input does not exist, or an output would replace an input.
     """
     try:
-        found = [source for given in sources for source in _expanded(given, destination)]
-        if len(sources) == 1 and found == [sources[0]] and not _is_folder(found[0]):
-            jobs, single = [_single(found[0], destination, ending)], True
-        else:
-            jobs, single = _many(found, destination, ending, several_each), False
-        _check_apart(jobs, beside, several_each)
-    except (OSError, RuntimeError) as error:  # a name that no file can have, links that lead in circles
+        inputs = [path for source in sources for path in _expand(source, destination)]
+        single = len(sources) == 1 and inputs == [sources[0]] and not _is_folder(inputs[0])
+        jobs = [_plan_single(inputs[0], destination, suffix)] if single else _plan_many(inputs, destination, suffix, numbered)
+        _check_inputs_kept(jobs, extra_outputs, numbered)
+    except (OSError, RuntimeError) as error:  # an invalid file name, or a loop of links
         raise DomtransError(f"{getattr(error, 'filename', None) or destination} cannot be opened: {error}") from None
     return jobs, single
 
 
-def output_names(names: Sequence[Path], ending: str = ".png", *, several_each: bool = False) -> list[Path]:
-    """The output file for each picture of a folder, no two the same, on file systems that ignore case too.
+def output_names(names: Sequence[Path], suffix: str = ".png", *, numbered: bool = False) -> list[Path]:
+    """The output file for each input of a folder: no two are the same, on case-insensitive file systems too.
 
-    Pictures that would share one keep their ending in it; so does one that would have the name of an output folder, or, with
-    ``several_each``, of one of another picture's numbered ones. Films keep their kind.
+    Inputs that would share an output keep their suffix in it (``a.jpg.png``). So does an input whose output would have the
+    name of an output folder or, with ``numbered``, of another input's crop. Videos keep their format.
     """
-    longer: set[Path] = set()
+    keep_suffix: set[Path] = set()
     while True:
-        made = [_renamed(name, ending, keep=name in longer) for name in names]
-        taken = Counter(map(_key, made)) + Counter({_key(parent) for name in made for parent in name.parents})
-        clashing = {name for name, output in zip(names, made, strict=True) if taken[_key(output)] > 1}
-        if several_each:
-            parts = [(name, whole) for name, output in zip(names, made, strict=True) if (whole := _whole(output)) is not None]
-            clashing |= {name for name, whole in parts if taken[_key(whole)]}
-        if clashing <= longer:
-            return made
-        longer |= clashing
+        outputs = [_output_name(name, suffix, keep_suffix=name in keep_suffix) for name in names]
+        uses = Counter(map(_case_insensitive, outputs))
+        uses += Counter({_case_insensitive(folder) for output in outputs for folder in output.parents})
+        clashing = {name for name, output in zip(names, outputs, strict=True) if uses[_case_insensitive(output)] > 1}
+        if numbered:
+            owners = [(name, _unnumbered(output)) for name, output in zip(names, outputs, strict=True)]
+            clashing |= {name for name, owner in owners if owner is not None and uses[_case_insensitive(owner)]}
+        if clashing <= keep_suffix:
+            return outputs
+        keep_suffix |= clashing
 
 
-def kind_of(target: Path) -> str:
-    """The ending of a film, or else Pillow's name for the format; DomtransError if the ending says neither."""
-    return target.suffix.lower() if target.suffix.lower() in FILMS else format_of(target)
+def output_format(target: Path) -> str:
+    """The suffix of a video, or Pillow's name of an image format. Raises DomtransError if the suffix is neither."""
+    return target.suffix.lower() if target.suffix.lower() in VIDEO_FORMATS else image_format(target)
 
 
-def numbered(target: Path | BinaryIO, number: int) -> Path:
-    """The ``number``-th of the pictures that come of a file: ``a.png`` brings ``a-1.png`` along."""
+def numbered_target(target: Path | BinaryIO, number: int) -> Path:
+    """The file of the ``number``-th crop: ``a-1.png`` beside ``a.png``."""
     if not isinstance(target, Path):
-        raise DomtransError("several pictures, such as faces, need names; give a file or a folder, not standard output")
+        raise DomtransError("crops need file names; give a file or a folder as the output, not standard output")
     return target.with_name(f"{target.stem}-{number}{target.suffix}")
 
 
 def read_stream(file: BinaryIO) -> BinaryIO:
-    """All of an open file, which may not be able to seek. Raises DomtransError if there is too much of it."""
-    name = str(getattr(file, "name", "the picture"))
-    content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise DomtransError(f"{name} has more than {LARGEST:,} bytes, too many for a picture")
-    held = io.BytesIO(content)
-    held.name = name
-    return held
+    """All bytes of an open file that may not be seekable. Raises DomtransError if there are too many."""
+    name = str(getattr(file, "name", "the input"))
+    content = file.read(MAX_IMAGE_BYTES + 1)
+    if len(content) > MAX_IMAGE_BYTES:
+        raise DomtransError(f"{name} has more than {MAX_IMAGE_BYTES:,} bytes, too many for an image")
+    buffer = io.BytesIO(content)
+    buffer.name = name
+    return buffer
 
 
-def _renamed(name: Path, ending: str, *, keep: bool = False) -> Path:
-    ending = name.suffix if name.suffix.lower() in FILMS else ending
-    return name.with_name(name.name + ending) if keep else name.with_suffix(ending)
+def _output_name(name: Path, suffix: str, *, keep_suffix: bool = False) -> Path:
+    suffix = name.suffix if name.suffix.lower() in VIDEO_FORMATS else suffix
+    return name.with_name(name.name + suffix) if keep_suffix else name.with_suffix(suffix)
 
 
-def _whole(part: Path) -> Path | None:
-    """Of what picture one would be the numbered part, if any, by its name."""
-    match = PART.fullmatch(part.stem)
-    return part.with_name(match[1] + part.suffix) if match else None
+def _unnumbered(path: Path) -> Path | None:
+    """``a.png`` for ``a-1.png``; None for a name without a number."""
+    match = NUMBERED_STEM.fullmatch(path.stem)
+    return path.with_name(match[1] + path.suffix) if match else None
 
 
-def _expanded(given: Path | BinaryIO, destination: Path | BinaryIO) -> Sequence[Path | BinaryIO]:
-    """What is there by that name; else the pictures and folders that match it as a pattern."""
-    if not isinstance(given, Path) or given.exists():
-        return [given]
-    if not glob.has_magic(str(given)):
-        raise DomtransError(f"there is no file or folder {given}")
-    matching = [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute one
-    wanted = [path for path in matching if path.is_dir() or path.suffix.lower() in SUFFIXES | FILMS.keys()]
+def _expand(source: Path | BinaryIO, destination: Path | BinaryIO) -> Sequence[Path | BinaryIO]:
+    """The file or folder of that name or, if there is none, the images and folders that match it as a pattern."""
+    if not isinstance(source, Path) or source.exists():
+        return [source]
+    if not glob.has_magic(str(source)):
+        raise DomtransError(f"there is no file or folder {source}")
+    matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]  # noqa: PTH207 - Path.glob refuses absolute ones
+    paths = [path for path in matches if path.is_dir() or path.suffix.lower() in READABLE_SUFFIXES]
     if isinstance(destination, Path):
-        beyond = Path(*takewhile(lambda part: not glob.has_magic(part), given.parts))
-        wanted = _not_made_before(wanted, beyond, destination)
-    if not wanted:
-        raise DomtransError(f"no picture or folder matches {given}")
-    return wanted
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), source.parts))
+        paths = _without_outputs(paths, root, destination)
+    if not paths:
+        raise DomtransError(f"no image or folder matches {source}")
+    return paths
 
 
 def _is_folder(source: Path | BinaryIO) -> bool:
     return isinstance(source, Path) and source.is_dir()
 
 
-def _single(source: Path | BinaryIO, destination: Path | BinaryIO, ending: str | None) -> Job:
-    name = str(source) if isinstance(source, Path) else str(getattr(source, "name", "the picture"))
-    asked = Path(f"picture{ending or '.png'}")
+def _plan_single(source: Path | BinaryIO, destination: Path | BinaryIO, suffix: str | None) -> Job:
+    name = str(source) if isinstance(source, Path) else str(getattr(source, "name", "the input"))
+    unnamed = Path(f"picture{suffix or '.png'}")
     if not isinstance(destination, Path):
-        return Job(source, name, destination, kind_of(asked))
+        return Job(source, name, destination, output_format(unnamed))
     if destination.is_dir():
-        destination /= _renamed(Path(source.name), asked.suffix) if isinstance(source, Path) else asked
-    elif ending is not None and kind_of(destination) != kind_of(asked):
-        raise DomtransError(f"{destination} does not end as the format {ending[1:]} does; leave one of the two out")
-    return Job(source, name, destination, kind_of(destination))
+        destination /= _output_name(Path(source.name), unnamed.suffix) if isinstance(source, Path) else unnamed
+    elif suffix is not None and output_format(destination) != output_format(unnamed):
+        raise DomtransError(f"the suffix of {destination} is not that of the format {suffix[1:]}; leave one of them out")
+    return Job(source, name, destination, output_format(destination))
 
 
-def _many(found: Sequence[Path | BinaryIO], folder: Path | BinaryIO, ending: str | None, several_each: bool) -> list[Job]:
-    sources = [source for source in found if isinstance(source, Path)]
-    if not isinstance(folder, Path) or len(sources) < len(found):
-        raise DomtransError("standard input and output are for one picture alone; name files and a folder for several")
+def _plan_many(inputs: Sequence[Path | BinaryIO], folder: Path | BinaryIO, suffix: str | None, numbered: bool) -> list[Job]:
+    sources = [source for source in inputs if isinstance(source, Path)]
+    if not isinstance(folder, Path) or len(sources) < len(inputs):
+        raise DomtransError("standard input and output take a single image; name files and a folder for several images")
     if folder.is_file():
-        raise DomtransError(f"{folder} is a file; a folder of pictures needs a folder to go to")
-    paths = list(dict.fromkeys(path for source in sources for path in _pictures(source, folder)))
+        raise DomtransError(f"the output {folder} is a file; several images need a folder as the output")
+    if folder.suffix.lower() in READABLE_SUFFIXES and not folder.exists():
+        raise DomtransError(f"the output {folder} has the name of an image file; several images need a folder as the output")
+    paths = list(dict.fromkeys(path for source in sources for path in _images_of(source, folder)))
     if not paths:
-        raise DomtransError(f"there are no pictures in {', '.join(map(str, sources[:9]))}")
-    base = _common_folder(sources)
-    names = [Path(os.path.relpath(path, base)) for path in paths]
-    targets = [folder / name for name in output_names(names, ending or ".png", several_each=several_each)]
-    return [Job(path, str(path), target, kind_of(target)) for path, target in zip(paths, targets, strict=True)]
+        raise DomtransError(f"there are no images in {', '.join(map(str, sources[:MAX_NAMES]))}")
+    root = _common_folder(sources)
+    names = [Path(os.path.relpath(path, root)) for path in paths]
+    targets = [folder / name for name in output_names(names, suffix or ".png", numbered=numbered)]
+    return [Job(path, str(path), target, output_format(target)) for path, target in zip(paths, targets, strict=True)]
 
 
-def _pictures(source: Path, destination: Path) -> list[Path]:
-    """A file, or the pictures and films of a folder."""
+def _images_of(source: Path, destination: Path) -> list[Path]:
+    """A file itself, or the images and videos of a folder."""
     if not source.is_dir():
         return [source]
-    return _not_made_before(find_pictures(source, SUFFIXES | FILMS.keys()), source, destination)
+    return _without_outputs(find_images(source, READABLE_SUFFIXES), source, destination)
 
 
-def _not_made_before(found: list[Path], folder: Path, destination: Path) -> list[Path]:
-    """What was found in a folder, without what an earlier transfer wrote into a destination inside it."""
-    made, whole = destination.resolve(), folder.resolve()
-    inside = made != whole and made.is_relative_to(whole)
-    return [path for path in found if not path.resolve().is_relative_to(made)] if inside else found
+def _without_outputs(paths: list[Path], folder: Path, destination: Path) -> list[Path]:
+    """The paths without the outputs of an earlier transfer, if the destination is inside the folder."""
+    outputs, inputs = destination.resolve(), folder.resolve()
+    inside = outputs != inputs and outputs.is_relative_to(inputs)
+    return [path for path in paths if not path.resolve().is_relative_to(outputs)] if inside else paths
 
 
 def _common_folder(sources: Sequence[Path]) -> str:
-    """The folder that all names are told from: of a single folder, itself."""
-    folders = {os.path.abspath(path if path.is_dir() else path.parent) for path in sources}  # noqa: PTH100 - links stay as they are
+    """The folder that output names are relative to. For a single folder, this is the folder itself."""
+    folders = {os.path.abspath(path if path.is_dir() else path.parent) for path in sources}  # noqa: PTH100 - does not follow links
     try:
         return os.path.commonpath(folders)
     except ValueError:
-        raise DomtransError("the pictures lie on different drives; transfer them drive by drive") from None
+        raise DomtransError("the inputs are on different drives; transfer the images of each drive separately") from None
 
 
-def _check_apart(jobs: Sequence[Job], beside: Sequence[Path], several_each: bool) -> None:
-    """Refuse to replace a picture that is to be read: nobody has another copy of it."""
-    paths = [job.source for job in jobs if isinstance(job.source, Path)]
-    made = [job.target for job in jobs if isinstance(job.target, Path)]
-    parents = {parent: parent.resolve() for parent in {path.parent for path in (*paths, *made, *beside)}}
-    places = {path: parents[path.parent] / path.name for path in (*paths, *made, *beside)}
-    kept = {places[path] for path in paths} | {path.resolve() for path in paths if path.is_symlink()}
-    kept |= {whole for path in kept if several_each and (whole := _whole(path)) is not None}
-    for target in (*made, *beside):
-        if places[target] in kept:
-            raise DomtransError(f"{target} would be written over a picture that is to be transferred; choose another output")
-    outputs = {places[target] for target in made}
-    for extra in beside:
+def _check_inputs_kept(jobs: Sequence[Job], extra_outputs: Sequence[Path], numbered: bool) -> None:
+    """Refuse to replace an input, of which there may be no other copy."""
+    sources = [job.source for job in jobs if isinstance(job.source, Path)]
+    targets = [job.target for job in jobs if isinstance(job.target, Path)]
+    everything = (*sources, *targets, *extra_outputs)
+    folders = {folder: folder.resolve() for folder in {path.parent for path in everything}}
+    places = {path: folders[path.parent] / path.name for path in everything}
+    protected = {places[path] for path in sources} | {path.resolve() for path in sources if path.is_symlink()}
+    protected |= {owner for path in protected if numbered and (owner := _unnumbered(path)) is not None}
+    for target in (*targets, *extra_outputs):
+        if places[target] in protected:
+            raise DomtransError(f"the output {target} would replace an image that is to be transferred; choose another output")
+    outputs = {places[target] for target in targets}
+    for extra in extra_outputs:
         if places[extra] in outputs:
-            raise DomtransError(f"{extra} would be written over one of the pictures that are made; choose another name for it")
+            raise DomtransError(f"{extra} would replace one of the transferred images; choose another name for it")
 
 
-def _key(path: Path) -> str:
+def _case_insensitive(path: Path) -> str:
     return unicodedata.normalize("NFC", str(path)).casefold()

@@ -1,10 +1,10 @@
-"""Files through the network: threads decode what comes and encode what came, while the network is at the batch between."""
+"""The pipeline of a transfer: threads decode and encode files while the network computes the batch between them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,186 +12,201 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from domtrans.compute.memory import enough_memory
-from domtrans.data.image_files import encode_picture, faults_of, flatten, open_picture
+from domtrans.data.image_files import encode_image, flatten, image_errors, open_image
 from domtrans.errors import DomtransError
-from domtrans.inference.contact_sheet import Sheet, sheet
-from domtrans.inference.face_detection import find_faces
-from domtrans.inference.framing import Layout, Pixels, Taken
-from domtrans.inference.jobs import Job, numbered
-from domtrans.inference.video import FILMS, Timed, moves, opened_clip, write_clip
-from domtrans.storage.atomic import write_bytes
+from domtrans.inference.contact_sheet import ContactSheet, encode_pairs
+from domtrans.inference.framing import FramedImage, Framing, Pixels
+from domtrans.inference.jobs import Job, numbered_target
+from domtrans.inference.options import TransferOptions
+from domtrans.inference.output_files import check_replaceable, write_output
+from domtrans.inference.output_mark import mark_options
+from domtrans.inference.video import VIDEO_FORMATS, TimedFrame, encode_clip, is_animated, open_clip
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+Detector = Callable[[Image.Image, int], Sequence[Image.Image]]
+"""A built detector: an RGB image and a size to square RGB crops of that size."""
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A file on its way: its image, or each of its faces; none if it moves, which is done apart, or if there is a fault."""
+class DecodedInput:
+    """A decoded input: one image, or one per crop. Empty for animations and videos (transferred later) and after an error."""
 
     position: int
     job: Job
-    images: tuple[Taken, ...] = ()
-    moves: bool = False
-    fault: str = ""
+    images: tuple[FramedImage, ...] = ()
+    is_clip: bool = False
+    error: str = ""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of the file at ``position``: what was written, or why it could not be read."""
+class JobResult:
+    """The files that the job at ``position`` wrote, or why it failed."""
 
     position: int
     job: Job
     written: tuple[Path, ...] = ()
-    fault: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """``network``: G, uint8 [B, 3, S, S] to uint8 [B, C, S, S]. ``faces``: look for them, rather than at the whole.
+    """Files through the network.
 
-    ``seen``: collects what a contact sheet shows. ``told``: hears how many frames of a moving picture are done, and of how
-    many; it may raise.
+    Attributes:
+        network: G, uint8 [B, 3, S, S] to uint8 [B, C, S, S].
+        detector: Crops the images; None: whole images are transferred.
+        pool: Threads that decode and encode.
+        sheet: Collects the pairs of the contact sheet.
+        on_frames: Called with the number of frames of a clip that are done, and of all its frames. It may raise.
     """
 
     network: Callable[[Tensor], Tensor]
-    layout: Layout
+    framing: Framing
+    detector: Detector | None
+    options: TransferOptions
     pool: Executor
-    workers: int
-    batch_size: int
-    faces: bool
-    seen: Sheet
-    told: Callable[[int, int], None]
+    sheet: ContactSheet
+    on_frames: Callable[[int, int], None]
 
-    def outcomes(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Those of single pictures in order, then those of moving ones. Raises DomtransError where nothing can be written."""
-        moving = []
-        opened = ahead(self.pool, self._open, enumerate(jobs), 2 * self.batch_size)
-        for one, outcome in ahead(self.pool, self._save, self._transferred(opened), 2 * self.batch_size):
-            if one.moves:
-                moving.append(one)
+    @property
+    def batch_size(self) -> int:
+        """Images per batch; fewer where the outputs are very large."""
+        return self.options.batch_size_for(self.framing.output_size)
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
+        """Results of images in order, then those of animations and videos. Raises DomtransError if a file cannot be written."""
+        clips = []
+        decoded = map_ahead(self.pool, self._decode, enumerate(jobs), 2 * self.batch_size)
+        for item, result in map_ahead(self.pool, self._save, self._transfer(decoded), 2 * self.batch_size):
+            if item.is_clip:
+                clips.append(item)
             else:
-                yield outcome
-        for one in moving:
-            yield self._clip(one.position, one.job)
+                yield result
+        for item in clips:
+            yield self._transfer_clip(item.position, item.job)
 
-    def _open(self, numbered_job: tuple[int, Job]) -> Opened:
+    def _decode(self, numbered_job: tuple[int, Job]) -> DecodedInput:
         position, job = numbered_job
         try:
-            if job.is_film:
-                return Opened(position, job, moves=True)
-            with faults_of(job.name), open_picture(job.source) as image:
-                if not self.faces and moves(image) and job.may_move:
-                    return Opened(position, job, moves=True)
-                if job.kind in FILMS:
-                    raise DomtransError(f"{job.name} does not move and can become no film; write .png or .jpg")
+            if job.is_video:
+                return DecodedInput(position, job, is_clip=True)
+            with image_errors(job.name), open_image(job.source) as image:
+                if self.detector is None and is_animated(image) and job.can_hold_frames:
+                    return DecodedInput(position, job, is_clip=True)
+                if job.format_name in VIDEO_FORMATS:
+                    raise DomtransError(f"{job.name} is not animated and cannot become a video; write .png or .jpg")
                 image.load()
-                images = find_faces(flatten(image), max(self.layout.seen, self.layout.side)) if self.faces else [image]
-                if not images:
-                    raise DomtransError(f"no face was found in {job.name}")
-                return Opened(position, job, tuple(map(self.layout.take, images)))
+                images = [image] if self.detector is None else self._crop(self.detector, image, job)
+                return DecodedInput(position, job, tuple(map(self.framing.frame, images)))
         except DomtransError as error:
-            return Opened(position, job, fault=str(error))
+            return DecodedInput(position, job, error=str(error))
 
-    def _transferred(self, opened: Iterable[Opened]) -> Iterator[tuple[Opened, Pixels]]:
-        for some in _batches(opened, self.batch_size):
-            made = self._made([taken for one in some for taken in one.images])
-            for one in some:
-                mine, made = made[: len(one.images)], made[len(one.images) :]
-                for taken, image in zip(one.images, mine, strict=True):
-                    self.seen.add(one.position, taken.pixels, image)
-                yield one, mine
+    def _crop(self, detector: Detector, image: Image.Image, job: Job) -> Sequence[Image.Image]:
+        crops = detector(flatten(image).convert("RGB"), max(self.framing.network_size, self.framing.output_size))
+        if not crops:
+            raise DomtransError(f"the detector '{self.options.crop}' found nothing in {job.name}")
+        return crops
 
-    def _made(self, images: Sequence[Taken]) -> Pixels:
+    def _transfer(self, decoded: Iterable[DecodedInput]) -> Iterator[tuple[DecodedInput, Pixels]]:
+        for group in _groups(decoded, self.batch_size):
+            outputs = self._run_network([framed for item in group for framed in item.images])
+            for item in group:
+                own, outputs = outputs[: len(item.images)], outputs[len(item.images) :]
+                for framed, output in zip(item.images, own, strict=True):
+                    self.sheet.add(item.position, framed.pixels, output)
+                yield item, own
+
+    def _run_network(self, images: Sequence[FramedImage]) -> Pixels:
         """G of images: uint8 [N, C, S, S]."""
         if not images:
             return np.empty(0, np.uint8)
-        parts = torch.from_numpy(np.stack([taken.pixels for taken in images])).split(self.batch_size)
-        with enough_memory(f"{self.batch_size} pictures at a time", "choose a smaller batch size"):
-            return torch.cat([self.network(part).cpu() for part in parts]).numpy()
+        batches = torch.from_numpy(np.stack([framed.pixels for framed in images])).split(self.batch_size)
+        with enough_memory(f"{self.batch_size} images at a time", "choose a smaller batch size"):
+            return torch.cat([self.network(batch).cpu() for batch in batches]).numpy()
 
-    def _save(self, transferred: tuple[Opened, Pixels]) -> tuple[Opened, Outcome]:
-        one, made = transferred
-        written = []
-        for number, (taken, image) in enumerate(zip(one.images, made, strict=True), 1):
-            target = numbered(one.job.target, number) if self.faces else one.job.target
-            written.append(write(target, encode_picture(self.layout.lay(image, taken), one.job.kind, str(target))))
-        if self.faces and written:
-            pairs = [(taken.pixels, image) for taken, image in zip(one.images, made, strict=True)]
-            written.append(write(one.job.target, sheet(pairs, one.job.kind)))  # last: it is what says that a file is done
-        return one, Outcome(one.position, one.job, tuple(written), one.fault)
-
-    def _clip(self, position: int, job: Job) -> Outcome:
+    def _save(self, transferred: tuple[DecodedInput, Pixels]) -> tuple[DecodedInput, JobResult]:
+        item, outputs = transferred
+        pairs, job = list(zip(item.images, outputs, strict=True)), item.job
+        if self.detector is None or not pairs:
+            written = [self._write_image(job.target, job, framed, output) for framed, output in pairs]
+            return item, JobResult(item.position, job, tuple(written), item.error)
         try:
-            if self.faces:
-                raise DomtransError(f"{job.name} is a film; faces are sought in single pictures")
-            if not job.may_move:
-                raise DomtransError(f"{job.name} is a film; write another, such as .mp4, or a .gif, .webp or .png that moves")
-            with opened_clip(job.source, job.name) as clip:
-                frames = self._frames(clip.frames, position, clip.count)
-                content = write_clip(frames, job.kind, str(job.target), loop=clip.loop)
+            targets = [numbered_target(job.target, number) for number in range(1, len(pairs) + 1)]
+            if not self.options.force:
+                check_replaceable(targets)
         except DomtransError as error:
-            return Outcome(position, job, fault=str(error))
-        return Outcome(position, job, (write(job.target, content),))
+            return item, JobResult(item.position, job, error=str(error))
+        written = [self._write_image(target, job, *pair) for target, pair in zip(targets, pairs, strict=True)]
+        overview = encode_pairs([(framed.pixels, output) for framed, output in pairs], job.format_name)
+        written.append(write_output(job.target, overview))  # last, because --skip-existing takes it for all of the job
+        return item, JobResult(item.position, job, tuple(written))
 
-    def _frames(self, frames: Iterator[Timed], position: int, count: int) -> Iterator[Timed]:
-        """G of every frame. Few wait here at their full size: those of a film may be large ones."""
-        taken = ahead(self.pool, lambda timed: (self.layout.take(timed[0]), timed[1]), frames, 2 * self.workers)
+    def _write_image(self, target: Path | BinaryIO, job: Job, framed: FramedImage, output: Pixels) -> Path:
+        image = self.framing.compose(output, framed)
+        return write_output(target, encode_image(image, job.format_name, str(target), **mark_options(job.format_name)))
+
+    def _transfer_clip(self, position: int, job: Job) -> JobResult:
+        try:
+            if self.detector is not None:
+                raise DomtransError(f"{job.name} is a video; a detector crops single images only")
+            if not job.can_hold_frames:
+                raise DomtransError(f"{job.name} is a video; write a video, such as .mp4, or an animated .gif, .webp or .png")
+            with open_clip(job.source, job.name) as clip:
+                frames = self._transfer_frames(clip.frames, position, clip.count)
+                content = encode_clip(frames, job.format_name, str(job.target), loop=clip.loop)
+        except DomtransError as error:
+            return JobResult(position, job, error=str(error))
+        return JobResult(position, job, (write_output(job.target, content),))
+
+    def _transfer_frames(self, frames: Iterator[TimedFrame], position: int, count: int) -> Iterator[TimedFrame]:
+        """G of every frame. Only a few frames wait at full size, because those of a video may be large."""
+
+        def frame(timed: TimedFrame) -> tuple[FramedImage, float]:
+            return self.framing.frame(timed[0]), timed[1]
+
+        framed_frames = map_ahead(self.pool, frame, frames, 2 * self.options.workers)
         done = 0
-        while some := list(islice(taken, self.batch_size)):
-            made = self._made([one for one, _ in some])
-            for (one, seconds), image in zip(some, made, strict=True):
+        while batch := list(islice(framed_frames, self.batch_size)):
+            outputs = self._run_network([framed for framed, _ in batch])
+            for (framed, seconds), output in zip(batch, outputs, strict=True):
                 if not done:
-                    self.seen.add(position, one.pixels, image)
+                    self.sheet.add(position, framed.pixels, output)
                 done += 1
-                yield self.layout.lay(image, one), seconds
-            self.told(done, max(count, done))
+                yield self.framing.compose(output, framed), seconds
+            self.on_frames(done, max(count, done))
 
 
-def ahead(pool: Executor, work: Callable[[Item], Made], items: Iterable[Item], most: int) -> Iterator[Made]:
-    """``work(item)`` of every item, in order; at most ``most`` of them are under way or wait to be taken.
+def map_ahead(
+    pool: Executor, function: Callable[[Input], Output], inputs: Iterable[Input], max_pending: int
+) -> Iterator[Output]:
+    """``function`` of every input, in order, computed ahead by the pool.
 
-    Unlike ``Executor.map`` it takes no more items than that beforehand: memory stays where it is, however many there are.
+    Unlike ``Executor.map`` it takes at most ``max_pending`` inputs in advance, which bounds the memory.
     """
-    under_way: deque[Future[Made]] = deque()
-    for item in items:
-        under_way.append(pool.submit(work, item))
-        if len(under_way) >= most:
-            yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+    pending: deque[Future[Output]] = deque()
+    for item in inputs:
+        pending.append(pool.submit(function, item))
+        if len(pending) >= max_pending:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
-def threads(count: int) -> ThreadPoolExecutor:
-    """Threads that decode and encode: Pillow lets the others run meanwhile."""
-    return ThreadPoolExecutor(count, "domtrans-transfer")
-
-
-def _batches(opened: Iterable[Opened], most: int) -> Iterator[list[Opened]]:
-    """As many files at a time as have ``most`` images between them; those without any count as one."""
-    some: list[Opened] = []
-    held = 0
-    for one in opened:
-        some.append(one)
-        held += max(1, len(one.images))
-        if held >= most:
-            yield some
-            some, held = [], 0
-    if some:
-        yield some
-
-
-def write(target: Path | BinaryIO, content: bytes) -> Path:
-    """Write a file whole or not at all. Raises DomtransError if that cannot be."""
-    if not isinstance(target, Path):
-        target.write(content)
-        return Path(str(getattr(target, "name", "the output")))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DomtransError(f"{target} cannot be written: {error.strerror}") from None
-    write_bytes(target, content, durable=False)
-    return target
+def _groups(decoded: Iterable[DecodedInput], size: int) -> Iterator[list[DecodedInput]]:
+    """Files in groups of at least ``size`` images, the last group smaller. A file without images counts as one image."""
+    group: list[DecodedInput] = []
+    images = 0
+    for item in decoded:
+        group.append(item)
+        images += max(1, len(item.images))
+        if images >= size:
+            yield group
+            group, images = [], 0
+    if group:
+        yield group

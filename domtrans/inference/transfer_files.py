@@ -1,42 +1,46 @@
-"""Transfer picture files: one, several, folders with their structure kept, and pictures that move."""
+"""Transfer image files: one, several, whole folders, animations and videos."""
 
 from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO
 
-from domtrans.compute import torchrun
-from domtrans.data.image_files import format_of, unremarked
+from domtrans.data.image_files import image_format, silence_pillow_warnings
 from domtrans.errors import DomtransError, Stopped
-from domtrans.inference.contact_sheet import Sheet
-from domtrans.inference.framing import Layout
-from domtrans.inference.jobs import output_names, plan, read_stream
-from domtrans.inference.pipeline import Outcome, Pipeline, threads, write
+from domtrans.inference.contact_sheet import ContactSheet
+from domtrans.inference.framing import Framing
+from domtrans.inference.jobs import Job, output_names, plan_jobs, read_stream
+from domtrans.inference.options import BATCH_SIZE, Format, TransferOptions, default_workers
+from domtrans.inference.output_files import check_replaceable, write_output
+from domtrans.inference.pipeline import Detector, JobResult, Pipeline
+from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
-from domtrans.runs.run import Run, load
+from domtrans.runs.run import Run, as_run
 from domtrans.session import Listener, Progress
 
 __all__ = ["BATCH_SIZE", "Format", "Transferred", "output_names", "transfer"]
 
-BATCH_SIZE = 256
-MOST_WORKERS = 8
-"""Threads at most, where nobody says how many."""
-HELD = 512 * 2**20
-"""Bytes, at most, that a batch of outputs takes: very large ones make smaller batches."""
-TOLD_EVERY = 0.2
-"""Seconds between reports to listeners, at least."""
+PROGRESS_INTERVAL_SECONDS = 0.2
+"""Shortest time between two calls of the listeners."""
 
-Format = Literal["png", "jpg", "webp"]
 Source = str | Path | BinaryIO
 
 
 @dataclass(frozen=True)
 class Transferred:
-    """What became of the pictures, in order: files written; those not read, with the reason; outputs that were there."""
+    """The result of ``transfer``, in the order of the inputs.
+
+    Attributes:
+        written: The files written.
+        failed: The inputs that were not transferred, each with the reason.
+        skipped: The outputs that existed already; only with ``skip_existing``.
+    """
 
     written: tuple[Path, ...]
     failed: tuple[tuple[Path, str], ...]
@@ -52,116 +56,169 @@ def transfer(
     format: Format | None = None,
     size: int | None = None,
     side_by_side: bool = False,
+    crop: str | Part | None = None,
     faces: bool = False,
     sheet: str | Path | None = None,
     batch_size: int = BATCH_SIZE,
     workers: int | None = None,
     skip_existing: bool = False,
+    force: bool = False,
     part: tuple[int, int] = (0, 1),
     registry: Registry | None = None,
     listeners: tuple[Listener, ...] = (),
     stop: threading.Event | None = None,
 ) -> Transferred:
-    """Transfer a picture file to a file, or every picture under a folder to a folder, as PNG.
+    """Transfer an image file to a file, or all images of a folder to a folder, as PNG.
 
-    ``a.jpg`` becomes ``a.png``; where two pictures would become one file, as ``a.jpg`` and ``a.png`` would, they keep their
-    endings: ``a.jpg.png`` and ``a.png.png``. A picture of a folder that cannot be read is passed over and listed in
-    ``failed``. A destination inside the source folder is no part of it. Every file is written whole or not at all. The output
-    has the input's alpha where its format can hold it. Of an animation (GIF, APNG, WebP) or a film every frame is transferred,
-    and of an animation the first where the output cannot move.
+    ``a.jpg`` becomes ``a.png``. If two images would become one file, as ``a.jpg`` and ``a.png`` would, they keep their
+    suffixes: ``a.jpg.png`` and ``a.png.png``. An unreadable image of a folder is skipped and listed in ``failed``. A
+    destination inside the source folder is not read. Every file is written whole or not at all. The output has the alpha
+    channel of the input if its format supports one. All frames of an animation (GIF, APNG, WebP) or a video are transferred;
+    of an animation only the first, if the output format is not animated.
 
-    ``source``: a file, a folder, a pattern such as ``photos/**/*.jpg``, an open binary file, or several of the former; names
-    are kept from the folder on that all of them share. ``destination``: a file for a single one, else a folder, or an open
-    binary file. ``format``: of pictures in a folder; a single file's ending says it. ``size``: side of the output in pixels,
-    resized; None: as the network makes it. ``side_by_side``: the input's centre square on the left of the output. ``faces``:
-    find every face in a photograph and transfer that: ``a.jpg`` becomes ``a-1.png``, ``a-2.png`` and so on, left to right, and
-    ``a.png``, on which each stands above what it became; needs the extra "faces". ``sheet``: a picture to write as well, with
-    inputs above outputs, of 256 files at most, evenly spread. ``batch_size``: images that the network takes at a time.
-    ``workers``: threads that decode and encode; None: one for every core, 8 at most. ``skip_existing``: leave alone what is
-    there. ``part``: ``(k, n)``, only the k-th file, k from 0, of every n, for several processes that share the work.
-    ``listeners``: hear how far it has come. ``stop``: once set, Stopped is raised when the pictures under way are written.
+    An existing file is replaced only if domtrans wrote it: PNG, JPEG, WebP, GIF, TIFF and videos carry a mark in their
+    metadata. Inputs are never replaced.
 
-    Raises DomtransError if ``source`` is not there, a single file cannot be read, a picture would be written over one that is
-    to be read, or nothing can be written.
+    Args:
+        run: A run, its folder, a model file, or ``OWNER/NAME`` on a model hub.
+        source: A file, a folder, a pattern such as ``photos/**/*.jpg``, an open binary file, or several of these. Output names
+            are relative to the folder that all inputs share.
+        destination: A file for a single input, otherwise a folder; or an open binary file.
+        device: Where to load the run, if ``run`` is not a ``Run``: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        format: Of the images of a folder. The format of a single file follows from its suffix.
+        size: Side of the output in pixels. None: the size that the network produces.
+        side_by_side: Show the centre square of the input on the left of the output.
+        crop: A registered detector, such as "faces" (needs the extra "faces"). Every object that it detects is transferred:
+            ``a.jpg`` becomes ``a-1.png``, ``a-2.png`` and so on, and ``a.png``, which shows each crop above its output.
+        faces: Deprecated: use ``crop="faces"``.
+        sheet: File of a contact sheet: inputs above outputs, of at most 256 files, evenly spread.
+        batch_size: Images per batch of the network.
+        workers: Threads that decode and encode. None: one per core, at most 8.
+        skip_existing: Skip inputs whose output exists.
+        force: Replace existing files that domtrans did not write.
+        part: ``(k, n)`` transfers the files k, k + n, k + 2n and so on, for n processes that share the work.
+        registry: Where to look up parts; by default that of the run, or of the installed plugins.
+        listeners: Called with the progress.
+        stop: Once set, the files in progress are finished and Stopped is raised.
+
+    Returns:
+        What was written, what failed and what was skipped.
+
+    Raises:
+        DomtransError: If a source does not exist, a single file cannot be read, an output would replace an input or a file
+            that domtrans did not write, or a file cannot be written.
+        Stopped: If ``stop`` was set.
     """
-    workers = min(MOST_WORKERS, max(1, torchrun.cores())) if workers is None else workers
-    for name, value, most in (("size", size, 8192), ("batch_size", batch_size, 65536), ("workers", workers, 256)):
-        if value is not None and not 1 <= value <= most:
-            raise DomtransError(f"{name}={value} will not do: it is 1 or more, and {most} at most")
-    if format not in (None, *get_args(Format)):
-        raise DomtransError(f"pictures are written as {', '.join(get_args(Format))}, not as '{format}'")
-    beside = [] if sheet is None else [Path(sheet)]
-    kinds = [format_of(path) for path in beside]
-    ending = None if format is None else f".{format}"
-    jobs, single = plan(_sources(source), _file(destination), ending=ending, several_each=faces, beside=beside)
-    jobs = jobs[part[0] :: part[1]]
-    done = {job for job in jobs if skip_existing and job.is_done}
-    todo = [job for job in jobs if job not in done]
-    run = run if isinstance(run, Run) else load(run, device=device, registry=registry)
-    layout = Layout(run.recipe.image_size, size or run.recipe.image_size, side_by_side)
-    told, seen = _Teller(listeners, stop or threading.Event()), Sheet(len(todo) if beside else 0)
-    batch_size = max(1, min(batch_size, HELD // (4 * layout.side**2)))
-    outcomes: list[Outcome] = []
-    pool = threads(workers)
+    if faces:
+        warnings.warn('faces=True is deprecated; use crop="faces"', DeprecationWarning, stacklevel=2)
+        crop = crop or "faces"
+    options = TransferOptions(
+        format=format,
+        size=size,
+        side_by_side=side_by_side,
+        crop=crop,
+        sheet=None if sheet is None else Path(sheet),
+        batch_size=batch_size,
+        workers=default_workers() if workers is None else workers,
+        skip_existing=skip_existing,
+        force=force,
+        part=part,
+    )
+    sheet_format = None if options.sheet is None else image_format(options.sheet)
+    jobs, single = _plan(source, destination, options)
+    run = as_run(run, device=device, registry=registry)
+    detector = None if crop is None else _build_detector(crop, registry or run.registry)
+    framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side)
+    progress = ProgressReporter(listeners, stop or threading.Event())
+    skipped = {job for job in jobs if skip_existing and job.target_exists}
+    pending = [job for job in jobs if job not in skipped]
+    contact_sheet = ContactSheet(len(pending) if options.sheet else 0)
+    results: list[JobResult] = []
+    pool = ThreadPoolExecutor(options.workers, "domtrans-transfer")
     try:
-        with unremarked():
-            frames = told.frames if single else lambda *_: told.check(len(outcomes), len(todo))
-            pipeline = Pipeline(run.transfer, layout, pool, workers, batch_size, faces, seen, frames)
-            for outcome in pipeline.outcomes(todo):
-                outcomes.append(outcome)
-                told.files(len(outcomes), len(todo))
+        with silence_pillow_warnings():
+            on_frames = progress.frames_done if single else lambda *_: progress.check_stop(len(results), len(pending))
+            pipeline = Pipeline(run.transfer, framing, detector, options, pool, contact_sheet, on_frames)
+            for result in pipeline.run(pending):
+                results.append(result)
+                progress.files_done(len(results), len(pending))
     finally:
         pool.shutdown(cancel_futures=True)
-    outcomes.sort(key=lambda outcome: outcome.position)
-    failed = tuple((Path(outcome.job.name), outcome.fault) for outcome in outcomes if outcome.fault)
+    results.sort(key=lambda result: result.position)
+    failed = tuple((Path(result.job.name), result.error) for result in results if result.error)
     if single and failed:
         raise DomtransError(failed[0][1])
-    for path, kind in zip(beside, kinds, strict=True):
-        content = seen.encoded(kind)
+    if options.sheet is not None and sheet_format is not None:
+        content = contact_sheet.encode(sheet_format)
         if content is not None:
-            write(path, content)
-    written = tuple(path for outcome in outcomes for path in outcome.written)
-    return Transferred(written, failed, tuple(job.target for job in jobs if job in done and isinstance(job.target, Path)))
+            write_output(options.sheet, content)
+    written = tuple(path for result in results for path in result.written)
+    return Transferred(written, failed, tuple(job.target for job in jobs if job in skipped and isinstance(job.target, Path)))
 
 
-class _Teller:
-    """Tells listeners how far a transfer has come, and ends it on request."""
+def _plan(
+    source: Source | Sequence[Source], destination: str | Path | BinaryIO, options: TransferOptions
+) -> tuple[list[Job], bool]:
+    """This process's jobs, and whether the input is a single file. Checks that nothing foreign would be replaced."""
+    extra_outputs = [] if options.sheet is None else [options.sheet]
+    jobs, single = plan_jobs(
+        _as_inputs(source),
+        _as_file(destination),
+        suffix=options.suffix,
+        numbered=options.crop is not None,
+        extra_outputs=extra_outputs,
+    )
+    if not options.force:  # checks the jobs of all processes, so that all of them refuse
+        targets = [job.target for job in jobs if isinstance(job.target, Path)]
+        with silence_pillow_warnings():
+            check_replaceable(extra_outputs if options.skip_existing else [*targets, *extra_outputs])
+    first, step = options.part
+    return jobs[first::step], single
+
+
+def _build_detector(crop: str | Part, registry: Registry) -> Detector:
+    detector: Detector = registry.build("detector", crop if isinstance(crop, Part) else Part(name=crop))
+    return detector
+
+
+class ProgressReporter:
+    """Calls the listeners of a transfer, and ends the transfer when the caller asks to stop."""
 
     def __init__(self, listeners: tuple[Listener, ...], stop: threading.Event) -> None:
         self.listeners, self.stop = listeners, stop
-        self.began = self.last = time.monotonic()
+        self.start = self.last_report = time.monotonic()
 
-    def files(self, done: int, total: int) -> None:
-        """So many are written. Raises Stopped if that is not all and the caller asked to stop."""
-        self.tell(done, total)
+    def files_done(self, done: int, total: int) -> None:
+        """Report files. Raises Stopped if the caller asked to stop and files are left."""
+        self.report(done, total)
         if done < total:
-            self.check(done, total)
+            self.check_stop(done, total)
 
-    def frames(self, done: int, total: int) -> None:
-        """So many of the only file, which moves. Raises Stopped if the caller asked to stop: it is not written yet."""
-        self.tell(done, total)
-        self.check()
+    def frames_done(self, done: int, total: int) -> None:
+        """Report frames of the only file. Raises Stopped if the caller asked to stop: the file is not written yet."""
+        self.report(done, total)
+        self.check_stop()
 
-    def tell(self, done: int, total: int) -> None:
-        """Tell, but not more often than anybody wants to hear it."""
+    def report(self, done: int, total: int) -> None:
+        """Call the listeners, at most once per interval, and at the end."""
         now = time.monotonic()
-        if now - self.last >= TOLD_EVERY or done == total:
-            self.last = now
-            rate = {"images_per_second": done / (now - self.began)} if now > self.began else {}
+        if now - self.last_report >= PROGRESS_INTERVAL_SECONDS or done == total:
+            self.last_report = now
+            values = {"images_per_second": done / (now - self.start)} if now > self.start else {}
             for listener in self.listeners:
-                listener(Progress("transfer", done, total, rate))
+                listener(Progress("transfer", done, total, values))
 
-    def check(self, done: int = 0, total: int = 1) -> None:
+    def check_stop(self, done: int = 0, total: int = 1) -> None:
         """Raise Stopped if the caller asked to stop."""
         if self.stop.is_set():
-            raise Stopped(f"stopped; {done:,} of {total:,} files are done, and none is half there")
+            raise Stopped(f"stopped after {done:,} of {total:,} files; every written file is complete")
 
 
-def _sources(source: Source | Sequence[Source]) -> list[Path | BinaryIO]:
+def _as_inputs(source: Source | Sequence[Source]) -> list[Path | BinaryIO]:
     several = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
-    found = [_file(one) for one in several]
-    return [one if isinstance(one, Path) else read_stream(one) for one in found]
+    inputs = [_as_file(item) for item in several]
+    return [item if isinstance(item, Path) else read_stream(item) for item in inputs]
 
 
-def _file(given: Source) -> Path | BinaryIO:
-    return Path(given) if isinstance(given, str | Path) else given
+def _as_file(source: Source) -> Path | BinaryIO:
+    return Path(source) if isinstance(source, str | Path) else source

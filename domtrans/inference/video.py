@@ -1,4 +1,4 @@
-"""Pictures that move: GIF, APNG and WebP by Pillow, films by PyAV, one frame after the other."""
+"""Animations and videos, frame by frame: GIF, APNG and WebP with Pillow, videos with PyAV."""
 
 from __future__ import annotations
 
@@ -15,142 +15,179 @@ from PIL import Image, ImageSequence
 
 from domtrans.data.image_files import apply_exif_rotation, check_pixel_count, encode_image, image_errors, open_image
 from domtrans.errors import DomtransError
+from domtrans.inference.output_mark import MARK, mark_options
 from domtrans.optional import require_extra
 
-ANIMATED = ("GIF", "PNG", "WEBP")
-"""Pillow's formats in which a picture may move. TIFF has pages instead: of those the first counts."""
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP")
+"""Pillow formats of animations. TIFF has pages instead; only its first page is read."""
 
-FILMS = {
+VIDEO_FORMATS = {
     ".mp4": ("mov", "mp4", "libx264"),
     ".m4v": ("mov", "mp4", "libx264"),
     ".mov": ("mov", "mov", "libx264"),
     ".mkv": ("matroska", "matroska", "libx264"),
     ".webm": ("matroska", "webm", "libvpx-vp9"),
 }
-"""By the ending of a film: as what FFmpeg reads it, whatever it claims to be, for a playlist would lead to other files; and as
-what and with which codec FFmpeg writes it."""
+"""By suffix: FFmpeg's demuxer, its muxer and its encoder. The suffix alone chooses the demuxer: a playlist that is named like
+a video could otherwise make FFmpeg open other files."""
 
-TICKS = 90_000
-"""Times a second at which a frame of a film may begin."""
+TICKS_PER_SECOND = 90_000
+"""Resolution of a frame's timestamp."""
 
-DEFAULT_SECONDS = 0.1
-"""How long a frame stays that says nothing of it, as browsers have it."""
+DEFAULT_FRAME_SECONDS = 0.1
+"""Duration of a frame without one. Browsers use the same value."""
 
-Timed = tuple[Image.Image, float]
-"""A frame and how many seconds it stays."""
+TimedFrame = tuple[Image.Image, float]
+"""A frame and its duration in seconds."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A picture that moves. ``count``: of its frames, 0 if unknown. ``loop``: as Pillow says it; None: it plays once."""
+    """The frames of an animation or a video.
 
-    frames: Iterator[Timed]
+    Attributes:
+        frames: The frames, decoded one at a time.
+        count: How many there are; 0 if unknown.
+        loop: How often an animation repeats, as in Pillow (0: forever); None: it plays once.
+    """
+
+    frames: Iterator[TimedFrame]
     count: int = 0
     loop: int | None = None
 
 
-def moves(image: Image.Image) -> bool:
+def is_animated(image: Image.Image) -> bool:
     """Whether an image that Pillow has opened is an animation."""
-    return image.format in ANIMATED and bool(getattr(image, "is_animated", False))
+    return image.format in ANIMATED_FORMATS and bool(getattr(image, "is_animated", False))
 
 
 @contextmanager
-def opened_clip(source: Path | BinaryIO, name: str) -> Iterator[Clip]:
-    """A block with a film or an animation. Raises DomtransError, calling it ``name``, where it cannot be read."""
-    film = isinstance(source, Path) and source.suffix.lower() in FILMS
+def open_clip(source: Path | BinaryIO, name: str) -> Iterator[Clip]:
+    """Open a video or an animation. ``name`` is what the DomtransError of an unreadable file calls it."""
+    is_video = isinstance(source, Path) and source.suffix.lower() in VIDEO_FORMATS
     with ExitStack() as stack:
         with image_errors(name):
-            clip = _film(cast(Path, source), name, stack) if film else _animation(source, stack)
-        yield replace(clip, frames=_told(clip.frames, name))
+            clip = _open_video(cast(Path, source), name, stack) if is_video else _open_animation(source, stack)
+        yield replace(clip, frames=_convert_errors(clip.frames, name))
 
 
-def write_clip(frames: Iterator[Timed], kind: str, name: str, *, loop: int | None = None) -> bytes:
-    """The bytes of an animation or film of frames of one size; ``kind``: a format of ANIMATED or an ending of FILMS.
+def encode_clip(frames: Iterator[TimedFrame], format_name: str, name: str, *, loop: int | None = None) -> bytes:
+    """The bytes of an animation or a video.
 
-    Raises DomtransError, calling it ``name``, for what the kind cannot hold, and if there are no frames.
+    Args:
+        frames: Frames of one size.
+        format_name: One of ``ANIMATED_FORMATS``, or a suffix of ``VIDEO_FORMATS``.
+        name: What errors call the file.
+        loop: As in ``Clip``.
+
+    Raises:
+        DomtransError: If the format cannot hold the frames, or there are none.
     """
     first = next(frames, None)
     if first is None:
-        raise DomtransError(f"{name} would have no pictures: there are none in what it is made from")
-    whole = chain([first], frames)
-    return _write_film(whole, first, kind, name) if kind in FILMS else _write_animation(whole, kind, name, loop)
+        raise DomtransError(f"{name} was not written: its input has no frames")
+    frames = chain([first], frames)
+    if format_name in VIDEO_FORMATS:
+        return _encode_video(frames, first, format_name, name)
+    return _encode_animation(frames, format_name, name, loop)
 
 
-def _told(frames: Iterator[Timed], name: str) -> Iterator[Timed]:
-    with image_errors(name):  # of the frames alone: what is done with them meanwhile raises elsewhere
+def has_video_mark(path: Path) -> bool:
+    """Whether a file is a video that carries domtrans's mark."""
+    try:
+        with image_errors(str(path)), ExitStack() as stack:
+            metadata = _open_container(path, str(path), stack).metadata
+            return MARK in (metadata.get("comment"), metadata.get("COMMENT"))  # Matroska writes keys in capitals
+    except DomtransError:
+        return False
+
+
+def _convert_errors(frames: Iterator[TimedFrame], name: str) -> Iterator[TimedFrame]:
+    with image_errors(name):  # covers decoding only: errors of the code that uses the frames are raised there
         yield from frames
 
 
-def _animation(source: Path | BinaryIO, stack: ExitStack) -> Clip:
+def _open_animation(source: Path | BinaryIO, stack: ExitStack) -> Clip:
     image = stack.enter_context(open_image(source))
     frames = (
-        (apply_exif_rotation(frame.copy()), float(frame.info.get("duration") or 0) / 1000 or DEFAULT_SECONDS)
+        (apply_exif_rotation(frame.copy()), float(frame.info.get("duration") or 0) / 1000 or DEFAULT_FRAME_SECONDS)
         for frame in ImageSequence.Iterator(image)
     )
     return Clip(frames, getattr(image, "n_frames", 1), image.info.get("loop"))
 
 
-def _write_animation(frames: Iterable[Timed], kind: str, name: str, loop: int | None) -> bytes:
-    held: list[Image.Image] = []
-    seconds: list[float] = []
-    most = Image.MAX_IMAGE_PIXELS or 2**31
-    for image, stays in frames:
-        held.append(image)
-        seconds.append(stays)
-        if len(held) * image.width * image.height > most:  # Pillow puts an animation together in memory
-            raise DomtransError(f"{name} has more frames than can be held at once; write a film, such as .mp4, or fewer pixels")
-    times = {"duration": [round(stays * 1000) for stays in seconds]}
-    turns = {} if kind == "GIF" and loop is None else {"loop": 1 if loop is None else loop}
-    clearing = {"disposal": 2} if kind == "GIF" else {}  # or a frame would show through the holes of the next
-    return encode_image(held[0], kind, name, save_all=True, append_images=held[1:], **times, **turns, **clearing)
+def _encode_animation(frames: Iterable[TimedFrame], format_name: str, name: str, loop: int | None) -> bytes:
+    images: list[Image.Image] = []
+    durations: list[float] = []
+    max_pixels = Image.MAX_IMAGE_PIXELS or 2**31
+    for image, seconds in frames:
+        images.append(image)
+        durations.append(seconds)
+        if len(images) * image.width * image.height > max_pixels:  # Pillow needs all frames in memory
+            raise DomtransError(
+                f"{name} would have too many frames for memory; write a video, such as .mp4, or use a smaller size"
+            )
+    options: dict[str, Any] = {"duration": [round(seconds * 1000) for seconds in durations], **mark_options(format_name)}
+    if format_name != "GIF" or loop is not None:
+        options["loop"] = 1 if loop is None else loop
+    if format_name == "GIF":
+        options["disposal"] = 2  # clear each frame, or it shows through the transparent parts of the next
+    return encode_image(images[0], format_name, name, save_all=True, append_images=images[1:], **options)
 
 
-def _film(path: Path, name: str, stack: ExitStack) -> Clip:
-    av = require_extra("av", "video", f"the film {name}")
+def _open_container(path: Path, name: str, stack: ExitStack) -> Any:
+    """The file opened with PyAV, with the demuxer that its suffix names."""
+    av = require_extra("av", "video", f"the video {name}")
     if path.exists() and not path.is_file():
-        raise OSError("it is no regular file")
+        raise OSError("it is not a regular file")
     file = stack.enter_context(path.open("rb"))
-    container = stack.enter_context(av.open(file, format=FILMS[path.suffix.lower()][0]))
+    return stack.enter_context(av.open(file, format=VIDEO_FORMATS[path.suffix.lower()][0]))
+
+
+def _open_video(path: Path, name: str, stack: ExitStack) -> Clip:
+    container = _open_container(path, name, stack)
     if not container.streams.video:
-        raise DomtransError(f"{name} has no pictures in it, only sound or text")
+        raise DomtransError(f"{name} has no video stream")
     stream = container.streams.video[0]
     check_pixel_count(stream.width, stream.height)
     stream.thread_type = "AUTO"
-    starts = ((_image(frame), frame.time) for frame in container.decode(stream))
-    return Clip(_timed(starts, float(1 / stream.average_rate) if stream.average_rate else DEFAULT_SECONDS), stream.frames)
+    starts = ((_upright_image(frame), frame.time) for frame in container.decode(stream))
+    usual = float(1 / stream.average_rate) if stream.average_rate else DEFAULT_FRAME_SECONDS
+    return Clip(_with_durations(starts, usual), stream.frames)
 
 
-def _image(frame: Any) -> Image.Image:
-    """A frame as it is to be looked at: a telephone held upright notes that, rather than turning every picture."""
+def _upright_image(frame: Any) -> Image.Image:
+    """A frame as an image. Phones store the rotation as metadata instead of rotating the frames; apply it."""
     image: Image.Image = frame.to_image()
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
-def _timed(starts: Iterator[tuple[Image.Image, float | None]], usual: float) -> Iterator[Timed]:
-    """When frames begin, to how long they stay; ``usual``: where that cannot be told, as of the last."""
-    for (image, begins), (_, ends) in pairwise(chain(starts, [(Image.new("L", (1, 1)), None)])):
-        known = begins is not None and ends is not None and ends > begins
-        yield image, ends - begins if known else usual  # type: ignore[operator]
+def _with_durations(starts: Iterator[tuple[Image.Image, float | None]], usual: float) -> Iterator[TimedFrame]:
+    """Frames with start times to frames with durations; ``usual`` where the next start is unknown, as after the last."""
+    for (image, start), (_, end) in pairwise(chain(starts, [(Image.new("L", (1, 1)), None)])):
+        known = start is not None and end is not None and end > start
+        yield image, end - start if known else usual  # type: ignore[operator]
 
 
-def _write_film(frames: Iterable[Timed], first: Timed, ending: str, name: str) -> bytes:
-    av = require_extra("av", "video", f"the film {name}")
+def _encode_video(frames: Iterable[TimedFrame], first: TimedFrame, suffix: str, name: str) -> bytes:
+    av = require_extra("av", "video", f"the video {name}")
     (width, height), seconds = first[0].size, first[1]
     if width % 2 or height % 2:
-        raise DomtransError(f"{name} would be {width} x {height} pixels, and a film needs even numbers; choose another size")
-    _, container, codec = FILMS[ending]
+        raise DomtransError(f"{name} would be {width} x {height} pixels, but a video needs even numbers; choose another size")
+    _, muxer, codec = VIDEO_FORMATS[suffix]
     file, ticks = io.BytesIO(), 0.0
     try:
-        with av.open(file, "w", format=container) as film:
-            stream = film.add_stream(codec, rate=Fraction(1 / seconds).limit_denominator(1001), options={"crf": "18"})
-            stream.codec_context.time_base = Fraction(1, TICKS)
+        with av.open(file, "w", format=muxer) as container:
+            container.metadata["comment"] = MARK
+            stream = container.add_stream(codec, rate=Fraction(1 / seconds).limit_denominator(1001), options={"crf": "18"})
+            stream.codec_context.time_base = Fraction(1, TICKS_PER_SECOND)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             for image, seconds in frames:
                 frame = av.VideoFrame.from_image(image.convert("RGB"))
-                frame.pts, frame.time_base = round(ticks), Fraction(1, TICKS)
-                ticks += seconds * TICKS
-                film.mux(stream.encode(frame))
-            film.mux(stream.encode())
+                frame.pts, frame.time_base = round(ticks), Fraction(1, TICKS_PER_SECOND)
+                ticks += seconds * TICKS_PER_SECOND
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
     except av.FFmpegError as error:
-        raise DomtransError(f"{name} cannot be written as a film: {error}") from None
+        raise DomtransError(f"{name} cannot be written as a video: {error}") from None
     return file.getvalue()

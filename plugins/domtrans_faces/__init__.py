@@ -8,7 +8,7 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the domains, the networks, the metrics, the recipes and the study."""
-    from domtrans_faces import distances, recipes
+    from domtrans_faces import detection, distances, recipes
     from domtrans_faces.domains import avatars, celeba, people, portraits
     from domtrans_faces.metrics import avatars as avatar_metrics
     from domtrans_faces.metrics import encoder_reading, identity, lightness
@@ -33,6 +33,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.metric("f-reading", encoder_reading.f_reading)
     registry.metric("identity-retrieval", identity.identity_retrieval)
     registry.metric("photo-likeness", lightness.photo_likeness)
+    registry.detector("faces", detection.FaceDetector)
     registry.recipe("faces-dtn", recipes.faces_dtn)
     registry.recipe("faces-dtn-paper", recipes.faces_dtn_paper)
     registry.recipe("faces-reconstruct", recipes.faces_reconstruct)

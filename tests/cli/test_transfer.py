@@ -35,7 +35,7 @@ def test_a_pipe_with_something_else(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"words")))
     code, stdout, stderr = in_process(capsys, "transfer", trained[0], "-", tmp_path / "b.png")
     assert (code, stdout) == (2, "") and not (tmp_path / "b.png").exists()
-    assert stderr.startswith("error: ") and stderr.endswith(" is not a picture that can be read\n")
+    assert stderr.startswith("error: ") and stderr.endswith(" is not an image that can be read\n")
 
 
 def test_options_reach_the_pictures(trained, tmp_path, capsys):
@@ -44,12 +44,12 @@ def test_options_reach_the_pictures(trained, tmp_path, capsys):
     out, sheet = tmp_path / "out", tmp_path / "sheet.jpg"
     words = ["--format", "webp", "--size", 48, "--side-by-side", "--sheet", sheet, "--batch-size", 2, "--workers", 1]
     code, stdout, stderr = in_process(capsys, "transfer", trained[0], tmp_path / "in", out, *words)
-    assert (code, stdout, stderr) == (0, f"wrote 2 pictures to {out}\n", "")
+    assert (code, stdout, stderr) == (0, f"wrote 2 images to {out}\n", "")
     with Image.open(out / "a.webp") as one, Image.open(out / "b.webp") as moving, Image.open(sheet):
         assert one.size == moving.size == (96, 48) and moving.n_frames == 3
     photo(tmp_path / "in" / "c.png")
     code, stdout, _ = in_process(capsys, "transfer", trained[0], tmp_path / "in", out, *words[:2], "--skip-existing")
-    assert (code, stdout) == (0, f"wrote 1 picture to {out}; 2 files were there already\n")
+    assert (code, stdout) == (0, f"wrote 1 image to {out}; 2 files existed already\n")
 
 
 def test_several_inputs_and_patterns(trained, tmp_path, capsys):
@@ -57,16 +57,16 @@ def test_several_inputs_and_patterns(trained, tmp_path, capsys):
         photo(tmp_path / name)
     sources = [tmp_path / "a" / "*.jpg", tmp_path / "b"]
     code, stdout, _ = in_process(capsys, "transfer", trained[0], *sources, tmp_path / "out")
-    assert code == 0 and "wrote 2 pictures" in stdout and names(tmp_path / "out") == ["a/2.png", "b/3.png"]
+    assert code == 0 and "wrote 2 images" in stdout and names(tmp_path / "out") == ["a/2.png", "b/3.png"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["a.png"], "say where a.png is to go"),
-        (["a.png", "b.png", "--size", "9000"], "size=9000 will not do"),
-        (["a.png", "b.png", "--format", "tiff"], "written as png, jpg, webp, not as 'tiff'"),
-        (["a.png", "-", "out.png"], "standard input and output are for one picture alone"),
+        (["a.png"], "there is no output for a.png"),
+        (["a.png", "b.png", "--size", "9000"], "size=9000 is out of range"),
+        (["a.png", "b.png", "--format", "tiff"], "format 'tiff' is not supported; choose png, jpg, webp"),
+        (["a.png", "-", "out.png"], "standard input and output take a single image"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(trained, tmp_path, capsys, monkeypatch, words, sentence):
@@ -97,9 +97,10 @@ def test_a_transfer_that_is_interrupted_says_how_to_go_on(trained, tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=150)
     assert process.returncode == 130, stderr
-    assert re.search(r"stopped; [\d,]+ of 5,000 files are done, and none is half there", stderr)
+    assert re.search(r"stopped after [\d,]+ of 5,000 files; every written file is complete", stderr)
     assert (
-        stderr.splitlines()[-1] == f"go on with: domtrans transfer {trained[0]} {folder} {out} --batch-size 8 --skip-existing"
+        stderr.splitlines()[-1]
+        == f"continue with: domtrans transfer {trained[0]} {folder} {out} --batch-size 8 --skip-existing"
     )
     assert 0 < len(names(out)) < 5000 and {path.suffix for path in out.iterdir()} == {".png"}
 
@@ -126,7 +127,7 @@ def test_on_a_terminal_a_bar_counts_with_the_time_left(trained, tmp_path):
         shown += part
     stdout, _ = process.communicate(timeout=150)
     os.close(ours)
-    assert process.returncode == 0 and stdout.decode().startswith("wrote 400 pictures")
+    assert process.returncode == 0 and stdout.decode().startswith("wrote 400 images")
     assert b"transferring" in shown and b"400/400" in shown and b"images/s" in shown and b"left" in shown
 
 
@@ -138,6 +139,6 @@ def test_processes_of_torchrun_share_a_folder_and_one_bad_picture_ends_none(trai
     processes = [started("-m", "domtrans", "transfer", *words, RANK=rank, LOCAL_RANK=rank, **group) for rank in range(2)]
     said = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [1, 1], said
-    written = [int(re.search(rf"process {rank + 1} of 2 wrote (\d+) pictures", said[rank][0])[1]) for rank in range(2)]
+    written = [int(re.search(rf"process {rank + 1} of 2 wrote (\d+) images", said[rank][0])[1]) for rank in range(2)]
     assert sum(written) == 40 == len(names(out)) and min(written) == 20
-    assert sum("bad.png is not a picture" in stderr for _, stderr in said) == 1 and (tmp_path / "sheet.png").is_file()
+    assert sum("bad.png is not an image" in stderr for _, stderr in said) == 1 and (tmp_path / "sheet.png").is_file()

@@ -1,4 +1,4 @@
-"""Pictures through a network: which files, what they become, in what order, and what is told of those that cannot be read."""
+"""Image files through a network: which files, their outputs and order, and what is reported of unreadable ones."""
 
 import io
 import threading
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from domtrans import DomtransError, Stopped, transfer
-from domtrans.inference.pipeline import ahead
+from domtrans.inference.pipeline import map_ahead
 from domtrans.inference.transfer_files import output_names
 from image_folders import Mirror, animate, colour_of, names, opened, photo
 
@@ -139,18 +139,18 @@ def test_a_name_with_brackets_is_no_pattern_where_a_file_has_it(tmp_path):
 @pytest.mark.parametrize(
     ("sources", "options", "sentence"),
     [
-        (["no*.png"], {}, "no picture or folder matches"),
+        (["no*.png"], {}, "no image or folder matches"),
         (["a.png", "missing.png"], {}, "there is no file or folder .*missing.png"),
-        (["a.png"], {"size": 0}, "size=0 will not do: it is 1 or more, and 8192 at most"),
-        (["a.png"], {"workers": 0}, "workers=0 will not do"),
-        (["a.png"], {"batch_size": 0}, "batch_size=0 will not do: it is 1 or more"),
-        (["a.png"], {"format": "bmp"}, "written as png, jpg, webp, not as 'bmp'"),
-        (["a.png"], {"format": "jpg", "out": "b.png"}, "does not end as the format jpg does"),
-        (["a.png"], {"out": "b.psd"}, "no ending"),
-        (["a.png"], {"out": "b.mp4"}, "does not move and can become no film"),
-        (["a.png"], {"sheet": "a.png", "out": "b.png"}, "written over a picture that is to be"),
-        (["a.png"], {"sheet": "b.png", "out": "b.png"}, "written over one of the pictures that are made"),
-        (["a.png"], {"sheet": "sheet", "out": "b.png"}, "no ending"),
+        (["a.png"], {"size": 0}, "size=0 is out of range; it must be between 1 and 8192"),
+        (["a.png"], {"workers": 0}, "workers=0 is out of range"),
+        (["a.png"], {"batch_size": 0}, "batch_size=0 is out of range"),
+        (["a.png"], {"format": "bmp"}, "format 'bmp' is not supported; choose png, jpg, webp"),
+        (["a.png"], {"format": "jpg", "out": "b.png"}, "is not that of the format jpg"),
+        (["a.png"], {"out": "b.psd"}, "suffix of an image format"),
+        (["a.png"], {"out": "b.mp4"}, "is not animated and cannot become a video"),
+        (["a.png"], {"sheet": "a.png", "out": "b.png"}, "would replace an image that is to be transferred"),
+        (["a.png"], {"sheet": "b.png", "out": "b.png"}, "would replace one of the transferred images"),
+        (["a.png"], {"sheet": "sheet", "out": "b.png"}, "suffix of an image format"),
     ],
 )
 def test_what_is_refused_before_anything_is_written(tmp_path, sources, options, sentence):
@@ -169,9 +169,9 @@ def test_open_files(tmp_path):
     assert Image.open(made).format == "WEBP"
     transferred(io.BytesIO(content.getvalue()), tmp_path / "out.png")
     assert colour_of(tmp_path / "out.png") == (255, 0, 0)
-    with pytest.raises(DomtransError, match="the picture is not a picture"):
+    with pytest.raises(DomtransError, match="the input is not an image"):
         transferred(io.BytesIO(b"words"), made)
-    with pytest.raises(DomtransError, match="for one picture alone"):
+    with pytest.raises(DomtransError, match="take a single image"):
         transferred([tmp_path, content], made)
 
 
@@ -229,7 +229,7 @@ def test_a_contact_sheet_shows_inputs_above_outputs(tmp_path):
 
 
 def test_the_sheet_of_a_large_folder_is_spread_over_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("domtrans.inference.contact_sheet.MOST", 3)
+    monkeypatch.setattr("domtrans.inference.contact_sheet.MAX_PAIRS", 3)
     for number in range(9):
         photo(tmp_path / "in" / f"{number}.png", (number * 30,) * 3)
     transferred(tmp_path / "in", tmp_path / "out", sheet=tmp_path / "sheet.png")
@@ -289,14 +289,14 @@ def test_an_animation_that_is_cut_short_is_named_and_costs_no_other(tmp_path):
 def test_an_animation_is_not_put_together_beyond_bounds(tmp_path, monkeypatch):
     animate(tmp_path / "a.gif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
-    with pytest.raises(DomtransError, match="more frames than can be held at once"):
+    with pytest.raises(DomtransError, match="too many frames for memory"):
         transferred(tmp_path / "a.gif", tmp_path / "b.gif")
 
 
 def test_work_is_never_far_ahead():
     handed = count()
     with ThreadPoolExecutor(4) as pool:
-        for number, made in zip(range(50), ahead(pool, lambda item: item * 2, handed, 6), strict=False):
+        for number, made in zip(range(50), map_ahead(pool, lambda item: item * 2, handed, 6), strict=False):
             assert made == 2 * number
         assert next(handed) <= 50 + 6
 
@@ -310,7 +310,7 @@ def test_a_request_to_stop_leaves_whole_files_and_the_rest_can_follow(tmp_path):
                 stop.set()
             return super().transfer(images)
 
-    with pytest.raises(Stopped, match=r"of 41 files are done, and none is half there"):
+    with pytest.raises(Stopped, match=r"of 41 files; every written file is complete"):
         transfer(Stopping(), folder, tmp_path / "out", batch_size=4, workers=1, stop=stop)
     there = names(tmp_path / "out")
     assert 0 < len(there) < 38 and all(name.endswith(".png") for name in there)
@@ -337,14 +337,14 @@ def test_a_fault_of_the_network_is_no_fault_of_the_pictures(tmp_path):
         with pytest.raises(ZeroDivisionError):
             transfer(broken, tmp_path / name, tmp_path / out)
     broken.fault = torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(DomtransError, match="not enough memory for 256 pictures at a time; choose a smaller batch size"):
+    with pytest.raises(DomtransError, match="not enough memory for 256 images at a time; choose a smaller batch size"):
         transfer(broken, folder, tmp_path / "out")
     assert threading.active_count() == threads
 
 
 def test_output_names_leave_room_for_the_faces_of_others():
     def named(*given):
-        return [str(path) for path in output_names([Path(name) for name in given], several_each=True)]
+        return [str(path) for path in output_names([Path(name) for name in given], numbered=True)]
 
     assert named("a.jpg", "b-1.jpg") == ["a.png", "b-1.png"]
     assert named("a.jpg", "a-1.jpg", "in/a-2.jpg") == ["a.png", "a-1.jpg.png", "in/a-2.png"]

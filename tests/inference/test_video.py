@@ -5,8 +5,8 @@ import sys
 import pytest
 from PIL import Image
 
-from domtrans import DomtransError, transfer
-from domtrans.inference.video import opened_clip
+from domtrans import DomtransError, Registry, transfer
+from domtrans.inference.video import open_clip
 from image_folders import Mirror, animate, names, photo
 
 COLOURS = [(230, 20, 20), (20, 200, 20), (20, 20, 230), (230, 230, 30)]
@@ -25,7 +25,7 @@ def film(path, seconds=(0.5, 0.25, 0.25, 1.0), size=(48, 32)):
 
 
 def seen(path):
-    with opened_clip(path, str(path)) as clip:
+    with open_clip(path, str(path)) as clip:
         return [(image.convert("RGB").getpixel((8, 8)), round(seconds, 3), image.size) for image, seconds in clip.frames]
 
 
@@ -72,11 +72,12 @@ def test_a_film_becomes_an_animation_and_one_in_a_folder_stays_a_film(tmp_path):
 
 def test_what_a_film_cannot_be(tmp_path):
     pytest.importorskip("av", reason="films need PyAV")
-    path = film(tmp_path / "a.mp4")
+    path, registry = film(tmp_path / "a.mp4"), Registry()
+    registry.detector("whole", lambda image, size: [image.resize((size, size))])
     for target, options, sentence in [
-        ("b.mp4", {"size": 15}, "15 x 15 pixels, and a film needs even numbers"),
-        ("b.jpg", {}, "a.mp4 is a film; write another"),
-        ("b.png", {"faces": True}, "faces are sought in single pictures"),
+        ("b.mp4", {"size": 15}, "15 x 15 pixels, but a video needs even numbers"),
+        ("b.jpg", {}, "a.mp4 is a video; write a video"),
+        ("b.png", {"crop": "whole", "registry": registry}, "a detector crops single images only"),
     ]:
         with pytest.raises(DomtransError, match=sentence):
             transfer(Mirror(), path, tmp_path / target, **options)
@@ -96,12 +97,12 @@ def test_damaged_films_and_playlists_are_refused_in_one_sentence(tmp_path):
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(DomtransError, match=f"{name}.*cannot be read|{name}.*no pictures") as refusal:
+        with pytest.raises(DomtransError, match=f"{name}.*cannot be read|{name}.*no video stream") as refusal:
             transfer(Mirror(), tmp_path / name, tmp_path / "out.mp4")
         assert "\n" not in str(refusal.value)
-    with pytest.raises(DomtransError, match="no regular file"):
+    with pytest.raises(DomtransError, match="not a regular file"):
         (tmp_path / "folder.mp4").mkdir()
-        with opened_clip(tmp_path / "folder.mp4", "folder.mp4"):
+        with open_clip(tmp_path / "folder.mp4", "folder.mp4"):
             pass
     assert not (tmp_path / "out.mp4").exists()
 
