@@ -18,6 +18,7 @@ from PIL import Image
 from typer.main import get_command
 
 import domtrans
+import package_map
 from commands import in_process
 from domtrans import find_recipe, load_plugins, override, testing
 from domtrans.cli.app import app
@@ -144,6 +145,7 @@ def test_a_recipe_of_one_s_own_is_read(tmp_path, monkeypatch):
     Path("photos.toml").write_text(code)
     found = find_recipe("photos.toml", shipped())
     assert found.fit is None and found.encoder.name == "timm" and found.train.validate_every == 500
+    assert not found.metrics and found.description == "photos to drawings"
 
 
 def test_the_first_try_with_one_s_own_photos_trains(tmp_path, monkeypatch, capsys):
@@ -160,19 +162,36 @@ def test_the_first_try_with_one_s_own_photos_trains(tmp_path, monkeypatch, capsy
 
 def test_the_parts_of_the_how_to_keep_their_contracts(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    checks = {"Brightness": testing.check_loss, "Colours": testing.check_encoder, "ink": testing.check_metric}
+    checks = {
+        "Brightness": testing.check_loss,
+        "Colours": testing.check_encoder,
+        "ink": testing.check_metric,
+        "mine": testing.check_domain,
+    }
     for code, (name, check) in zip(blocks(DOCS / "how-to" / "parts.md", "python"), checks.items(), strict=True):
         (tmp_path / f"of_the_how_to_{name}.py").write_text(code)
         check(getattr(importlib.import_module(f"of_the_how_to_{name}"), name))
 
 
-def test_the_equations_name_what_is_there():
-    named = re.findall(r"\[`([\w.]+)`\]\(\.\./([^)]+\.py)\)", (DOCS / "equations.md").read_text())
-    assert len(named) > 20
+@pytest.mark.parametrize(("page", "at_least"), [("equations.md", 20), ("design.md", 12)])
+def test_names_that_link_to_code_exist(page, at_least):
+    named = re.findall(r"\[`([\w.]+)`\]\(\.\./([^)]+\.py)\)", (DOCS / page).read_text())
+    assert len(named) >= at_least
     for name, path in named:
         module = Path(path).relative_to("plugins") if path.startswith("plugins/") else Path(path)
         module = ".".join(module.with_suffix("").parts)
         assert functools.reduce(getattr, name.removeprefix(f"{module}.").split("."), importlib.import_module(module))
+
+
+def test_the_map_of_the_packages_is_that_of_the_code():
+    assert package_map.mermaid() in package_map.PAGE.read_text(), "run `python docs/package_map.py`"
+    assert package_map.imports().keys() == package_map.PLACES.keys(), "give every package its place in docs/package_map.py"
+    packages = set(re.findall(r"^\|[^|]*\| `(\w+)` \|", package_map.PAGE.read_text(), re.MULTILINE))
+    assert packages == package_map.PLACES.keys(), "the table of packages in docs/design.md"
+
+
+def test_the_picture_of_the_readme_loads_fast():
+    assert (DOCS / "images" / "strip.png").stat().st_size < 400_000
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +215,11 @@ def test_links_out_of_the_documentation_stay_in_the_site_and_find_their_line(sit
     line = next(line for line in source.splitlines() if f'id="{anchor}"' in line)
     assert "generator_turn" in line
     assert (site / "source" / "SECURITY.html").is_file()
+
+
+def test_the_site_draws_the_map_of_the_packages_itself(site):
+    page = (site / "design.html").read_text()
+    assert page.count("<rect ") == len(package_map.PLACES) and "flowchart" not in page
 
 
 @pytest.fixture(scope="module")
