@@ -10,7 +10,6 @@ import shlex
 import sys
 import threading
 import time
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -34,6 +33,7 @@ from domtrans.cli.shared import (
     explain,
     find_recipe,
     load_plugins,
+    run_context,
 )
 from domtrans.compute import torchrun
 from domtrans.errors import DomtransError, Stopped
@@ -60,7 +60,7 @@ def main(args: list[str] | None = None) -> None:
     except DomtransError as error:
         from domtrans.cli import terminal
 
-        terminal.complain(str(error))
+        terminal.print_error(str(error))
         code = USER_ERROR
     try:
         sys.stdout.flush()
@@ -124,40 +124,40 @@ def train(
     from domtrans.runs.folder import default_folder
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
-    leads = torchrun.rank() == 0  # of several processes the first alone speaks, unless another has an error to tell
-    plugins = load_plugins(warn=leads)
-    found = find_recipe(recipe, changes, plugins)
+    is_main = torchrun.rank() == 0  # of several processes, only the first prints, unless another fails
+    registry = load_plugins().registry
+    resolved = find_recipe(recipe, changes, registry)
     if out is None:
-        out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else default_folder(found.name)
-    chosen = [] if device == "auto" else ["--device", device]
-    chosen += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
-    chosen += [word for tracker in track or [] for word in ("--track", tracker)]
-    again = shlex.join([*torchrun.command(), "train", recipe, *changes, "--out", str(out), *chosen, "--resume"])
+        out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else default_folder(resolved.name)
+    options = [] if device == "auto" else ["--device", device]
+    options += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
+    options += [word for tracker in track or [] for word in ("--track", tracker)]
+    command = shlex.join([*torchrun.command(), "train", recipe, *changes, "--out", str(out), *options, "--resume"])
     with progress.stop_on_signals() as stop:
         try:
-            with progress.watch(stop, quiet=quiet or not leads, verbose=verbose) as listener, redirect_stdout(sys.stderr):
+            with run_context(stop, registry=registry, quiet=quiet, verbose=verbose) as context:
                 run = domtrans.train(
-                    found,
+                    resolved,
                     out,
                     device=device,
                     resume=resume,
                     allow_changes=allow_changes or [],
-                    registry=plugins.registry,
-                    listeners=(listener,),
+                    registry=registry,
+                    listeners=(context.listener,),
                     stop=stop,
                     track=track or [],
                 )
         except Stopped as stopped:
-            if not leads:
+            if not is_main:
                 raise typer.Exit(INTERRUPTED) from None
-            saved = "" if (out / "training.safetensors").is_file() else "; g and D had not begun to learn"
-            terminal.tell(f"{stopped}{saved}")
-            terminal.tell(f"go on with: {again}")
+            saved = "" if (out / "training.safetensors").is_file() else "; the training of g and D had not begun"
+            terminal.print_note(f"{stopped}{saved}")
+            terminal.print_note(f"continue with: {command}")
             raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
-            terminal.tell(f"aborted; what was saved before is intact; go on with: {again}")
+            terminal.print_note(f"aborted; what was saved before is intact; continue with: {command}")
             raise typer.Exit(INTERRUPTED) from None
-    if leads:
+    if is_main:
         terminal.show_results(run.results, run.path)
 
 
@@ -169,22 +169,21 @@ def train(
         "torchrun --nproc-per-node 4 -m domtrans evaluate runs/digits-dtn",
     )
 )
-def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, device: Device = "auto") -> None:
+def evaluate(
+    run: RunPath, changes: Changes = None, as_json: Json = False, device: Device = "auto", quiet: Quiet = False
+) -> None:
     """See the help above."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
     from domtrans.compute.distributed import local_device, process_group
 
-    began, leads = time.perf_counter(), torchrun.rank() == 0
+    start = time.perf_counter()
     device = local_device(device)
-    plugins = load_plugins(warn=leads)
-    with process_group(device, threading.Event()) as group:
-        # Plugins and downloads may print what they like: standard output is for the result alone.
-        with progress.watch(quiet=not leads) as listener, redirect_stdout(sys.stderr):
-            loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
-            loaded.session = replace(loaded.session, group=group)
-            results = loaded.evaluate(changes or [])
+    with run_context(quiet=quiet) as context, process_group(device, threading.Event()) as group:
+        loaded = context.load(run, device)
+        loaded.session = replace(loaded.session, group=group)
+        results = loaded.evaluate(changes or [])
         group.barrier()  # torchrun ends the others as soon as one process ends with an error
-    if not leads:
+    if not group.is_main:
         return
     if as_json:
         terminal.print_json(results)
@@ -192,7 +191,7 @@ def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, devic
     computed = {
         "device": str(loaded.session.device),
         "precision": str(loaded.session.dtype).removeprefix("torch."),
-        "seconds": {"evaluation": round(time.perf_counter() - began, 1)},
+        "seconds": {"evaluation": round(time.perf_counter() - start, 1)},
     }
     terminal.show_results(computed | results, loaded.path)
 
@@ -204,19 +203,17 @@ def evaluate(run: RunPath, changes: Changes = None, as_json: Json = False, devic
         "domtrans verify runs/digits-dtn --json",
     )
 )
-def verify(run: RunPath, as_json: Json = False, device: Device = "auto") -> None:
+def verify(run: RunPath, as_json: Json = False, device: Device = "auto", quiet: Quiet = False) -> None:
     """See the help above."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
 
-    plugins = load_plugins()
-    with progress.watch() as listener, redirect_stdout(sys.stderr):
-        loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
-        found = domtrans.verify(loaded)
+    with run_context(quiet=quiet) as context:
+        verification = domtrans.verify(context.load(run, device))
     if as_json:
-        terminal.print_json(found.to_json())
+        terminal.print_json(verification.to_json())
     else:
-        terminal.show_verification(found)
-    if found.differences:
+        terminal.show_verification(verification)
+    if verification.differences:
         raise typer.Exit(SOME_FAILED)
 
 

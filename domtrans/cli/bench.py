@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,7 @@ import typer
 
 import domtrans
 from domtrans.cli.completion import complete_recipe
-from domtrans.cli.shared import Changes, Device, Json, Quiet, explain, find_recipe, load_plugins
+from domtrans.cli.shared import Changes, Device, Json, Quiet, explain, find_recipe, run_context
 from domtrans.errors import DomtransError
 
 Recipe = Annotated[
@@ -69,26 +67,25 @@ def bench(
 ) -> None:
     """See the help above."""
     from domtrans.benchmark import scaling, tables
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
 
     if curves is not None and against:
         raise DomtransError("--curves compares with the plain loop at every point; leave --against out")
-    plugins = load_plugins()
-    found = find_recipe(recipe, [*(changes or []), *([f"train.batch_size={batch_size}"] if batch_size else [])], plugins)
-    # Plugins and downloads may print what they like: standard output is for the result alone.
-    with progress.watch(quiet=quiet) as listener, redirect_stdout(sys.stderr):
+    changes = [*(changes or []), *([f"train.batch_size={batch_size}"] if batch_size else [])]
+    with run_context(quiet=quiet) as context:
+        resolved, listeners = find_recipe(recipe, changes, context.registry), (context.listener,)
         if curves is None:
             data = domtrans.bench(
-                found,
+                resolved,
                 against=against or ("plain",),
                 steps=steps or 20,
                 device=device,
-                registry=plugins.registry,
-                listeners=(listener,),
+                registry=context.registry,
+                listeners=listeners,
             )
         else:
             data = scaling.curves(
-                found, curves, steps=steps or 5, device=device, registry=plugins.registry, listeners=(listener,)
+                resolved, curves, steps=steps or 5, device=device, registry=context.registry, listeners=listeners
             )
     if as_json:
         terminal.print_json(data)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
 
-import domtrans
-from domtrans.cli.shared import Device, RunPath, explain, load_plugins
+from domtrans.cli.shared import Device, RunPath, explain, run_context
 
 Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; where it is taken, the next that is free.")]
 Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen at; any but this one lets others in.")]
@@ -37,12 +35,11 @@ def demo(
     from domtrans.demo.demo import Demo
     from domtrans.demo.serve import address, listen, serve
 
-    plugins = load_plugins()
     with listen(host, port) as listening:
-        with redirect_stdout(sys.stderr):  # plugins and downloads may print what they like
-            shown = Demo(domtrans.load(run, device=device, registry=plugins.registry))
+        with run_context() as context:
+            shown = Demo(context.load(run, device))
         for gap in shown.gaps:
-            terminal.warn(gap)
+            terminal.print_warning(gap)
         where = address(listening)
         typer.echo(f"{where} shows {shown.run.recipe.name}; a picture takes {shown.pace():.0f} ms; Ctrl-C ends it")
         sys.stdout.flush()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import domtrans
-from domtrans.cli.shared import explain, load_plugins
+from domtrans.cli.shared import explain, run_context
 from domtrans.errors import one_line
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, finished or not.")]
@@ -39,7 +37,6 @@ def add_to(app: typer.Typer) -> None:
 
 def report(runs: Runs, out: Out = None) -> None:
     """See the help above."""
-    plugins = load_plugins()
-    with redirect_stdout(sys.stderr):  # plugins may print what they like
-        written = domtrans.report(runs, out, registry=plugins.registry)
+    with run_context() as context:
+        written = domtrans.report(runs, out, registry=context.registry)
     typer.echo(f"wrote {one_line(str(written))}")

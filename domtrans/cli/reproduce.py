@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from domtrans.cli.completion import complete_study
-from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Changes, Device, Json, Quiet, Verbose, explain, load_plugins
+from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Changes, Device, Json, Quiet, Verbose, explain, run_context
 from domtrans.errors import Stopped
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def reproduce(
 
     given = {"data_dir": data_dir, "encoder": encoder}
     options = {name: str(path) for name, path in given.items() if path is not None} | ({"quick": True} if quick else {})
-    plugins = load_plugins()
-    with redirect_stdout(sys.stderr):  # plugins may print what they like
+    with run_context(quiet=True) as context:  # each run of the study has its own progress
         found = Reproduction(
             study,
             out,
@@ -69,7 +67,7 @@ def reproduce(
             only=only or (),
             changes=changes or (),
             device=device,
-            registry=plugins.registry,
+            registry=context.registry,
         )
         _run(found, quiet=quiet, verbose=verbose)
         data = found.write()
@@ -92,16 +90,16 @@ def _run(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
             if not quiet:
                 left = study.seconds_left(len(jobs) - number + 1)
                 when = "" if left is None else f"; about {progress.clock(left)} left"
-                terminal.tell(f"{job}: run {number} of {len(jobs)}{when}")
+                terminal.print_note(f"{job}: run {number} of {len(jobs)}{when}")
             try:
                 with progress.watch(stop, quiet=quiet, verbose=verbose) as listener:
                     study.run(job, listeners=(listener,), stop=stop)
             except (Stopped, KeyboardInterrupt) as stopped:
-                terminal.tell(str(stopped) or "aborted; what was saved before is intact")
-                terminal.tell(f"go on with: {shlex.join(['domtrans', *sys.argv[1:]])}")
+                terminal.print_note(str(stopped) or "aborted; what was saved before is intact")
+                terminal.print_note(f"continue with: {shlex.join(['domtrans', *sys.argv[1:]])}")
                 raise typer.Exit(INTERRUPTED) from None
             if job.seed in study.failed.get(job.name, {}):
-                terminal.warn(f"{job} failed: {study.failed[job.name][job.seed]}")
+                terminal.print_warning(f"{job} failed: {study.failed[job.name][job.seed]}")
 
 
 def _show(data: Mapping[str, Any]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import domtrans
-from domtrans.cli.shared import Changes, Device, Json, RunPath, explain, load_plugins
+from domtrans.cli.shared import Changes, Device, Json, Quiet, RunPath, explain, run_context
 from domtrans.errors import DomtransError, one_line
 
 if TYPE_CHECKING:
@@ -61,15 +59,15 @@ def export(
     ] = None,
     as_json: Json = False,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """See the help above."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
 
     if fp16 and int8:
         raise DomtransError("--fp16 and --int8 exclude each other; write two files")
-    plugins = load_plugins()
-    with progress.watch() as listener, redirect_stdout(sys.stderr):
-        loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
+    with run_context(quiet=quiet) as context:
+        loaded = context.load(run, device)
         precision: Precision = "fp16" if fp16 else "int8" if int8 else "float32"
         found = domtrans.export(loaded, file, changes or [], precision=precision, tolerance=tolerance)
     if as_json:
@@ -89,10 +87,11 @@ def pack(
     """See the help above."""
     from domtrans.cli import terminal
 
-    packed = domtrans.pack(domtrans.load(run, device="cpu", registry=load_plugins().registry), folder, licence=licence)
+    with run_context() as context:
+        packed = domtrans.pack(context.load(run, "cpu"), folder, licence=licence)
     typer.echo(f"wrote {one_line(str(packed.folder))}: {', '.join(packed.files)}")
     if packed.places:
-        terminal.warn(
+        terminal.print_warning(
             f"the recipe or the command names places of this machine, which go out with it: {', '.join(packed.places)}"
         )
 
@@ -108,17 +107,17 @@ def generate(
         int | None, typer.Option(metavar="N", help="At most N images, evenly over the split.", show_default="all")
     ] = None,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """See the help above."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
 
-    plugins = load_plugins()
-    with progress.watch() as listener, redirect_stdout(sys.stderr):
-        loaded = domtrans.load(run, device=device, registry=plugins.registry, listeners=(listener,))
+    with run_context(quiet=quiet) as context:
+        loaded = context.load(run, device)
         made = domtrans.generate(loaded, folder, format=format, split=split, count=count)
     labels = f"of {len(made.classes)} classes" if made.classes else "without classes"
     typer.echo(f"wrote {made.count:,} images {labels} to {one_line(str(made.folder))}")
     if made.attributes and format == "imagefolder":
-        terminal.warn(
+        terminal.print_warning(
             f"the attributes {', '.join(made.attributes)} have no place in an image folder; --format webdataset keeps them"
         )

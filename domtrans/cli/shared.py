@@ -1,9 +1,12 @@
-"""What the commands share: arguments, help, exit codes, and how plugins and recipes are found."""
+"""What the commands share: arguments, help, exit codes, and the plugins and progress that a command runs with."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import redirect_stdout
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +14,14 @@ import typer
 
 import domtrans
 from domtrans.cli.completion import complete_change, complete_recipe, complete_tracker
+from domtrans.compute import torchrun
 
 if TYPE_CHECKING:
     from domtrans.recipe.schema import Recipe
     from domtrans.registry.plugins import Plugins
+    from domtrans.registry.registry import Registry
+    from domtrans.runs.run import Run
+    from domtrans.session import Listener
 
 USER_ERROR = 2
 SOME_FAILED = 1
@@ -58,22 +65,56 @@ def explain(purpose: str, *examples: str) -> str:
     return f"{purpose}\n\n\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
 
 
+@dataclass(frozen=True)
+class RunContext:
+    """What a command hands to the library: the parts of all plugins, and a listener that shows progress."""
+
+    registry: Registry
+    listener: Listener
+
+    def load(self, path: Path, device: str) -> Run:
+        """Load a trained run."""
+        return domtrans.load(path, device=device, registry=self.registry, listeners=(self.listener,))
+
+
+@contextmanager
+def run_context(
+    stop: threading.Event | None = None,
+    *,
+    registry: Registry | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> Iterator[RunContext]:
+    """Load the plugins, unless ``registry`` has their parts, and show progress until the block ends.
+
+    Standard output is for the result alone: whatever plugins and downloads print inside the block goes to standard error.
+    Of several processes, only the first shows progress.
+    """
+    from domtrans.cli import progress
+
+    registry = registry or load_plugins().registry
+    quiet = quiet or torchrun.rank() > 0
+    # The progress bars wrap standard output while they run, so the redirection has to be the outer block.
+    with redirect_stdout(sys.stderr), progress.watch(stop, quiet=quiet, verbose=verbose) as listener:
+        yield RunContext(registry, listener)
+
+
 def load_plugins(*, warn: bool = True) -> Plugins:
-    """Every plugin, whatever they print; broken ones are named on standard error."""
+    """Load every plugin. Warn of broken and outdated ones, in the first of several processes."""
     from domtrans.cli import terminal
 
     with redirect_stdout(sys.stderr):
         plugins = domtrans.load_plugins()
-    if warn:
+    if warn and torchrun.rank() == 0:
         for info in plugins.broken:
-            terminal.warn(f"the plugin '{info.name}' of {info.distribution} {info.version} was skipped: {info.error}")
+            terminal.print_warning(f"the plugin '{info.name}' of {info.distribution} {info.version} was skipped: {info.error}")
         for info in plugins.infos:
             if info.advice:
-                terminal.warn(info.advice)
+                terminal.print_warning(info.advice)
     return plugins
 
 
-def find_recipe(name: str, changes: list[str], plugins: Plugins) -> Recipe:
-    """A recipe by name, file or run, with changes."""
-    found = domtrans.find_recipe(name, plugins.registry)
-    return domtrans.override(found, changes, plugins.registry) if changes else found
+def find_recipe(name: str, changes: list[str], registry: Registry) -> Recipe:
+    """Find a recipe by its name, file or run, and apply changes."""
+    recipe = domtrans.find_recipe(name, registry)
+    return domtrans.override(recipe, changes, registry) if changes else recipe

@@ -98,7 +98,7 @@ def show(
             raise DomtransError("--toml prints recipes; a part is shown as text or with --json")
         show_parts(plugins, recipe, changes or [], as_json=as_json)
         return
-    found = find_recipe(recipe, changes or [], plugins)
+    found = find_recipe(recipe, changes or [], plugins.registry)
     if as_toml:
         from domtrans.recipe.files import to_toml
 

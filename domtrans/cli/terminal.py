@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from domtrans.sharing.export import Exported
 
 
-def complain(message: str) -> None:
-    """An error, in one line."""
-    _say(Text.assemble(("error: ", "bold red"), _one_line(message)))
+def print_error(message: str) -> None:
+    """Print an error, in one line."""
+    _print_stderr(Text.assemble(("error: ", "bold red"), _one_line(message)))
 
 
-def warn(message: str) -> None:
-    """Something that the user should know and that stops nothing."""
-    _say(Text.assemble(("warning: ", "bold yellow"), _one_line(message)))
+def print_warning(message: str) -> None:
+    """Print something that the user should know and that stops nothing."""
+    _print_stderr(Text.assemble(("warning: ", "bold yellow"), _one_line(message)))
 
 
-def tell(message: str) -> None:
-    """A word beside the result."""
-    _say(Text(_one_line(message)))
+def print_note(message: str) -> None:
+    """Print a line beside the result."""
+    _print_stderr(Text(_one_line(message)))
 
 
 def print_json(value: Any) -> None:
@@ -176,7 +176,7 @@ def _stdout_is_for_people() -> bool:
     return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
-def _say(text: Text) -> None:
+def _print_stderr(text: Text) -> None:
     Console(stderr=True, highlight=False).print(text, soft_wrap=True)
 
 

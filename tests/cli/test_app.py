@@ -160,7 +160,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path):
     assert stdout == "" and "Traceback" not in stderr
     assert f"everything is saved in {out}" in stderr
     assert (out / "model.safetensors").is_file()
-    again = stderr.splitlines()[-1].removeprefix("go on with: ")
+    again = stderr.splitlines()[-1].removeprefix("continue with: ")
     assert again == " ".join(["domtrans", *command[3:], "--resume"])
     step = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     done = domtrans(*again.replace("steps=100000", f"steps={step + 3}").split()[1:])

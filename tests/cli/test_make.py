@@ -17,7 +17,7 @@ from PIL import Image
 from commands import PIPED, in_process
 from domtrans import DomtransError, load_domain, use
 from domtrans.cli import progress
-from domtrans.data import shard_writer as shards
+from domtrans.data import shard_writer
 from tiny import registry
 
 SMALL = ["--count", "25", "--shard", "10", "--size", "32", "--workers", "1", "-q"]
@@ -49,7 +49,7 @@ def made(tmp_path_factory):
 def test_shards_hold_pictures_and_what_they_show(made):
     out, done = made
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"wrote 25 pictures to {out} in 3 shards\n" and "images/s" in done.stderr
+    assert done.stdout == f"wrote 25 images to {out} in 3 shards\n" and "images/s" in done.stderr
     assert sorted(content(out)) == ["make.json", *SHARDS, "vocabulary.json"]
     vocabulary = json.loads((out / "vocabulary.json").read_text())
     assert vocabulary["glasses"] == ["no", "yes"] and next(iter(vocabulary)) == "skin"
@@ -95,10 +95,10 @@ def test_it_goes_on_where_it_stopped(made, tmp_path, capsys):
             (tmp_path / name).write_bytes(whole)
     kept = (tmp_path / SHARDS[2]).stat().st_mtime_ns
     code, out, _ = make(capsys, tmp_path)
-    assert code == 0 and out == f"wrote 10 pictures to {tmp_path} in 1 shard\n"
+    assert code == 0 and out == f"wrote 10 images to {tmp_path} in 1 shard\n"
     assert content(tmp_path) == content(made[0]) and (tmp_path / SHARDS[2]).stat().st_mtime_ns == kept
     code, out, _ = make(capsys, tmp_path)
-    assert code == 0 and out == f"{tmp_path} is complete already\n"
+    assert code == 0 and out == f"{tmp_path} is already complete\n"
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_a_folder_of_other_pictures_is_refused(made, capsys, words, sentence):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["mnist"], "the domain 'mnist' is not drawn"),
+        (["mnist"], "the domain 'mnist' is not a rendered domain"),
         (["avatarz"], "there is no domain 'avatarz' (did you mean 'avatars'?)"),
         (["avatars", "stile=micah"], "there is no option 'stile' (did you mean 'style'?)"),
         (["avatars", "style"], "'style' is not of the form path=value"),
-        (["avatars", "--split", "dev"], "a split is train or test, not 'dev'"),
+        (["avatars", "--split", "dev"], "--split must be train or test, not 'dev'"),
         (["avatars", "--count", "0"], "--count"),
         (["avatars", "--shard", "1000000"], "--shard"),
     ],
@@ -139,7 +139,7 @@ def test_a_rank_that_cannot_be_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = make(capsys, tmp_path)
-    assert code == 2 and "this is process 2 of 2" in err and not content(tmp_path)
+    assert code == 2 and "RANK=2 must be less than WORLD_SIZE=2" in err and not content(tmp_path)
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
@@ -159,7 +159,7 @@ def test_a_damaged_note_is_one_sentence(tmp_path, capsys, text):
 
 
 def test_a_full_disk_leaves_whole_shards_alone(made, tmp_path, capsys, monkeypatch):
-    whole = shards.write_bytes
+    whole = shard_writer.write_bytes
 
     def full(path, content):
         if path.name == SHARDS[1]:
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_whole_shards_alone(made, tmp_path, capsys, monkeypat
         whole(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(shards, "write_bytes", full)
+        patched.setattr(shard_writer, "write_bytes", full)
         code, _, err = make(capsys, tmp_path)
     assert code == 2 and "No space left" in err
     assert sorted(content(tmp_path)) == ["make.json", SHARDS[0], "vocabulary.json"]
@@ -185,7 +185,7 @@ def test_ctrl_c_keeps_what_is_whole_and_says_how_to_go_on(tmp_path, capsys, monk
     monkeypatch.setattr(sys, "argv", ["domtrans", "make", "avatars", "an out"])
     code, out, err = make(capsys, tmp_path / "out")
     assert code == 130 and out == ""
-    assert "0 of 3 shards" in err and "go on with: domtrans make avatars 'an out'" in err
+    assert "0 of 3 shards" in err and "continue with: domtrans make avatars 'an out'" in err
     assert sorted(content(tmp_path / "out")) == ["make.json", "vocabulary.json"]
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a training goes: trends and health on a terminal, plain lines in pipes and in CI."""
+"""The progress of a training: trends and health on a terminal, plain lines in pipes and in CI."""
 
 import io
 import os
@@ -15,51 +15,95 @@ from rich.console import Console
 from commands import in_process
 from domtrans.cli import progress
 from domtrans.cli.progress import TREND_WIDTH, Bars, Lines, trend
+from domtrans.cli.shared import run_context
 from domtrans.session import Progress
 
-FIGURES = {"generator.const": 0.5, "health.surprise": 0.7, "images_per_second": 400.0, "memory_mb": 80.0}
+VALUES = {"generator.const": 0.5, "health.surprise": 0.7, "images_per_second": 400.0, "memory_mb": 80.0}
 TRAINING = """
 from types import SimpleNamespace
 from domtrans.cli.progress import watch
-with watch() as see:
+with watch() as listener:
     for step in range(5):
-        see(SimpleNamespace(phase="train", step=step, steps=4, values={"generator.const": 5.0 - step}, note=""))
+        listener(SimpleNamespace(phase="train", step=step, steps=4, values={"generator.const": 5.0 - step}, note=""))
 """
 
 
-def on_screen(bars, **options):
-    """What the bars show, on a console of these options."""
-    console = Console(width=100, file=io.StringIO(), force_terminal=True, **options)
-    console.print(bars)
-    return console.file.getvalue()
+@pytest.fixture
+def bars():
+    """Bars on a screen in memory, after three reports of a training."""
+    return bars_on(io.StringIO())
 
 
-def watched():
-    bars = Bars(threading.Event())
+def bars_on(file):
+    bars = Bars(threading.Event(), Console(width=100, file=file, force_terminal=True))
+    bars.live.auto_refresh = False
     for step, const in enumerate((8.0, 2.0, 0.5)):
-        bars(Progress("train", step, 10, FIGURES | {"generator.const": const}))
+        bars(Progress("train", step, 10, VALUES | {"generator.const": const}))
     return bars
 
 
-def test_a_loss_is_shown_with_its_trend_and_silence_of_the_watch_is_said():
-    shown = re.sub("\x1b\\[[0-9;]*m", "", on_screen(watched()))
+def on_screen(bars):
+    """The text of the bars, without colours."""
+    bars.stop()
+    before = bars.console.file.tell()
+    bars.console.print(bars)
+    return re.sub("\x1b\\[[0-9;]*m", "", bars.console.file.getvalue()[before:])
+
+
+def test_a_loss_is_shown_with_its_trend_and_health_is_named_if_nothing_is_wrong(bars):
+    shown = on_screen(bars)
     assert re.search("const +0.5 +▇▄▁ ", shown), "logarithmic: 8 is as far above 2 as 2 above 0.5"
     assert "health: nothing to report" in shown and "80" not in shown
-    bars = watched()
-    bars(Progress("train", 3, 10, FIGURES, note="D wins: try something"))
-    assert "nothing to report" not in on_screen(bars) and "step 3: D wins" in on_screen(bars)
+    bars(Progress("train", 3, 10, VALUES, note="D wins: try something"))
+    shown = on_screen(bars)
+    assert "nothing to report" not in shown and "step 3: D wins" in shown
+
+
+def test_a_phase_shows_the_time_left_and_then_the_time_that_it_took(bars):
+    assert re.search("training g and D +━[^\n]* 2/10 +00:0. left +400 images/s", on_screen(bars))
+    bars(Progress("evaluate", 0, 2))
+    lines = on_screen(bars).splitlines()
+    assert re.search("training g and D +━+ +10/10 +00:0. +400 images/s", lines[0]), "filled when the next phase begins"
+    assert re.search("evaluating .* 0/2 +--:-- left", lines[1])
+
+
+def test_a_resumed_run_is_timed_by_the_steps_of_this_process():
+    now = [0.0]
+    bars = Bars(threading.Event(), Console(file=io.StringIO(), force_terminal=True))
+    bars.live.auto_refresh, bars.get_time = False, lambda: now[0]
+    for step in (500, 510, 520):
+        bars(Progress("train", step, 1000))
+        now[0] += 10
+    bars.stop()
+    assert bars.tasks[0].time_remaining == 480
+
+
+def test_a_stop_is_announced(bars):
+    bars.stop_event.set()
+    assert "press Ctrl-C again" in on_screen(bars)
 
 
 def test_no_trends_where_the_terminal_cannot_draw_them():
     class Ascii(io.StringIO):
         encoding = "ascii"
 
-    console = Console(width=100, file=Ascii(), force_terminal=True)
-    console.print(watched())
-    assert console.file.getvalue().isascii() and "const" in console.file.getvalue()
+    shown = on_screen(bars_on(Ascii()))
+    assert shown.isascii() and "const" in shown
 
 
-def test_a_trend_has_a_width_and_bears_any_figures():
+def test_the_result_goes_to_standard_output_after_bars_were_shown(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("CI", raising=False)
+    with run_context() as context:
+        context.listener(Progress("train", 1, 2))
+        sys.stdout.write("chatter of a plugin\n")
+    sys.stdout.write("result\n")
+    captured = capsys.readouterr()
+    assert captured.out == "result\n" and "chatter of a plugin" in captured.err and "training g and D" in captured.err
+
+
+def test_a_trend_has_a_width_and_takes_any_values():
     assert trend([]) == trend([float("nan")]) == ""
     assert len(trend([1.0])) == 1 and len(set(trend([3.0, 3.0]))) == 1
     assert len(trend([float(step) for step in range(1, 1000)])) == TREND_WIDTH
@@ -73,7 +117,7 @@ def test_plain_lines_grow_rarer_with_time(monkeypatch, capsys):
     lines = Lines()
     for step in range(3600):
         now[0] = began + step
-        lines(Progress("train", step, 10_000, FIGURES))
+        lines(Progress("train", step, 10_000, VALUES))
     printed = capsys.readouterr().err.splitlines()
     assert 60 < len(printed) < 120 and "surprise" not in printed[-1]
 
@@ -81,7 +125,7 @@ def test_plain_lines_grow_rarer_with_time(monkeypatch, capsys):
 def test_verbose_lines_leave_nothing_out(capsys):
     lines = Lines(verbose=True)
     for step in (1, 2):
-        lines(Progress("train", step, 2, FIGURES))
+        lines(Progress("train", step, 2, VALUES))
     lines(Progress("train", 2, 2))
     _, *printed = capsys.readouterr().err.splitlines()
     assert len(printed) == 2

@@ -1,4 +1,4 @@
-"""``domtrans transfer`` as a person, a shell and torchrun meet it."""
+"""``domtrans transfer`` on a terminal, in a pipe and under torchrun."""
 
 import io
 import os
@@ -74,6 +74,26 @@ def test_what_cannot_be_done_is_said_in_one_sentence(trained, tmp_path, capsys, 
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     code, stdout, stderr = in_process(capsys, "transfer", trained[0], *words)
     assert (code, stdout, stderr.count("\n")) == (2, "", 1) and sentence in stderr
+
+
+def test_an_input_in_the_place_of_the_output_survives(trained, tmp_path, capsys):
+    one, other = photo(tmp_path / "a.jpg"), photo(tmp_path / "b.jpg", "blue")
+    before = other.read_bytes()
+    code, stdout, stderr = in_process(capsys, "transfer", trained[0], one, other)
+    assert (code, stdout) == (2, "") and other.read_bytes() == before
+    assert f"the output {other} exists and was not written by domtrans" in stderr and "--force" in stderr
+    for words in (["--force"], []):  # once domtrans has written it, it needs no --force
+        code, stdout, _ = in_process(capsys, "transfer", trained[0], one, other, *words)
+        assert (code, stdout) == (0, f"wrote {other}\n") and other.read_bytes() != before
+
+
+@pytest.mark.parametrize("words", [["--crop", "faces"], ["--faces"]])
+def test_faces_are_cropped_with_the_new_option_and_with_the_old_one(trained, tmp_path, capsys, monkeypatch, words):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    code, _, stderr = in_process(capsys, "transfer", trained[0], photo(tmp_path / "a.jpg"), tmp_path / "b.png", *words)
+    assert code == 2 and "the detector 'faces' needs the library dlib" in stderr
+    code, _, stderr = in_process(capsys, "transfer", trained[0], tmp_path / "a.jpg", tmp_path / "b.png", "--crop", "hands")
+    assert code == 2 and "there is no detector 'hands'" in stderr
 
 
 def many(folder, count):

@@ -267,7 +267,7 @@ def test_a_stopped_command_says_how_to_go_on(capsys, monkeypatch, tmp_path):
 
     monkeypatch.setattr(Reproduction, "run", stopped)
     code, out, err = in_process(capsys, "reproduce", "digits", "--quick", "--out", tmp_path / "out")
-    assert code == 130 and out == "" and "stopped at step 3 of 30" in err and "go on with: domtrans" in err
+    assert code == 130 and out == "" and "stopped at step 3 of 30" in err and "continue with: domtrans" in err
 
 
 def test_a_row_that_failed_is_said_and_shows_in_the_exit_code(capsys, monkeypatch, tmp_path):
