@@ -13,9 +13,9 @@ from typing import Any
 
 import domtrans
 from domtrans.interfaces import Discriminator, Encoder, Generator, Loss, Outputs
-from domtrans.registry.compatibility import INTERFACE_VERSION, STATEMENT
+from domtrans.registry.compatibility import INTERFACE_VERSION, VERSION_ATTRIBUTE
 from domtrans.registry.describe import Description, default_in_words, describe
-from domtrans.registry.plugins import CHOICE, GROUP, Hooks, load_plugins
+from domtrans.registry.plugins import PLUGINS_VARIABLE, GROUP, Hooks, load_plugins
 from domtrans.registry.registry import KINDS, Kind, Registry
 from domtrans.testing.contracts import CONTRACTS
 
@@ -82,8 +82,8 @@ def _hook_section() -> Iterator[str]:
         parameters = ", ".join(parameter for parameter in inspect.signature(hook).parameters if parameter != "self")
         yield f"- `{name}({parameters})`, marked `@domtrans.hookimpl`. {_flat(inspect.getdoc(hook) or '')}"
     yield ""
-    yield f"`{STATEMENT} = {INTERFACE_VERSION}` in the module states the interface version that the plugin was written for."
-    yield f"`${CHOICE}` names the plugins to load besides the shipped ones, separated by commas; empty: none."
+    yield f"`{VERSION_ATTRIBUTE} = {INTERFACE_VERSION}` in the module states the interface version that the plugin was written for."
+    yield f"`${PLUGINS_VARIABLE}` names the plugins to load besides the shipped ones, separated by commas; empty: none."
     yield "`$DOMTRANS_CACHE` is the folder for what can be computed again."
     yield ""
 

@@ -153,12 +153,13 @@ def _disk() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    from domtrans.registry.plugins import CHOICE, load_plugins
+    from domtrans.registry.plugins import PLUGINS_VARIABLE, load_plugins
 
     try:
         plugins = load_plugins()
     except DomtransError as fault:
-        yield Finding("plugins", "broken", str(fault), f"or leave one out: {CHOICE}=NAME,NAME loads only those you name")
+        advice = f"or leave one out: {PLUGINS_VARIABLE}=NAME,NAME loads only those you name"
+        yield Finding("plugins", "broken", str(fault), advice)
         return
     shipped = [info for info in plugins.infos if info.distribution == "domtrans"]
     if not shipped:
@@ -166,7 +167,7 @@ def _plugins() -> Iterator[Finding]:
             "plugins", "broken", "the shipped plugins are not registered", "reinstall: pip install --force-reinstall domtrans"
         )
     broken = plugins.broken
-    chosen = f"; {CHOICE}={os.environ[CHOICE]}" if CHOICE in os.environ else ""
+    chosen = f"; {PLUGINS_VARIABLE}={os.environ[PLUGINS_VARIABLE]}" if PLUGINS_VARIABLE in os.environ else ""
     working = len(plugins.infos) - len(broken)
     yield Finding(
         "plugins", "ok", f"{working} loaded, {working - len([one for one in shipped if not one.error])} not our own{chosen}"

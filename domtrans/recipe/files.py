@@ -13,10 +13,10 @@ import tomli_w
 from domtrans.errors import DomtransError
 from domtrans.recipe.overrides import differences, merge
 from domtrans.recipe.schema import Recipe, make_recipe
-from domtrans.registry.parts import DEEPEST, Part
+from domtrans.registry.parts import MAX_DEPTH, Part
 from domtrans.registry.registry import Registry
 
-LARGEST = 2**24
+MAX_RECIPE_BYTES = 2**24
 """Bytes of a recipe file; written by hand, it has a thousandth of that."""
 
 
@@ -55,13 +55,13 @@ def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recip
 
 
 def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Recipe:
-    if len(extended_by) > DEEPEST:
-        raise DomtransError(f"the recipe file {extended_by[0]} extends a chain of more than {DEEPEST} files")
+    if len(extended_by) > MAX_DEPTH:
+        raise DomtransError(f"the recipe file {extended_by[0]} extends a chain of more than {MAX_DEPTH} files")
     if path in extended_by:
         raise DomtransError(f"recipe files extend one another in a circle: {' -> '.join(map(str, (*extended_by, path)))}")
     try:
-        if path.exists() and (not path.is_file() or path.stat().st_size > LARGEST):
-            raise OSError(f"it is no regular file of at most {LARGEST:,} bytes")
+        if path.exists() and (not path.is_file() or path.stat().st_size > MAX_RECIPE_BYTES):
+            raise OSError(f"it is no regular file of at most {MAX_RECIPE_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:

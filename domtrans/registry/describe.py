@@ -1,9 +1,8 @@
-"""A part put into words, read off its signature and docstring: for ``domtrans show``, the reference and the checks."""
+"""Descriptions of parts, read from their signatures and docstrings, for ``domtrans show``, the reference and the checks."""
 
 from __future__ import annotations
 
 import inspect
-import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,24 +11,25 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import annotated_types
 from pydantic.fields import FieldInfo
 
-from domtrans.registry.parts import PartOf, handed_in
+from domtrans.registry.docstrings import parse_docstring
+from domtrans.registry.parts import PartOf, positional_parameters
 from domtrans.registry.registry import KINDS, Entry
 
 REQUIRED = inspect.Parameter.empty
-SIGNS = {"gt": "> ", "ge": ">= ", "lt": "< ", "le": "<= "}
-LENGTHS = {"min_length": "at least", "max_length": "at most"}
+COMPARISONS = {"gt": "> ", "ge": ">= ", "lt": "< ", "le": "<= "}
+LENGTH_LIMITS = {"min_length": "at least", "max_length": "at most"}
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a part, for people."""
+    """The description of one option of a part."""
 
     name: str
     type: str
     default: Any
-    """``REQUIRED`` where there is none."""
+    """``REQUIRED`` if there is none."""
     help: str
-    """What the docstring says of it; empty: nothing."""
+    """What the docstring says about it; empty if it says nothing."""
 
     @property
     def required(self) -> bool:
@@ -39,7 +39,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Description:
-    """One part, for people."""
+    """The description of one part."""
 
     kind: str
     name: str
@@ -49,79 +49,66 @@ class Description:
     about: str
     """The whole docstring."""
     handed_in: tuple[str, ...]
-    """What the engine hands in."""
+    """Names of the arguments that the engine passes."""
     gives: str
+    """What the part returns, in words."""
     options: tuple[Option, ...]
     licence: str = ""
-    """What may be done with what it is made from, and whom to credit; empty: it does not say."""
+    """Licence and credit of the data, drawings or weights that it uses; empty if the docstring names none."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the description as plain values."""
         options = [
-            {"name": one.name, "type": one.type, "required": one.required}
-            | ({} if one.required else {"default": _plain(one.default)})
-            | {"help": one.help}
-            for one in self.options
+            {"name": option.name, "type": option.type, "required": option.required}
+            | ({} if option.required else {"default": _plain(option.default)})
+            | {"help": option.help}
+            for option in self.options
         ]
         return {**self.__dict__, "handed_in": list(self.handed_in), "options": options}
 
 
 def describe(entry: Entry) -> Description:
-    """What there is to know about a registered part."""
-    about = _docstring(entry.factory)
+    """Describe a registered part."""
+    about = own_docstring(entry.factory)
+    docstring = parse_docstring(about)
     return Description(
         kind=entry.kind,
         name=entry.name,
         plugin=entry.owner,
         module=getattr(entry.factory, "__module__", type(entry.factory).__module__),
-        summary=about.partition("\n")[0],
+        summary=docstring.summary,
         about=about,
-        handed_in=tuple(handed_in(entry.factory)),
-        gives=KINDS[entry.kind].gives,
+        handed_in=tuple(positional_parameters(entry.factory)),
+        gives=KINDS[entry.kind].returns,
         options=tuple(describe_options(entry.factory)),
-        licence=licence_of(about),
+        licence=docstring.licence,
     )
 
 
 def describe_options(factory: Callable[..., Any]) -> list[Option]:
-    """The options of a part: its keyword-only parameters, in order."""
+    """Describe the options of a part: its keyword-only parameters, in order."""
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
-    text = _docstring(factory)
+    docstring = parse_docstring(own_docstring(factory))
     return [
-        Option(parameter.name, type_in_words(hints.get(parameter.name, Any)), parameter.default, help_of(parameter.name, text))
+        Option(
+            name=parameter.name,
+            type=type_in_words(hints.get(parameter.name, Any)),
+            default=parameter.default,
+            help=docstring.help_of(parameter.name),
+        )
         for parameter in inspect.signature(factory).parameters.values()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     ]
 
 
-def help_of(option: str, docstring: str) -> str:
-    """What a docstring says of an option: the text after ``"``option``:"``, else the sentence that names it.
-
-    Several may share a text: ``"``a``, ``b``: text"``. It ends where the next option's begins, at "Raises", or with the
-    paragraph.
-    """
-    for paragraph in re.split(r"\n\s*\n", docstring):
-        text = " ".join(paragraph.split())
-        marks = list(re.finditer(r"(?:(?<=^)|(?<=[.;,] ))((?:``\w+``(?:, | and )?)+): ", text))
-        for position, mark in enumerate(marks):
-            if f"``{option}``" in mark[1]:
-                end = marks[position + 1].start() if position + 1 < len(marks) else None
-                said = text[mark.end() : end].partition(" Raises ")[0]
-                return said.strip().rstrip(";,.")
-        for sentence in re.split(r"(?<=[.;]) ", text):
-            if f"``{option}``" in sentence:
-                return sentence.strip().rstrip(";.").replace("``", "")
-    return ""
-
-
-def licence_of(docstring: str) -> str:
-    """What a docstring says in the paragraph that begins with "Licence:", of data, drawings or weights; empty: nothing."""
-    found = re.search(r"^Licence:(.*?)(?:\n\s*\n|\Z)", docstring, re.MULTILINE | re.DOTALL)
-    return " ".join(found[1].split()) if found else ""
+def own_docstring(factory: Callable[..., Any]) -> str:
+    """Return a part's docstring without its indentation; empty if a class only inherits one from a base class."""
+    docstring = inspect.cleandoc(factory.__doc__) if isinstance(factory.__doc__, str) else ""
+    return docstring if not inspect.isclass(factory) or "__doc__" in vars(factory) else ""
 
 
 def type_in_words(annotation: Any) -> str:
-    """A type as people say it: ``"int >= 1, or none"``, ``"'mse' or 'cosine'"``, ``"list of distances"``."""
+    """Return a type in words: ``"int >= 1, or none"``, ``"'mse' or 'cosine'"``, ``"list of distances"``."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         parts = [mark.kind for mark in annotation.__metadata__ if isinstance(mark, PartOf)]
@@ -134,15 +121,15 @@ def type_in_words(annotation: Any) -> str:
         words = [type_in_words(argument) for argument in arguments if argument is not type(None)]
         return " or ".join(words) + (", or none" if type(None) in arguments else "")
     if origin in (list, tuple, dict):
-        inner = [type_in_words(argument) for argument in arguments if argument is not Ellipsis]
-        many = [f"{word}{'es' if word.endswith('s') else 's'}" if word in KINDS else word for word in dict.fromkeys(inner)]
-        return f"table of {many[-1]}" if origin is dict else f"list of {', '.join(many)}"
+        words = [type_in_words(argument) for argument in arguments if argument is not Ellipsis]
+        items = [KINDS[word].plural if word in KINDS else word for word in dict.fromkeys(words)]
+        return f"table of {items[-1]}" if origin is dict else f"list of {', '.join(items)}"
     special = {Any: "anything", str: "text", bool: "true or false"}.get(annotation)
     return special or str(getattr(annotation, "__name__", annotation))
 
 
 def default_in_words(default: Any) -> str:
-    """A default as a recipe writes it."""
+    """Return a default as a recipe writes it."""
     if default is REQUIRED:
         return "required"
     if default is None:
@@ -152,26 +139,21 @@ def default_in_words(default: Any) -> str:
 
 
 def _limits(metadata: tuple[Any, ...]) -> list[str]:
-    """Bounds in an annotation, however they are written."""
-    found = []
+    """Return the limits in an annotation's metadata, from pydantic or annotated_types, as at most one phrase."""
+    limits = []
     for mark in metadata:
         for limit in mark.metadata if isinstance(mark, FieldInfo) else [mark]:
-            for name, sign in SIGNS.items():
+            for name, sign in COMPARISONS.items():
                 if isinstance(limit, annotated_types.BaseMetadata) and hasattr(limit, name):
-                    found.append(f"{sign}{getattr(limit, name)}")
-            for name, words in LENGTHS.items():
+                    limits.append(f"{sign}{getattr(limit, name)}")
+            for name, words in LENGTH_LIMITS.items():
                 if hasattr(limit, name) and getattr(limit, name):
-                    found.append(f"({words} {getattr(limit, name)})")
-    return [" and ".join(found)] if found else []
-
-
-def _docstring(factory: Callable[..., Any]) -> str:
-    """Its own docstring, not one inherited from a base class of the engine."""
-    own = inspect.cleandoc(factory.__doc__ or "") if isinstance(factory.__doc__, str) else ""
-    return own if not inspect.isclass(factory) or "__doc__" in vars(factory) else ""
+                    limits.append(f"({words} {getattr(limit, name)})")
+    return [" and ".join(limits)] if limits else []
 
 
 def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it; text for what it cannot."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

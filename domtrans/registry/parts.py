@@ -1,4 +1,4 @@
-"""A part is a registered name with options; its options are the keyword-only parameters of what is registered."""
+"""A part is a registered name with options. Its options are the keyword-only parameters of the registered class or function."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, cre
 
 from domtrans.errors import DomtransError
 
-DEEPEST, MOST_VALUES = 50, 100_000
-"""Levels and values of a recipe; written by hand, it has a tenth of either."""
-
-MOST_FAULTS = 5
-"""Faults that one sentence names."""
+MAX_DEPTH = 50
+"""Levels of nesting in a recipe. Recipes written by hand use a tenth of this."""
+MAX_VALUES = 100_000
+"""Values in a recipe. Recipes written by hand use a tenth of this."""
+MAX_INTEGER_BITS = 64
+MAX_REPORTED_FAULTS = 5
+"""Wrong options that one error message names."""
 
 
 class Part(BaseModel):
-    """The name of a registered thing and the options to build it with.
+    """The name of a registered part and the options to build it with.
 
-    Written flat wherever a person sees it: ``"mse"`` or ``{"name": "weighted", "terms": ["mse", "cosine"]}``.
+    Recipes write it flat: ``"mse"`` or ``{"name": "weighted", "terms": ["mse", "cosine"]}``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -60,7 +62,10 @@ class Part(BaseModel):
 class PartOf:
     """Marks an option whose value is itself a part: ``distance: Annotated[Any, PartOf("distance")] = "mse"``.
 
-    In a recipe such an option is written as a name or a table; the constructor receives the built thing.
+    A recipe writes such an option as a name or a table. The constructor receives the part, already built.
+
+    Args:
+        kind: Kind of the part, e.g. "distance".
     """
 
     kind: str
@@ -68,14 +73,14 @@ class PartOf:
 
 @dataclass(frozen=True)
 class Nested:
-    """A validated option that holds a part of the given kind, not yet built."""
+    """A validated option that holds a part which is not built yet."""
 
     kind: str
     part: Part
 
 
 def nested_parts(value: Any) -> Iterator[Nested]:
-    """Every nested part in validated options, however deep in lists and tables."""
+    """Yield every nested part in validated options, at any depth of lists and tables."""
     if isinstance(value, Nested):
         yield value
     elif isinstance(value, list | tuple):
@@ -85,15 +90,19 @@ def nested_parts(value: Any) -> Iterator[Nested]:
         yield from nested_parts(list(value.values()))
 
 
-def handed_in(factory: Callable[..., Any]) -> list[str]:
-    """Names of the positional parameters: what the engine hands in when it builds the part."""
+def positional_parameters(factory: Callable[..., Any]) -> list[str]:
+    """Return the names of a part's positional parameters, which the engine passes when it builds or calls the part."""
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in inspect.signature(factory).parameters.values() if p.kind in positional]
 
 
 @functools.cache
 def schema(factory: Callable[..., Any]) -> type[BaseModel]:
-    """The pydantic model of a part's options, read off its keyword-only parameters; unknown options are refused."""
+    """Build the pydantic model of a part's options from its keyword-only parameters. The model refuses unknown options.
+
+    Raises:
+        ValueError: If the name of an option begins with "_".
+    """
     fields: dict[str, Any] = {}
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
     for parameter in inspect.signature(factory).parameters.values():
@@ -109,7 +118,7 @@ def schema(factory: Callable[..., Any]) -> type[BaseModel]:
 
 
 def _option_type(annotation: Any) -> Any:
-    """The annotation with every ``PartOf`` mark, however deep, replaced by a type that validates a part."""
+    """Return the annotation with every ``PartOf`` mark, at any depth, replaced by a type that validates a part."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         marks = [mark for mark in annotation.__metadata__ if isinstance(mark, PartOf)]
@@ -124,7 +133,11 @@ def _option_type(annotation: Any) -> Any:
 
 
 def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseModel:
-    """Validate ``data`` against ``model``; raises DomtransError with one sentence for all that is wrong."""
+    """Validate ``data`` against ``model``.
+
+    Raises:
+        DomtransError: With one sentence about everything that is wrong.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -132,10 +145,10 @@ def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseMo
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """One clause a fault: where it is, what is wrong, what was given."""
+    """Return one clause for each fault: where it is, what is wrong, and the value that was given."""
     clauses = []
     faults = error.errors(include_url=False, include_context=False)
-    for fault in faults[:MOST_FAULTS]:
+    for fault in faults[:MAX_REPORTED_FAULTS]:
         path = ".".join(str(step) for step in fault["loc"])
         if fault["type"] == "extra_forbidden":
             clauses.append(f"there is no option '{path}'{did_you_mean(path.split('.')[-1], model.model_fields, 'options')}")
@@ -146,38 +159,39 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = message[:1].lower() + message[1:]
             given = repr(fault["input"])
             clauses.append(f"option '{path}': {message}, not {given[:80]}" if path else message)
-    more = len(faults) - MOST_FAULTS
+    more = len(faults) - MAX_REPORTED_FAULTS
     return "; ".join([*clauses, f"and {more} more"] if more > 0 else clauses)
 
 
 def check_plain(value: Any, where: str) -> None:
-    """Raise DomtransError for a tree that is no recipe's: nested too deeply, too large, or with numbers no machine has.
+    """Check that a tree of values has the size of a recipe, so that code which walks it may recurse.
 
-    Whatever comes after, recursion and all, may then rely on it.
+    Raises:
+        DomtransError: If it is nested too deeply, has too many values, or has an integer that is too large.
     """
-    level, seen = [value], 0
-    for _ in range(DEEPEST):
+    level, count = [value], 0
+    for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for item in level:
             if isinstance(item, dict):
                 inner += item.values()
             elif isinstance(item, list | tuple):
                 inner += item
-            elif isinstance(item, int) and item.bit_length() > 64:
-                raise DomtransError(f"{where}: it holds a number of {item.bit_length():,} bits; 64 are the most")
-        seen += len(level)
+            elif isinstance(item, int) and item.bit_length() > MAX_INTEGER_BITS:
+                raise DomtransError(f"{where}: an integer has {item.bit_length():,} bits; the limit is {MAX_INTEGER_BITS}")
+        count += len(level)
         if not inner:
             return
-        if seen + len(inner) > MOST_VALUES:
-            raise DomtransError(f"{where}: it holds more than {MOST_VALUES:,} values")
+        if count + len(inner) > MAX_VALUES:
+            raise DomtransError(f"{where}: it has more than {MAX_VALUES:,} values")
         level = inner
-    raise DomtransError(f"{where}: it is nested more than {DEEPEST} levels deep")
+    raise DomtransError(f"{where}: it is nested more than {MAX_DEPTH} levels deep")
 
 
-def did_you_mean(name: str, known: Iterable[str], what: str) -> str:
-    """``" (did you mean 'x'?)"`` for a near miss, else the list of what there is."""
+def did_you_mean(name: str, known: Iterable[str], plural: str) -> str:
+    """Return ``" (did you mean 'x'?)"`` if a known name is similar, else the list of all known names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f" (did you mean '{close[0]}'?)"
-    return f" ({what}: {', '.join(names)})" if names else f" (it has no {what})"
+    return f" ({plural}: {', '.join(names)})" if names else f" (there are no {plural})"

@@ -1,10 +1,10 @@
-"""The one door for parts: plugins are entry points of the group ``domtrans``, registered with pluggy.
+"""Plugins are entry points of the group ``domtrans``, registered with pluggy. Shipped plugins use the same mechanism.
 
-Built-in plugins come in the same way. A plugin is a module with one hook::
+A plugin is a module with one hook::
 
     import domtrans
 
-    domtrans_interface = 1  # the interface version that it was written for
+    domtrans_interface = 1  # the interface version the plugin was written for
 
     @domtrans.hookimpl
     def register(registry):
@@ -27,51 +27,56 @@ import pluggy
 from domtrans.errors import DomtransError
 from domtrans.registry.compatibility import Compatibility, check_interface
 from domtrans.registry.parts import did_you_mean
-from domtrans.registry.registry import OwnedRegistry, Registry
+from domtrans.registry.registry import Registry, registration
 
 GROUP = "domtrans"
-CHOICE = "DOMTRANS_PLUGINS"
-"""Environment variable: names of the plugins to load besides the shipped ones, separated by commas; empty: none."""
+PLUGINS_VARIABLE = "DOMTRANS_PLUGINS"
+"""Environment variable with the names of the plugins to load besides the shipped ones, separated by commas."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 class Hooks:
-    """All the hooks there are."""
+    """The hooks that a plugin may implement."""
 
     @hookspec
     def register(self, registry: Registry) -> None:
-        """Add the plugin's parts to ``registry``; called once, when plugins are loaded."""
+        """Register the plugin's parts. Called once, when plugins are loaded."""
 
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One plugin as found: loaded, or broken with the reason."""
+    """One installed plugin: loaded, or skipped with the reason."""
 
     name: str
     distribution: str
     version: str
     module: str
     error: str | None = None
-    """One sentence: why it was skipped; None for a plugin that works."""
+    """One sentence that says why the plugin was skipped; None if it works."""
     details: str = field(default="", repr=False)
     """The full traceback of a broken plugin."""
     interface: int | None = None
-    """The interface version that it states; None: it does not say."""
+    """The interface version that the plugin states; None if it states none."""
     advice: str | None = None
-    """One sentence about a plugin that works now and will not with the next interface version."""
+    """One sentence about a plugin that works now but will not work with the next interface version."""
 
     @property
     def origin(self) -> str:
-        """Where it comes from, in words, for models made with it."""
+        """Distribution, version and interface of the plugin, in words; model files record it."""
         where = f"{self.distribution} {self.version}" if self.distribution else f"the module {self.module}"
         return f"{where} (plugin '{self.name}', interface {'unstated' if self.interface is None else self.interface})"
 
 
 @dataclass(frozen=True)
 class Plugins:
-    """The registry that the plugins filled, and what became of each of them."""
+    """The result of loading plugins.
+
+    Args:
+        registry: The registry with the parts of all working plugins.
+        infos: One record for each plugin, in the order of loading.
+    """
 
     registry: Registry
     infos: tuple[PluginInfo, ...]
@@ -83,28 +88,37 @@ class Plugins:
 
 
 def load_plugins(*modules: Any, only: Iterable[str] | None = None) -> Plugins:
-    """Load the installed plugins, then ``modules`` (imported modules or objects with hooks), into a new registry.
+    """Load the installed plugins, then ``modules``, into a new registry.
 
-    ``only``: names of the plugins to load besides the shipped ones; by default those in ``$DOMTRANS_PLUGINS``, or all.
-    A plugin that fails is skipped and reported in ``infos``; nothing that it registered stays.
-    Raises DomtransError when two of the plugins have one name, or one that is asked for is not installed.
+    An installed plugin that fails is skipped and reported in ``infos``; none of its parts stay registered.
+
+    Args:
+        modules: Further plugins: imported modules, or objects with hooks. An error in one of them is raised.
+        only: Names of the plugins to load besides the shipped ones; by default those in ``$DOMTRANS_PLUGINS``, or all.
+
+    Returns:
+        The registry, and one record for each plugin.
+
+    Raises:
+        DomtransError: If two plugins have the same name, or one of ``only`` is not installed.
     """
     registry = Registry()
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(Hooks)
-    infos = [_load_one(manager, registry, point) for point in _unique(_chosen(find_entry_points(), only))]
+    infos = [_load_one(manager, registry, point) for point in _unique(_select(find_entry_points(), only))]
     for module in modules:
         name = str(getattr(module, "__name__", type(module).__name__))
-        found = _register(manager, registry, name, module)
-        infos.append(PluginInfo(name, "", "", name, interface=found.stated, advice=found.advice))
+        compatibility = _register(manager, registry, name, module)
+        infos.append(PluginInfo(name, "", "", name, interface=compatibility.stated, advice=compatibility.advice))
     registry.origins = {info.name: info.origin for info in infos if not info.error}
     return Plugins(registry, tuple(infos))
 
 
 def find_entry_points() -> list[entrypoints.EntryPoint]:
-    """The only place where entry points are read: those of group ``domtrans``, ours first, then by name.
+    """Read the entry points of group ``domtrans``: shipped plugins first, then by name.
 
-    Raises DomtransError, naming the file, if some distribution's list of entry points is damaged.
+    Raises:
+        DomtransError: If the list of entry points of an installed distribution is damaged; it names the file.
     """
     points = []
     try:
@@ -118,17 +132,17 @@ def find_entry_points() -> list[entrypoints.EntryPoint]:
 
 
 def is_shipped(point: entrypoints.EntryPoint) -> bool:
-    """Whether a plugin comes with domtrans itself."""
+    """Return whether a plugin is part of the distribution domtrans."""
     return _distribution(point)[0] == GROUP
 
 
-def _chosen(points: list[entrypoints.EntryPoint], only: Iterable[str] | None) -> list[entrypoints.EntryPoint]:
-    """The shipped plugins and those asked for."""
+def _select(points: list[entrypoints.EntryPoint], only: Iterable[str] | None) -> list[entrypoints.EntryPoint]:
+    """Return the shipped plugins and those that the caller or the environment names."""
     where = "load_plugins(only=...)"
     if only is None:
-        if CHOICE not in os.environ:
+        if PLUGINS_VARIABLE not in os.environ:
             return points
-        only, where = os.environ[CHOICE].split(","), CHOICE
+        only, where = os.environ[PLUGINS_VARIABLE].split(","), PLUGINS_VARIABLE
     wanted = {name.strip() for name in only} - {""}
     names = {point.name for point in points}
     for name in sorted(wanted - names):
@@ -137,40 +151,50 @@ def _chosen(points: list[entrypoints.EntryPoint], only: Iterable[str] | None) ->
 
 
 def _unique(points: Iterable[entrypoints.EntryPoint]) -> list[entrypoints.EntryPoint]:
-    """Refuse two plugins of one name; the same plugin seen twice on sys.path is one plugin."""
-    found: dict[str, entrypoints.EntryPoint] = {}
+    """Refuse two plugins with the same name. One plugin that is on sys.path twice counts once."""
+    by_name: dict[str, entrypoints.EntryPoint] = {}
     for point in points:
-        other = found.setdefault(point.name, point)
+        other = by_name.setdefault(point.name, point)
         if (_distribution(other)[0], other.module_name) != (_distribution(point)[0], point.module_name):
             raise DomtransError(
-                f"two installed plugins are called '{point.name}': {_describe(other)} and {_describe(point)}; "
+                f"two installed plugins are called '{point.name}': {_origin(other)} and {_origin(point)}; "
                 "uninstall one of them or rename its entry point"
             )
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _load_one(manager: pluggy.PluginManager, registry: Registry, point: entrypoints.EntryPoint) -> PluginInfo:
+    """Load one installed plugin; if that fails, say so in what is returned."""
     distribution, version = _distribution(point)
-    found, error, details = Compatibility(), None, ""
+    compatibility, error, details = Compatibility(), None, ""
     try:
-        found = _register(manager, registry, point.name, point.load())
+        compatibility = _register(manager, registry, point.name, point.load())
     except KeyboardInterrupt:
         raise
-    except BaseException as fault:  # noqa: BLE001 - a stranger's module may raise anything at all
-        last = str(fault).strip() or type(fault).__name__
-        error = last if isinstance(fault, DomtransError) else f"{type(fault).__name__}: {last.splitlines()[-1]}"
+    except BaseException as fault:  # noqa: BLE001 - a third-party module may raise anything
+        message = str(fault).strip() or type(fault).__name__
+        error = message if isinstance(fault, DomtransError) else f"{type(fault).__name__}: {message.splitlines()[-1]}"
         details = traceback.format_exc()
-    return PluginInfo(point.name, distribution, version, point.module_name, error, details, found.stated, found.advice)
+    return PluginInfo(
+        name=point.name,
+        distribution=distribution,
+        version=version,
+        module=point.module_name,
+        error=error,
+        details=details,
+        interface=compatibility.stated,
+        advice=compatibility.advice,
+    )
 
 
 def _register(manager: pluggy.PluginManager, registry: Registry, name: str, module: Any) -> Compatibility:
-    """Register one plugin with pluggy and call its hook alone, so that a fault has one owner and leaves no trace."""
+    """Register one plugin with pluggy and call only its hook, so that an error is its own and leaves no parts behind."""
     if manager.has_plugin(name) or manager.is_registered(module):
-        raise DomtransError(f"plugin '{name}' is loaded already; a plugin is loaded once, and no two have one name")
-    found = check_interface(name, module)
-    if found.advice:
-        warnings.warn(found.advice, DeprecationWarning, stacklevel=2)
-    with OwnedRegistry(registry, name) as owned:
+        raise DomtransError(f"plugin '{name}' is loaded already; each plugin is loaded once, under its own name")
+    compatibility = check_interface(name, module)
+    if compatibility.advice:
+        warnings.warn(compatibility.advice, DeprecationWarning, stacklevel=2)
+    with registration(registry, name):
         try:
             manager.register(module, name=name)
             manager.check_pending()
@@ -179,15 +203,15 @@ def _register(manager: pluggy.PluginManager, registry: Registry, name: str, modu
                     f"plugin '{name}' has no hook: mark a function `register(registry)` with @domtrans.hookimpl"
                 )
             others = [plugin for plugin in manager.get_plugins() if plugin is not module]
-            manager.subset_hook_caller("register", others)(registry=owned)
+            manager.subset_hook_caller("register", others)(registry=registry)
         except BaseException as fault:
             if manager.is_registered(module):
                 manager.unregister(module)
             if isinstance(fault, pluggy.PluginValidationError):
                 reason = " ".join(str(fault).split())
-                raise DomtransError(f"plugin '{name}' has a hook that does not exist or fit: {reason}") from fault
+                raise DomtransError(f"plugin '{name}' has an unknown hook, or one with wrong parameters: {reason}") from fault
             raise
-    return found
+    return compatibility
 
 
 def _distribution(point: entrypoints.EntryPoint) -> tuple[str, str]:
@@ -195,5 +219,5 @@ def _distribution(point: entrypoints.EntryPoint) -> tuple[str, str]:
     return (distro.name, distro.version) if distro is not None else ("unknown", "")
 
 
-def _describe(point: entrypoints.EntryPoint) -> str:
+def _origin(point: entrypoints.EntryPoint) -> str:
     return f"{point.module_name} (from {' '.join(_distribution(point)).strip()})"

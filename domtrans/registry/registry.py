@@ -1,31 +1,40 @@
-"""A dict per kind of part. It refuses duplicates, explains misses, and builds parts from names and options."""
+"""The registry: one table of parts per kind. It refuses duplicates, explains unknown names, and builds parts."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from domtrans.errors import DomtransError
-from domtrans.registry.parts import Nested, Part, did_you_mean, handed_in, schema, validate
+from domtrans.registry.parts import Nested, Part, did_you_mean, positional_parameters, schema, validate
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of part: what the engine hands in and what comes out."""
+    """A kind of part: the arguments that the engine passes, and what the part returns."""
 
     name: str
-    handed: tuple[str, ...]
-    gives: str
+    arguments: tuple[str, ...]
+    returns: str
     optional: tuple[str, ...] = ()
-    partial: bool = False
-    """True: a plain function that the engine calls again and again, so building it only fixes its options."""
+    """Further arguments that a part may leave out of its signature."""
+    is_function: bool = False
+    """True: the engine calls the part again and again, so building it only fixes its options."""
+
+    @property
+    def plural(self) -> str:
+        """The name for several of them."""
+        if self.name.endswith("y"):
+            return f"{self.name[:-1]}ies"
+        return f"{self.name}es" if self.name.endswith("s") else f"{self.name}s"
 
 
 KINDS: dict[str, Kind] = {
@@ -33,13 +42,14 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("domain", ("split", "size"), "an ImageSet"),
         Kind("encoder", ("size", "classes"), "an Encoder, f"),
-        Kind("fit", ("encoder", "source", "session"), "None: it trains f in place", optional=("target",), partial=True),
+        Kind("fit", ("encoder", "source", "session"), "None: it trains f in place", optional=("target",), is_function=True),
         Kind("generator", ("feature_size", "channels", "size"), "a Generator, g"),
         Kind("discriminator", ("channels", "size"), "a Discriminator, D"),
-        Kind("loss", (), "a Loss"),
-        Kind("distance", ("a", "b"), "a scalar", optional=("classify",), partial=True),
-        Kind("augmentation", ("images", "rng"), "images of the same shape", partial=True),
-        Kind("metric", ("inputs",), "a dict of named numbers, or lists of them", partial=True),
+        Kind("loss", (), "a Loss", optional=("session",)),
+        Kind("distance", ("a", "b"), "a scalar", optional=("classify",), is_function=True),
+        Kind("augmentation", ("images", "rng"), "images of the same shape", is_function=True),
+        Kind("metric", ("inputs",), "a dict of named numbers, or lists of them", is_function=True),
+        Kind("detector", ("image", "size"), "a list of crops", is_function=True),
         Kind("recipe", (), "a Recipe"),
         Kind("study", (), "a Study"),
         Kind("tracker", ("folder", "recipe", "identity"), "a Tracker"),
@@ -49,7 +59,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered thing and the plugin that brought it."""
+    """A registered part and the plugin that registered it."""
 
     kind: str
     name: str
@@ -63,111 +73,138 @@ class Entry:
 
 
 class Registry:
-    """What plugins brought. Each plugin registers through a method named after the kind::
+    """All registered parts. A plugin registers a part with the method named after its kind.
 
-    registry.domain("usps", usps)        # or as a decorator: @registry.domain("usps")
+    Each such method takes the part's name and its factory, a class or function, and returns the factory. Without the factory
+    it is a decorator::
+
+        registry.domain("usps", usps)
+
+        @registry.domain("usps")
+        def usps(split, size): ...
     """
 
     def __init__(self) -> None:
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self.origins: dict[str, str] = {}
-        """Where each plugin comes from, in words: its distribution and version, and the interface that it states."""
+        """Distribution, version and stated interface version of each plugin, in words."""
         self._owner = "this program"
 
     def domain(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(split, size, **options) -> ImageSet``; ``split`` is "train" or "test"."""
+        """Register a domain: ``factory(split, size, **options) -> ImageSet``, where ``split`` is "train" or "test"."""
         return self._register("domain", name, factory)
 
     def encoder(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(size, classes, **options) -> Encoder``."""
+        """Register an encoder f: ``factory(size, classes, **options) -> Encoder``."""
         return self._register("encoder", name, factory)
 
     def fit(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(encoder, source, session, **options)`` trains f in place on the labelled source training set.
+        """Register a fit: ``factory(encoder, source, session, **options)``, which trains f in place.
 
-        A fourth parameter ``target`` receives the target training images, without their labels.
+        ``source`` is the labelled source training set. An optional fourth parameter ``target`` receives the target training
+        images without their labels.
         """
         return self._register("fit", name, factory)
 
     def generator(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(feature_size, channels, size, **options) -> Generator``."""
+        """Register a generator g: ``factory(feature_size, channels, size, **options) -> Generator``."""
         return self._register("generator", name, factory)
 
     def discriminator(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(channels, size, **options) -> Discriminator``."""
+        """Register a discriminator D: ``factory(channels, size, **options) -> Discriminator``."""
         return self._register("discriminator", name, factory)
 
     def loss(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(**options) -> Loss``."""
+        """Register a loss: ``factory(**options) -> Loss``. An optional parameter ``session`` receives the Session."""
         return self._register("loss", name, factory)
 
     def distance(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(a, b, **options) -> scalar``; a third parameter ``classify`` receives f's head.
+        """Register a distance: ``factory(a, b, **options) -> scalar``.
 
-        Instead of a function it may be a class whose instances, built from the options, are called so.
+        An optional third parameter ``classify`` receives f's head. The factory may also be a class: it is built from the
+        options, and its instances are called with the same arguments.
         """
         return self._register("distance", name, factory)
 
     def augmentation(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(images, rng, **options) -> images``."""
+        """Register an augmentation: ``factory(images, rng, **options) -> images``."""
         return self._register("augmentation", name, factory)
 
     def metric(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(inputs, **options) -> dict[str, number]``; lists of numbers, as deep as a matrix, will do too."""
+        """Register a metric: ``factory(inputs, **options) -> dict[str, number]``, where ``inputs`` is a MetricInput.
+
+        A value may also be a list of numbers or a matrix.
+        """
         return self._register("metric", name, factory)
 
+    def detector(self, name: str, factory: Factory | None = None) -> Any:
+        """``factory(image, size, **options) -> list of crops`` for ``domtrans transfer --crop``.
+
+        ``image`` is a PIL image of mode "RGB". Each crop is one too, ``size`` x ``size`` pixels. Instead of a function it may
+        be a class whose instances, built from the options, are called in the same way. Several threads call it at once.
+        """
+        return self._register("detector", name, factory)
+
     def recipe(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory() -> Recipe``."""
+        """Register a recipe: ``factory() -> Recipe``."""
         return self._register("recipe", name, factory)
 
     def study(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(**options) -> Study``."""
+        """Register a study: ``factory(**options) -> Study``."""
         return self._register("study", name, factory)
 
     def tracker(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(folder, recipe, identity, **options) -> Tracker``."""
+        """Register a tracker: ``factory(folder, recipe, identity, **options) -> Tracker``."""
         return self._register("tracker", name, factory)
 
     def get(self, kind: str, name: str) -> Entry:
-        """The entry of that kind and name; raises DomtransError, naming near misses."""
+        """Return the entry of that kind and name.
+
+        Raises:
+            DomtransError: If there is none; it suggests similar names.
+        """
         try:
             return self._entries[kind][name]
         except KeyError:
-            hint = did_you_mean(name, self._entries[kind], f"{kind}s")
+            hint = did_you_mean(name, self._entries[kind], KINDS[kind].plural)
             raise DomtransError(f"there is no {kind} '{name}'{hint}; `domtrans plugins` lists what is installed") from None
 
     def names(self, kind: str) -> list[str]:
-        """Names registered for a kind, sorted."""
+        """Return the names registered for a kind, sorted."""
         return sorted(self._entries[kind])
 
     def __iter__(self) -> Iterator[Entry]:
         return (entry for entries in self._entries.values() for entry in entries.values())
 
     def options(self, kind: str, part: Part) -> BaseModel:
-        """The part's options, validated, defaults filled in; raises DomtransError for unknown or wrong ones."""
+        """Return the part's options, validated and with defaults filled in.
+
+        Raises:
+            DomtransError: If an option is unknown, missing or wrong.
+        """
         return validate(schema(self.get(kind, part.name).factory), part.options, f"{kind} '{part.name}'")
 
     def resolve(self, kind: str, part: Part) -> Part:
-        """The same part with every option written out, so that it means the same after a default has changed."""
+        """Return the same part with every option written out, so that a later change of a default does not change it."""
         model = self.options(kind, part)
         full = {name: self._plain(getattr(model, name), model, name) for name in type(model).model_fields}
         return part.model_copy(update={"options": full})
 
     def arguments(self, kind: str, part: Part) -> dict[str, Any]:
-        """The part's options as it receives them: validated, defaults filled in, nested parts built."""
+        """Return the part's options as it receives them: validated, defaults filled in, nested parts built."""
         model = self.options(kind, part)
         return {name: self._built(getattr(model, name)) for name in type(model).model_fields}
 
-    def build(self, kind: str, part: Part, *handed: Any) -> Any:
-        """Build a part: nested parts first, then the thing itself from what the engine hands in and its options."""
+    def build(self, kind: str, part: Part, *arguments: Any) -> Any:
+        """Build a part from the engine's arguments and its options. Nested parts are built first."""
         options = self.arguments(kind, part)
         entry = self.get(kind, part.name)
         factory = entry.factory
-        if KINDS[kind].partial and not inspect.isclass(factory):
+        if KINDS[kind].is_function and not inspect.isclass(factory):
             function = functools.partial(factory, **options)
             return _with_optional_classify(factory, function) if kind == "distance" else function
         try:
-            return factory(*handed, **options)
+            return factory(*arguments, **options)
         except Exception as fault:
             fault.add_note(f"raised while building the {kind} '{part.name}' of plugin '{entry.owner}'")
             raise
@@ -184,7 +221,7 @@ class Registry:
     def _built(self, value: Any) -> Any:
         if isinstance(value, Nested):
             kind = KINDS[value.kind]
-            if kind.handed and not kind.partial:  # only its holder knows what to hand in
+            if kind.arguments and not kind.is_function:  # only the outer part knows the arguments
                 return functools.partial(self.build, value.kind, value.part)
             return self.build(value.kind, value.part)
         if isinstance(value, list | tuple):
@@ -201,37 +238,37 @@ class Registry:
         return factory
 
     def _check(self, kind: str, name: str, factory: Callable[..., Any]) -> None:
-        who = f"plugin '{self._owner}' registers the {kind} {name!r}"
+        subject = f"plugin '{self._owner}' registers the {kind} {name!r}"
         if not isinstance(name, str) or not name or name == "none" or set(name) & set(" \t\n.="):
-            raise DomtransError(f"{who}: a name is a word without spaces, '.' or '=', and not 'none'")
+            raise DomtransError(f"{subject}: a name is a word without spaces, '.' or '=', and not 'none'")
         if not callable(factory):
-            raise DomtransError(f"{who}, which is not a class or function but {type(factory).__name__}")
-        taken = self._entries[kind].get(name)
-        if taken is not None:
-            raise DomtransError(f"{who}, a name that plugin '{taken.owner}' has taken; one of the two must rename it")
-        wanted, given = KINDS[kind], handed_in(factory)
-        most = len(wanted.handed) + len(wanted.optional)
-        if not (inspect.isclass(factory) and wanted.partial) and not len(wanted.handed) <= len(given) <= most:
+            raise DomtransError(f"{subject}, but a part is a class or function, not {type(factory).__name__}")
+        existing = self._entries[kind].get(name)
+        if existing is not None:
+            raise DomtransError(f"{subject}, a name that plugin '{existing.owner}' uses already; one of the two must rename it")
+        expected, given = KINDS[kind], positional_parameters(factory)
+        smallest, largest = len(expected.arguments), len(expected.arguments) + len(expected.optional)
+        if not (inspect.isclass(factory) and expected.is_function) and not smallest <= len(given) <= largest:
             raise DomtransError(
-                f"{who} with the positional parameters ({', '.join(given)}); the engine hands in "
-                f"({', '.join(wanted.handed)}), and options come after a '*'"
+                f"{subject} with the positional parameters ({', '.join(given)}); the engine passes "
+                f"({', '.join(expected.arguments)}), and options come after a '*'"
             )
         try:
             options = set(schema(factory).model_fields)
         except (TypeError, NameError, ValueError, AttributeError, SyntaxError) as error:
-            raise DomtransError(f"{who}, whose options cannot be read off its signature: {error}") from None
-        clash = options & ({"name", "options"} | RESERVED.get(kind, set()))
+            raise DomtransError(f"{subject}, whose options cannot be read from its signature: {error}") from None
+        clash = options & ({"name", "options"} | RESERVED_OPTIONS.get(kind, set()))
         if clash:
-            raise DomtransError(f"{who} with an option named '{sorted(clash)[0]}', a word that recipes use themselves")
+            raise DomtransError(f"{subject} with an option named '{sorted(clash)[0]}', which recipes use for something else")
 
 
-RESERVED = {"loss": {"weight", "start", "stop"}, "encoder": {"weights"}}
-"""Keys that a recipe keeps beside the options of such a part; ``name`` and ``options`` are kept for every kind."""
+RESERVED_OPTIONS = {"loss": {"weight", "start", "stop"}, "encoder": {"weights"}}
+"""Names that recipes use next to the options of such a part; ``name`` and ``options`` are reserved for every kind."""
 
 
 def _with_optional_classify(factory: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """All distances are called as (a, b, classify); a plain (a, b) function is spared the third argument."""
-    if len(handed_in(factory)) == 3:
+    """Make a distance of (a, b) callable as (a, b, classify), as the engine calls all of them."""
+    if len(positional_parameters(factory)) == 3:
         return function
 
     def distance(a: Any, b: Any, classify: Any = None) -> Any:
@@ -240,23 +277,15 @@ def _with_optional_classify(factory: Callable[..., Any], function: Callable[...,
     return distance
 
 
-class OwnedRegistry:
-    """Hands a registry to one plugin: what it adds is kept only if all of it is sound."""
-
-    def __init__(self, registry: Registry, owner: str) -> None:
-        self._registry, self._owner = registry, owner
-
-    def __enter__(self) -> Registry:
-        self._before = {kind: dict(entries) for kind, entries in self._registry._entries.items()}
-        self._outer, self._registry._owner = self._registry._owner, self._owner
-        return self._registry
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._registry._owner = self._outer
-        if kind is not None:
-            self._registry._entries = self._before
-
-
-def entries_of(registry: Registry, owner: str) -> Sequence[Entry]:
-    """What one plugin registered."""
-    return [entry for entry in registry if entry.owner == owner]
+@contextmanager
+def registration(registry: Registry, owner: str) -> Iterator[Registry]:
+    """Run a block in which one plugin registers its parts; if it raises, none of them stays registered."""
+    previous_owner, previous_entries = registry._owner, {kind: dict(entries) for kind, entries in registry._entries.items()}
+    registry._owner = owner
+    try:
+        yield registry
+    except BaseException:
+        registry._entries = previous_entries
+        raise
+    finally:
+        registry._owner = previous_owner

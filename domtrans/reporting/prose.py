@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from domtrans.evaluation.results import LABELS, MetricRow, metric_rows, run_rows
 from domtrans.recipe.schema import PART_KINDS, Recipe, Term
-from domtrans.registry.describe import help_of
+from domtrans.registry.docstrings import parse_docstring
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
@@ -53,9 +54,9 @@ def measured_rows(records: Sequence[Record], registry: Registry) -> list[dict[st
 
 
 def _meaning(key: str, docstrings: Sequence[str]) -> str:
-    """What the first metric that speaks of a figure says of it."""
-    said = next((help for docstring in docstrings if (help := help_of(key, docstring))), "")
-    return said.rpartition(f"{key}: ")[2]
+    """Return what the first metric that documents a key says about it."""
+    documented = (parse_docstring(inspect.cleandoc(docstring)).help_of(key) for docstring in docstrings)
+    return next(filter(None, documented), "").rpartition(f"{key}: ")[2]
 
 
 def parts(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str, str]]:

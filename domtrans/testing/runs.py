@@ -23,7 +23,7 @@ from domtrans.model.transfer import FrozenEncoder, Transfer
 from domtrans.recipe.files import to_toml
 from domtrans.recipe.overrides import differences, override
 from domtrans.recipe.schema import Recipe, make_recipe
-from domtrans.registry.parts import handed_in
+from domtrans.registry.parts import positional_parameters
 from domtrans.session import Progress, Session
 from domtrans.storage.cache import Cache
 from domtrans.testing.contracts import Subject, examine, global_seeds, seeded
@@ -41,6 +41,7 @@ class ExampleEncoder(Encoder):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.heads = {"class": CLASSES}
         self.head = nn.Linear(8, len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -101,7 +102,7 @@ def fitted(subject: Subject, heard: list[Progress]) -> dict[str, Tensor]:
             "cpu", precision="float32", seed=3, listeners=(heard.append,), cache=Cache(Path(folder))
         ).during("fit")
         source, target = example_images(), example_images(seed=1).unlabelled()
-        arguments = (source, session, target)[: len(handed_in(subject.entry.factory)) - 1]
+        arguments = (source, session, target)[: len(positional_parameters(subject.entry.factory)) - 1]
         with subject.works("fit-learns", "fitting"):
             found = seeded(4, lambda: subject.build()(encoder, *arguments))
     subject.require(found is None, "fit-learns", f"it returns a {type(found).__name__}")

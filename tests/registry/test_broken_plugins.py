@@ -39,9 +39,9 @@ HOSTILE = {
     "raises": ("raise RuntimeError('the driver is missing')", "RuntimeError: the driver is missing"),
     "exits": ("raise SystemExit('bye')", "SystemExit: bye"),
     "escapes": ("class Odd(BaseException): pass\nraise Odd('beyond Exception')", "Odd: beyond Exception"),
-    "rubbish": (REGISTERS.replace("{line}", "registry.domain('junk', 42)"), "is not a class or function but int"),
+    "rubbish": (REGISTERS.replace("{line}", "registry.domain('junk', 42)"), "a part is a class or function, not int"),
     "nameless": (REGISTERS.replace("{line}", "registry.domain('', part)"), "a name is a word"),
-    "shadows": (REGISTERS.replace("{line}", "registry.distance('mse', part)"), "a name that plugin 'dtn' has taken"),
+    "shadows": (REGISTERS.replace("{line}", "registry.distance('mse', part)"), "a name that plugin 'dtn' uses already"),
     "repeats": (
         REGISTERS.replace("{line}", "registry.distance('left-behind', part)"),
         "'left-behind', a name that plugin 'repeats'",

@@ -1,12 +1,14 @@
-"""Parts in words: types, defaults, and the help that a docstring holds."""
+"""Parts in words: types, defaults, and the help from a docstring."""
 
+import inspect
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, PositiveInt
 
 from domtrans import AugmentationOption, DistanceOption, load_plugins
-from domtrans.registry.describe import default_in_words, describe, describe_options, help_of, type_in_words
+from domtrans.registry.describe import default_in_words, describe, describe_options, type_in_words
+from domtrans.registry.docstrings import parse_docstring
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_types_in_words(annotation, words):
     assert type_in_words(annotation) == words
 
 
-DOCSTRING = """Does a thing, with ``power`` in it.
+PROSE = """Does a thing, with ``power`` in it.
 
     ``first``: what the first is; it goes
     on. ``second``, ``third``: what both are.
@@ -52,8 +54,67 @@ DOCSTRING = """Does a thing, with ``power`` in it.
         ("missing", ""),
     ],
 )
-def test_help_is_taken_from_the_docstring(option, words):
-    assert help_of(option, DOCSTRING) == words
+def test_help_is_taken_from_prose(option, words):
+    assert parse_docstring(inspect.cleandoc(PROSE)).help_of(option) == words
+
+
+GOOGLE = """Do a thing.
+
+    More about the thing.
+
+    Args:
+        first: What the first is: it
+            goes on.
+        second, third: What both are.
+        form: "a" or "b".
+
+            Nothing else.
+
+    Returns:
+        A table with the keys:
+
+        - ``share``: a share, 0 to 1.
+        - ``count``: images.
+
+    Raises:
+        DomtransError: If the thing
+            fails.
+
+    Licence: free for
+    any use.
+    """
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("first", "What the first is: it goes on"),
+        ("second", "What both are"),
+        ("third", "What both are"),
+        ("form", '"a" or "b". Nothing else'),
+        ("share", "a share, 0 to 1"),
+        ("count", "images"),
+        ("missing", ""),
+    ],
+)
+def test_help_is_taken_from_google_style_sections(name, words):
+    assert parse_docstring(inspect.cleandoc(GOOGLE)).help_of(name) == words
+
+
+def test_a_docstring_is_split_into_its_parts_and_prose_after_a_section_is_kept():
+    docstring = parse_docstring(inspect.cleandoc(GOOGLE))
+    assert (docstring.summary, docstring.licence) == ("Do a thing.", "free for any use.")
+    assert docstring.text == "More about the thing.\n\nLicence: free for\nany use."
+    assert docstring.returns.startswith("A table with the keys:") and docstring.raises == (
+        ("DomtransError", "If the thing fails."),
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Args:", "Do it.\n\nArgs:\nnot indented", "Do it.\n\nArgs:\n    no colon\n", "A.\n\nReturns:\n"]
+)
+def test_a_docstring_in_any_other_form_is_prose(text):
+    assert parse_docstring(text).arguments == {} and parse_docstring(text).help_of("x") == ""
 
 
 def test_a_part_whole():

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from domtrans import DistanceOption, DomtransError, Part, Registry, use
-from domtrans.registry.registry import KINDS, OwnedRegistry, entries_of
+from domtrans.registry.registry import KINDS, registration
 
 
 def gap(a, b, *, power: Annotated[float, Field(gt=0)] = 2.0):
@@ -47,7 +47,7 @@ def registry() -> Registry:
 def test_every_kind_has_a_method_that_registers_as_a_call_and_as_a_decorator():
     made = Registry()
     for kind in KINDS.values():
-        parameters = ", ".join(kind.handed)
+        parameters = ", ".join(kind.arguments)
         factory = eval(f"lambda {parameters}: None")
         assert getattr(made, kind.name)("one", factory) is factory
         assert getattr(made, kind.name)("two")(factory) is factory
@@ -56,9 +56,9 @@ def test_every_kind_has_a_method_that_registers_as_a_call_and_as_a_decorator():
 
 
 def test_a_duplicate_names_both_owners(registry):
-    with OwnedRegistry(registry, "first") as first:
+    with registration(registry, "first") as first:
         first.distance("near", lambda a, b: a)
-    with pytest.raises(DomtransError, match=r"'second'.*'near'.*'first'"), OwnedRegistry(registry, "second") as second:
+    with pytest.raises(DomtransError, match=r"'second'.*'near'.*'first'"), registration(registry, "second") as second:
         second.distance("near", lambda a, b: b)
     assert registry.get("distance", "near").owner == "first"
 
@@ -69,11 +69,11 @@ def test_one_name_may_serve_two_kinds(registry):
 
 
 def test_what_a_plugin_registered_before_it_failed_is_taken_back(registry):
-    with pytest.raises(ZeroDivisionError), OwnedRegistry(registry, "half") as owned:
+    with pytest.raises(ZeroDivisionError), registration(registry, "half") as owned:
         owned.distance("near", lambda a, b: a)
         raise ZeroDivisionError
     assert registry.names("distance") == ["gap", "headed"]
-    assert not entries_of(registry, "half")
+    assert not [entry for entry in registry if entry.owner == "half"]
 
 
 def test_a_near_miss_is_suggested_and_a_far_one_lists_what_there_is(registry):
@@ -81,7 +81,7 @@ def test_a_near_miss_is_suggested_and_a_far_one_lists_what_there_is(registry):
         registry.build("distance", use("gup"))
     with pytest.raises(DomtransError, match=r"no distance 'zzzzz' \(distances: gap, headed\)"):
         registry.get("distance", "zzzzz")
-    with pytest.raises(DomtransError, match="it has no recipes"):
+    with pytest.raises(DomtransError, match="there are no recipes"):
         registry.get("recipe", "anything")
 
 
@@ -94,13 +94,13 @@ def test_names_that_could_not_be_written_in_an_override_are_refused(registry, na
 @pytest.mark.parametrize(
     ("kind", "factory", "message"),
     [
-        ("domain", lambda split: None, r"positional parameters \(split\); the engine hands in \(split, size\)"),
+        ("domain", lambda split: None, r"positional parameters \(split\); the engine passes \(split, size\)"),
         ("domain", lambda split, size, root: None, "options come after a"),
-        ("fit", lambda encoder, source, session, target, more: None, "hands in"),
-        ("distance", lambda a: None, "hands in"),
-        ("loss", lambda weight_of_it: None, "hands in"),
-        ("metric", lambda: None, "hands in"),
-        ("distance", 3, "not a class or function"),
+        ("fit", lambda encoder, source, session, target, more: None, "the engine passes"),
+        ("distance", lambda a: None, "the engine passes"),
+        ("loss", lambda session, more: None, "the engine passes"),
+        ("metric", lambda: None, "the engine passes"),
+        ("distance", 3, "a part is a class or function, not int"),
     ],
 )
 def test_a_signature_that_does_not_fit_is_refused_at_once(registry, kind, factory, message):
@@ -127,7 +127,7 @@ def underscored(a, b, *, _c: int = 1):
 
 @pytest.mark.parametrize("factory", [nowhere, nothing_there, no_expression, underscored])
 def test_options_that_cannot_be_read_off_are_refused(registry, factory):
-    with pytest.raises(DomtransError, match=r"plugin 'this program' registers the distance 'new'.*cannot be read off"):
+    with pytest.raises(DomtransError, match=r"plugin 'this program' registers the distance 'new'.*cannot be read from"):
         registry.distance("new", factory)
 
 
