@@ -20,6 +20,8 @@ from .data.image_set import to_uint8 as to_uint8
 from .data.lazy_images import StoredImages as StoredImages
 from .data.rendered import DrawnDomain as DrawnDomain
 from .data.rendered import DrawnSet as DrawnSet
+from .data.rendered import RenderedDomain as RenderedDomain
+from .data.rendered import RenderedSet as RenderedSet
 from .errors import DomtransError as DomtransError
 from .errors import Stopped as Stopped
 from .evaluation.evaluate import MetricInput as MetricInput
@@ -44,9 +46,11 @@ from .interfaces import EncoderOption as EncoderOption
 from .interfaces import Generator as Generator
 from .interfaces import Loss as Loss
 from .interfaces import Outputs as Outputs
+from .interfaces import head_sizes as head_sizes
 from .model.transfer import FrozenEncoder as FrozenEncoder
 from .model.transfer import Transfer as Transfer
 from .model.weights import load_encoder as load_encoder
+from .model.weights import load_exactly as load_exactly
 from .model.weights import read_weights as read_weights
 from .optional import library as library
 from .optional import require_extra as require_extra

@@ -1,16 +1,18 @@
-"""The four base classes of domtrans and the record that a loss reads.
+"""The four base classes of domtrans, and the record that a loss reads.
 
-Images are float B C H W in [-1, 1] everywhere. Features are float B F, standardised over the source set.
-The symbols f, g, D, G = g(f(x)) are those of Taigman, Polyak, Wolf: Unsupervised Cross-Domain Image
-Generation, ICLR 2017 ("the paper").
+Images are float [B, C, H, W] in [-1, 1] everywhere. Features are float [B, F], standardised over the source set.
+The symbols f, g, D and G(x) = g(f(x)) are those of Taigman, Polyak, Wolf: Unsupervised Cross-Domain Image Generation,
+ICLR 2017 ("the paper").
 """
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from types import MappingProxyType
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -20,61 +22,84 @@ from domtrans.errors import DomtransError
 from domtrans.registry.parts import PartOf
 
 Distance = Callable[..., Tensor]
-"""(a, b, classify=None) -> scalar: how far apart two batches of features or images are."""
+"""(a, b, classify=None) -> scalar: the distance between two batches of features or images."""
 
 DistanceOption = Annotated[Any, PartOf("distance")]
 """Annotation of a constructor option that takes a distance by name."""
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-"""(images, rng) -> images of the same shape and range; differentiable; all randomness comes from ``rng``."""
+"""(images, rng) -> images of the same shape and range. Differentiable; all randomness comes from ``rng``."""
 
 AugmentationOption = Annotated[Any, PartOf("augmentation")]
 """Annotation of an option that takes an augmentation by name."""
 
 EncoderOption = Annotated[Any, PartOf("encoder")]
-"""Annotation of an option that takes an encoder by name; it arrives as a function (size, classes) -> Encoder."""
+"""Annotation of an option that takes an encoder by name. The part gets a function (size, classes) -> Encoder."""
 
 DomainOption = Annotated[Any, PartOf("domain")]
-"""Annotation of an option that takes a domain by name; it arrives as a function (split, size) -> ImageSet."""
+"""Annotation of an option that takes a domain by name. The part gets a function (split, size) -> ImageSet."""
+
+
+Heads = Mapping[str, Sequence[str] | int]
+"""The heads of an encoder by name: the values that each predicts, or how many there are."""
 
 
 class Encoder(nn.Module, ABC):
     """f: images to features. Built as ``cls(size, classes, **options)``.
 
-    ``size`` is the side of the images in pixels, ``classes`` the number of labelled source classes (0: unlabelled).
-    f is fixed while g learns, but the const loss differentiates through it: never detach inside ``forward``.
+    ``size`` is the side of the images in pixels, ``classes`` the number of labeled source classes (0: no labels).
+    f is fixed while g learns, but L_CONST (equation 5 of the paper) differentiates through it: never detach in ``forward``.
     """
 
     channels: int
-    """1 (grey) or 3 (RGB): what ``forward`` takes; the engine converts."""
+    """1 (grey) or 3 (RGB): the channels that ``forward`` takes. The engine converts."""
     feature_size: int
     """F: length of a feature vector."""
-    heads: Mapping[str, Sequence[str]] = MappingProxyType({})
-    """The attributes that f tells, by name, each with its values; ``logits`` has theirs side by side. Empty: a class."""
+
+    @cached_property
+    def heads(self) -> Heads:
+        """What f predicts, by name. Declare it as a class or instance attribute.
+
+        A classifier of the source's classes has the head ``{"class": classes}``. Any other head predicts the attribute of
+        its name. Empty: no head. An encoder that defines ``logits`` and declares no heads counts as a classifier.
+        """
+        return _heads_of_classifier(self)
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, channels, H, W] in [-1, 1] to raw features [B, F]."""
 
     def load_pretrained(self) -> None:
-        """Load published weights, for an encoder that begins from some; called once before f is fitted.
+        """Load published weights, for an encoder that starts from some. Called once, before f is fitted.
 
-        Not called where f's weights come from a file: when a run is loaded, or with ``encoder.weights``.
-        Raises DomtransError if they cannot be had.
+        Not called where the weights of f come from a file: when a run is loaded, or with ``encoder.weights``.
+
+        Raises:
+            DomtransError: If the weights cannot be loaded.
         """
 
     def fixed(self, images: Tensor) -> Tensor:
-        """What no fit changes of how f sees images [B, channels, H, W]: what its fixed layers give, [B, ...]; or the images."""
+        """The output of the layers that no fit changes, for an encoder whose fit trains heads only.
+
+        The fit ``probe`` calls it once per image and trains on the result. Override it together with ``read``.
+
+        Args:
+            images: [B, channels, H, W] in [-1, 1].
+
+        Returns:
+            [B, ...]; by default the images themselves.
+        """
         return images
 
     def read(self, found: Tensor) -> Tensor:
-        """What ``fixed`` gives to raw features [B, F]: ``forward(images)`` is ``read(fixed(images))``."""
+        """The output of ``fixed`` to raw features [B, F]: ``forward(images)`` equals ``read(fixed(images))``."""
         return self(found)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Raw features [B, F] to class logits [B, K], for an encoder with a classification head.
+        """Raw features [B, F] to the logits [B, K] of all ``heads`` side by side.
 
-        Raises DomtransError where f has none.
+        Raises:
+            DomtransError: If f has no head.
         """
         raise DomtransError(
             f"the encoder {type(self).__name__} has no classification head: distances and options that compare "
@@ -82,11 +107,32 @@ class Encoder(nn.Module, ABC):
         )
 
 
+def head_sizes(heads: Heads) -> list[int]:
+    """The number of logits of each head."""
+    return [values if isinstance(values, int) else len(values) for values in heads.values()]
+
+
+def _heads_of_classifier(encoder: Encoder) -> Heads:
+    """The heads of an encoder that declares none: what ``logits`` returns for one image is the head of its classes."""
+    if type(encoder).logits is Encoder.logits:
+        return {}
+    modes = {module: module.training for module in encoder.modules()}
+    device = next((tensor.device for tensor in itertools.chain(encoder.parameters(), encoder.buffers())), None)
+    try:
+        with torch.no_grad():  # in eval mode, so that no layer draws a random number or updates its statistics
+            return {"class": encoder.eval().logits(torch.zeros(1, encoder.feature_size, device=device)).shape[-1]}
+    except DomtransError:
+        return {}
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 class Generator(nn.Module, ABC):
     """g: features to target images. Built as ``cls(feature_size, channels, size, **options)``."""
 
     reads_images: ClassVar[bool] = False
-    """True: G does not contain f (an ablation of the paper's): ``forward`` gets x itself, RGB [B, 3, size, size]."""
+    """True: G does not contain f (an ablation of the paper). ``forward`` then gets x itself, RGB [B, 3, size, size]."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -94,38 +140,64 @@ class Generator(nn.Module, ABC):
 
 
 class Discriminator(nn.Module, ABC):
-    """D: ternary judge of target images. Built as ``cls(channels, size, **options)``."""
+    """D: ternary discriminator of target images. Built as ``cls(channels, size, **options)``."""
 
     FAKE_SOURCE: ClassVar[int] = 0
-    """D_1 of the paper: the image is G(source)."""
+    """Index of the logit of D_1 of the paper: the image is G(x_s)."""
     FAKE_TARGET: ClassVar[int] = 1
-    """D_2: the image is G(target)."""
+    """Index of D_2: the image is G(x_t)."""
     REAL_TARGET: ClassVar[int] = 2
-    """D_3: the image is a real target image."""
+    """Index of D_3: the image is a real target image."""
 
-    reads_classes: int = 0
-    """K: ``forward(images, classes=None)`` also gets what f's own head, of K classes, sees in each x: one-hot [B, K]. 0: not.
+    condition_classes: int = 0
+    """K of a class-conditional D, whose ``forward(images, classes=None)`` also gets a condition, one-hot [B, K]. 0: none.
 
-    No label takes part: of G(x) it is what f says of x, of a real target image what f says of that. An f that tells
-    attributes says one thing of each, and K is the number of all their values.
+    The condition is the class that f's own head predicts for the x that an image is made from, or for a real target image.
+    No label is used. With an f that predicts attributes it has one value of each, and K is the number of all values.
     """
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, channels, size, size] in [-1, 1] to logits [B, 3]."""
 
-    def told(self, logits: Tensor, classes: Tensor | None) -> Tensor:
-        """Logits [B, 1 + K, 3], what holds for any image and what each class adds, to [B, 3] of images of these classes."""
-        told = logits.new_zeros(len(logits), self.reads_classes) if classes is None else classes
-        weights = torch.cat([logits.new_ones(len(logits), 1), told], 1)
+    def condition(self, logits: Tensor, classes: Tensor | None) -> Tensor:
+        """Sum the logits of any image and those of its classes: a projection in the manner of Miyato and Koyama, 2018.
+
+        Args:
+            logits: [B, 1 + K, 3]: the logits of any image, then what each class adds to them.
+            classes: The condition [B, K]; None: no class.
+
+        Returns:
+            Logits [B, 3].
+        """
+        selected = logits.new_zeros(len(logits), self.condition_classes) if classes is None else classes
+        weights = torch.cat([logits.new_ones(len(logits), 1), selected], 1)
         return (logits * weights.unsqueeze(2)).sum(1)
+
+    # Names of version 0.1, for plugins that were written for it.
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "reads_classes" in vars(cls):
+            _deprecated(f"{cls.__name__}.reads_classes", "condition_classes")
+            cls.condition_classes = vars(cls)["reads_classes"]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "reads_classes":
+            _deprecated(f"{type(self).__name__}.reads_classes", name := "condition_classes")
+        super().__setattr__(name, value)
+
+    def told(self, logits: Tensor, classes: Tensor | None) -> Tensor:
+        """Deprecated name of ``condition``."""
+        _deprecated(f"{type(self).__name__}.told", "condition")
+        return self.condition(logits, classes)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one turn computed. A loss names the fields it reads; what no loss reads is not computed and stays None.
+    """What an update computed. A loss declares the fields that it reads; a field that no loss reads stays None.
 
-    In separate updates the fields of the other domain are None too: a loss leaves out what is not there.
+    With ``train.updates=separate`` an update has one domain only, and the fields of the other domain are None.
     """
 
     source: Tensor | None = None
@@ -151,7 +223,7 @@ class Outputs:
     target_logits: Tensor | None = None
     """D(x_t) [B, 3]"""
     source_labels: Tensor | None = None
-    """int64 [B], for a loss that says it reads them, and None for any other; the results say "source labels" then."""
+    """int64 [B], only for a loss that declares it; the results then say "source labels"."""
     classify: Callable[[Tensor], Tensor] | None = None
     """f's own head: standardised features [B, F] -> class logits [B, K]"""
 
@@ -160,11 +232,15 @@ OUTPUT_FIELDS = frozenset(field.name for field in fields(Outputs))
 
 
 class Loss(nn.Module, ABC):
-    """A term of L_G or L_D. Built as ``cls(**options)``; weights and schedules belong to the recipe."""
+    """A term of L_G or L_D. Built as ``cls(**options)``; weight and schedule belong to the recipe."""
 
     reads: frozenset[str]
     """The fields of Outputs that ``forward`` uses, as a class attribute or set in ``__init__``."""
 
     @abstractmethod
     def forward(self, outputs: Outputs) -> Tensor:
-        """The loss as a scalar; never steps an optimizer, never changes the record."""
+        """The loss, a scalar. It must not change the record or step an optimizer."""
+
+
+def _deprecated(old: str, new: str) -> None:
+    warnings.warn(f"{old} is now called {new}; the old name will go in a later version", DeprecationWarning, stacklevel=3)

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from domtrans.data.batches import evenly
 from domtrans.data.domains import load_domain
-from domtrans.data.image_files import decode_picture, from_pil, to_pil
+from domtrans.data.image_files import decode_image, from_pil, to_pil
 from domtrans.data.image_set import to_float, to_uint8
 from domtrans.errors import DomtransError
+from domtrans.interfaces import head_sizes
 from domtrans.runs.examples import REAL, SHOWN, read_examples
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.run import Run
@@ -70,7 +71,7 @@ class Demo:
         where G does not contain f. Raises DomtransError for a picture that cannot be read, or has too many pixels.
         """
         began, f, run = time.perf_counter(), self.run.model.encoder, self.run
-        x = torch.stack([from_pil(decode_picture(io.BytesIO(one), "the picture"), run.recipe.image_size) for one in pictures])
+        x = torch.stack([from_pil(decode_image(io.BytesIO(one), "the picture"), run.recipe.image_size) for one in pictures])
         images = to_float(x.to(run.session.device))
         features = f(images)
         given = torch.lerp(features[:1], features[-1:], blend) * strength if self.bends else features[:1]
@@ -125,15 +126,23 @@ class Demo:
     def _opinion(self, features: Tensor) -> Opinion:
         if not self.classes:
             return []
-        logits, heads = self.run.model.encoder.classify(features)[0], self.run.model.encoder.encoder.heads
-        if heads:
-            likely = [logit.softmax(0).max(0) for logit in logits.split([len(values) for values in heads.values()])]
-            told = zip(heads.items(), likely, strict=True)
-            return [(f"{name}: {values[int(best.indices)]}", float(best.values)) for (name, values), best in told]
+        heads = self.run.model.encoder.encoder.heads
+        logits = self.run.model.encoder.classify(features)[0].split(head_sizes(heads))
+        rows: Opinion = []
+        for (head, values), probabilities in zip(heads.items(), (logit.softmax(0) for logit in logits), strict=True):
+            best = probabilities.topk(min(TOLD, len(probabilities)) if head == "class" else 1)
+            names = self._value_names(head, range(values) if isinstance(values, int) else values)
+            rows += [(names[k], share) for k, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+        return rows
+
+    def _value_names(self, head: str, values: Sequence[str] | range) -> list[str]:
+        """The values of a head as they are shown; classes that f only counts have their names from the model file."""
         known = self.run.about.get("classes")
-        names = known if isinstance(known, list) and len(known) == self.classes else [f"class {k}" for k in range(self.classes)]
-        best = logits.softmax(0).topk(min(TOLD, self.classes))
-        return [(str(names[k]), share) for k, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+        if head == "class" and isinstance(values, range) and isinstance(known, list) and len(known) == len(values):
+            return [str(name) for name in known]
+        if head == "class" and not isinstance(values, range):
+            return list(values)
+        return [f"{head} {value}" if isinstance(value, int) else f"{head}: {value}" for value in values]
 
 
 def png(image: Tensor) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.data.batches import evenly
 from domtrans.data.image_set import ImageSet, inference_batches, to_channels, to_float, to_uint8
 from domtrans.errors import DomtransError
-from domtrans.interfaces import Encoder, Generator
+from domtrans.interfaces import Encoder, Generator, head_sizes
 
 MEASURED = 20_000
 """Images over which features are standardised or aligned, at most: enough for a standard deviation to within 1 %."""
@@ -51,30 +53,48 @@ class FrozenEncoder(nn.Module):
         return (features.float() - self.mean) / self.std
 
     def classify(self, features: Tensor) -> Tensor:
-        """Standardised features [B, F] to f's own class logits [B, K], float32; DomtransError if f has no head."""
+        """Logits of all heads of f, side by side.
+
+        Args:
+            features: Standardised features [B, F].
+
+        Returns:
+            float32 [B, K].
+
+        Raises:
+            DomtransError: If f has no head.
+        """
         return self.encoder.logits(features * self.std + self.mean).float()
 
-    def opinion(self, features: Tensor) -> Tensor:
-        """What f's own head sees in each of [B, F], one-hot, for each attribute if it tells attributes: [B, K].
+    @torch.no_grad()
+    def class_condition(self, features: Tensor) -> Tensor:
+        """What a class-conditional discriminator is given: the most likely value of every head, one-hot.
 
-        Raises DomtransError if f has no head.
+        Args:
+            features: Standardised features [B, F].
+
+        Returns:
+            float32 [B, K], with a 1 for each head.
+
+        Raises:
+            DomtransError: If f has no head.
         """
-        with torch.no_grad():
-            logits = self.classify(features)
-        sizes = [len(values) for values in self.encoder.heads.values()] or [logits.shape[1]]
-        seen = [F.one_hot(logit.argmax(1), logit.shape[1]) for logit in logits.split(sizes, 1)]
-        return torch.cat(seen, 1).float()
+        logits = self.classify(features)
+        predictions = logits.split(head_sizes(self.encoder.heads), 1)
+        return torch.cat([F.one_hot(logit.argmax(1), logit.shape[1]) for logit in predictions], 1).float()
+
+    def opinion(self, features: Tensor) -> Tensor:
+        """The former name of ``class_condition``."""
+        warnings.warn("FrozenEncoder.opinion is now called class_condition", DeprecationWarning, stacklevel=2)
+        return self.class_condition(features)
 
     def classes(self) -> int:
-        """K, the classes of f's head; 0 without one."""
-        try:
-            return self.classify(torch.zeros(1, self.feature_size, device=self.mean.device)).shape[1]
-        except DomtransError:
-            return 0
+        """K, the number of logits of f's heads; 0 without a head."""
+        return sum(head_sizes(self.encoder.heads))
 
     def has_head(self) -> bool:
-        """Whether f can classify."""
-        return self.classes() > 0
+        """Whether f predicts classes or attributes."""
+        return bool(self.encoder.heads)
 
     @torch.no_grad()
     def standardize(self, source: ImageSet) -> None:

@@ -27,7 +27,7 @@ CONTRACTS = {
     "domain-splits": 'the splits "train" and "test" have the same channels and classes, and are not the same images',
     "domain-deterministic": "a domain gives the same images each time it is asked, whatever the state of any global generator",
     "domain-seed": "a domain with an option ``seed`` gives other images for another seed",
-    "domain-drawn": "of a DrawnDomain, picture i and what it shows hang on i and the options alone, in whichever process; "
+    "domain-drawn": "of a RenderedDomain, picture i and what it shows hang on i and the options alone, in whichever process; "
     "what it shows is in the vocabulary",
     "domain-about": "``about`` is one line for people; images are not all alike",
     "network-forward": "for any batch the network gives finite float32 tensors of the shape that its base class names",
@@ -40,7 +40,7 @@ CONTRACTS = {
     "network-copy": "a network survives copy.deepcopy: the engine averages g in a copy",
     "network-autocast": "a network works under bfloat16 autocast",
     "encoder-attributes": "an encoder has ``channels`` (1 or 3) and ``feature_size`` (a positive number)",
-    "encoder-head": "``logits`` gives [B, K] for features [B, F], or raises DomtransError where there is no head",
+    "encoder-head": "``logits`` gives [B, K] for features [B, F], the logits of all ``heads`` side by side",
     "generator-range": "a generator's images are in [-1, 1]",
     "loss-reads": "``reads`` names fields of Outputs, and ``forward`` uses no others",
     "loss-scalar": "a loss gives one finite float32 number, the same for the same record",
@@ -58,6 +58,9 @@ CONTRACTS = {
     "where the data forbids it",
     "metric-evaluator": "a network of a metric's own derives from domtrans.Evaluator, which keeps it out of training",
     "metric-harmless": "a metric leaves the transfer that it measures as it is, and gives the same figures each time",
+    "detector-crops": "a detector gives a list of RGB images of size x size pixels; it is empty where nothing is detected",
+    "detector-deterministic": "the same image gives the same crops, also when several threads call the detector at once",
+    "detector-harmless": "a detector leaves the image as it is",
     "fit-learns": "a fit returns None and changes the encoder's weights in place; they stay finite",
     "fit-deterministic": "under one seed a fit ends with the same weights",
     "fit-stops": "a fit calls ``session.report`` now and then, so that it can be watched and stopped",

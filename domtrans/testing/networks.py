@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from domtrans.errors import DomtransError
-from domtrans.interfaces import Discriminator, Encoder, Generator
+from domtrans.interfaces import Discriminator, Encoder, Generator, head_sizes
 from domtrans.storage.tensors import read_tensors, write_tensors
 from domtrans.testing.contracts import Subject, examine, seeded
 
@@ -42,11 +41,10 @@ def check_encoder(where: Any, name: str | None = None, /, **options: Any) -> Non
     check_network(subject, build, images, (f.feature_size,))
     f.eval()
     features = f(images).detach().requires_grad_(True)
-    try:
-        logits = f.logits(features)
-    except DomtransError:
+    if not f.heads:
         return
-    fits = logits.ndim == 2 and len(logits) == BATCH and logits.shape[1] >= 2
+    logits = f.logits(features)
+    fits = logits.ndim == 2 and len(logits) == BATCH and logits.shape[1] == sum(head_sizes(f.heads)) >= 2
     subject.require(fits, "encoder-head", f"its logits have the shape {list(logits.shape)}")
     check_gradient(subject, logits, features, "encoder-head", "its head")
 
@@ -93,8 +91,8 @@ def check_discriminator(where: Any, name: str | None = None, /, **options: Any) 
         subject.require(isinstance(judge, Discriminator), "network-forward", what)
         images = torch.rand(BATCH, channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
         check_network(subject, build, images, (3,))
-        if judge.reads_classes:
-            told = torch.eye(judge.reads_classes)[torch.arange(BATCH) % judge.reads_classes]
+        if judge.condition_classes:
+            told = torch.eye(judge.condition_classes)[torch.arange(BATCH) % judge.condition_classes]
             with subject.works("network-forward", f"called with {list(images.shape)} and classes {list(told.shape)}"):
                 judged = judge.eval()(images, told)
             check_result(subject, judged, (BATCH, 3))

@@ -13,7 +13,18 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from domtrans import AugmentationOption, Batches, DomtransError, Encoder, ImageSet, Session, to_channels, to_float
+from domtrans import (
+    Attribute,
+    AugmentationOption,
+    Batches,
+    DomtransError,
+    Encoder,
+    ImageSet,
+    Session,
+    head_sizes,
+    to_channels,
+    to_float,
+)
 
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -158,7 +169,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, st
 def report_loss(session: Session, step: int, steps: int, loss: Tensor) -> None:
     """Report the loss now and then: reading it waits for the device."""
     if step % REPORT_EVERY == REPORT_EVERY - 1:
-        session.report(step + 1, steps, {"loss": loss.item()})
+        session.progress(step + 1, steps, {"loss": loss.item()})
 
 
 @torch.no_grad()
@@ -184,21 +195,23 @@ class HeadTargets:
     @classmethod
     def of(cls, source: ImageSet, encoder: Encoder, device: torch.device) -> HeadTargets:
         """The labels of the source for the heads of f; DomtransError if there are none, or their values differ."""
-        if not encoder.heads:
-            return cls([len(source.classes)], class_labels(source).to(device)[:, None])
-        known = {name: attribute for name in encoder.heads if (attribute := source.attributes.get(name)) is not None}
-        for name, attribute in known.items():
-            if tuple(attribute.values) != tuple(encoder.heads[name]):
-                expected, found = ", ".join(encoder.heads[name]), ", ".join(attribute.values)
-                raise DomtransError(f"the attribute '{name}' has the values {expected} in f, but {found} in the source")
-        if not known:
+        heads = encoder.heads or {"class": len(source.classes)}  # an f without heads raises when it is asked for logits
+        labels = known_labels(source)
+        for name, values in heads.items():
+            if name in labels and not matches(labels[name], values):
+                expected, found = in_words(values), in_words(labels[name].values)
+                raise DomtransError(f"the head '{name}' of f has the values {expected}, but the source has {found}")
+        if not heads.keys() & labels.keys():
             raise DomtransError(
-                f"the source has none of the attributes that f predicts ({', '.join(encoder.heads)}); use a source with "
+                "f is fitted on source labels, but the source has no labels, or only one class; add labels, "
+                "load f with encoder.weights=FILE, or use a pretrained encoder with fit=none"
+                if "class" in heads
+                else f"the source has none of the attributes that f predicts ({', '.join(heads)}); use a source with "
                 "attributes, such as portraits, or load f with encoder.weights=FILE"
             )
         unknown = torch.full((len(source),), -1)
-        labels = [known[name].index if name in known else unknown for name in encoder.heads]
-        return cls([len(values) for values in encoder.heads.values()], torch.stack(labels, 1).to(device))
+        index = [labels[name].index if name in labels else unknown for name in heads]
+        return cls(head_sizes(heads), torch.stack(index, 1).to(device))
 
     def loss(self, logits: Tensor, index: Tensor, label_smoothing: float) -> Tensor:
         """Cross-entropy of logits [B, sum(sizes)] with the labels of source images ``index`` [B], averaged over heads."""
@@ -236,11 +249,19 @@ def pseudo_label_loss(logits: Sequence[Tensor], probabilities: Sequence[Tensor],
     return torch.stack(terms).mean()
 
 
-def class_labels(source: ImageSet) -> Tensor:
-    """The source's labels, int64 [N]; DomtransError without labels of at least two classes."""
-    if source.labels is None or len(source.classes) < 2:
-        raise DomtransError(
-            "f is fitted on source labels, but the source has no labels, or only one class; add labels, "
-            "load f with encoder.weights=FILE, or use a pretrained encoder with fit=none"
-        )
-    return source.labels
+def known_labels(source: ImageSet) -> dict[str, Attribute]:
+    """The attributes of the source by name, and as ``class`` its labels if they are of at least two classes."""
+    labels = dict(source.attributes)
+    if source.labels is not None and len(source.classes) > 1:
+        labels["class"] = Attribute(source.classes, source.labels)
+    return labels
+
+
+def matches(attribute: Attribute, values: Sequence[str] | int) -> bool:
+    """Whether the values of an attribute are those of a head, or as many where the head does not name them."""
+    return len(attribute.values) == values if isinstance(values, int) else tuple(attribute.values) == tuple(values)
+
+
+def in_words(values: Sequence[str] | int) -> str:
+    """The values of a head for a message."""
+    return f"0 to {values - 1}" if isinstance(values, int) else ", ".join(values)

@@ -1,4 +1,4 @@
-"""Any image model of timm as f: classifiers, self-supervised and face networks, pretrained or fitted here."""
+"""Any image model of timm as f, pretrained or fitted here."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
-from domtrans import DomtransError, Encoder, read_weights
-from domtrans_encoders.published import load_exactly
-from domtrans_encoders.window import Share, Shift, Window
+from domtrans import DomtransError, Encoder, load_exactly, read_weights
+from domtrans_encoders.window import Crop, Shift, Window
 
 
 class TimmEncoder(Encoder):
     """f: the pooled features of a timm model, and a linear head over the source's classes.
 
-    Images are resized and normalised as the model's own training had them.
+    Images are resized and normalised as in the model's training.
 
-    ``model``: a name from ``timm.list_models()``; ``hf-hub:owner/name`` is one on the hub, ``local-dir:FOLDER`` one
-    downloaded from there.
-    ``pretrained``: begin from published weights, downloaded once into the hub's cache.
-    ``path``: begin from a local file of the model's weights instead (.safetensors, .pth or .pt).
-    ``stage``: take the features of this stage, 0 for the first, pooled; by default those before the classifier.
-    ``embedding``: take what the model itself puts out, for a recogniser whose last layer is no classifier but gives its
-    features; not with ``stage``.
-    ``input_size``: side in pixels that images are resized to; by default the recipe's image size, or with ``pretrained``
-    or ``path`` the size that the model was trained at.
-    ``crop``: share of the image's side that is looked at.
-    ``shift``: how far below the image's middle (above, if negative), as a share of its side.
+    Args:
+        model: A name from ``timm.list_models()``, ``hf-hub:OWNER/NAME`` for a model on the hub, or ``local-dir:FOLDER``
+            for one downloaded from there.
+        pretrained: Start from the published weights; they are downloaded once into the hub's cache.
+        path: Start from a local file of the model's weights instead (.safetensors, .pth or .pt).
+        stage: Use the pooled features of this stage (0 is the first); by default those before the classifier.
+        embedding: Use the output of the model's last layer, for a recogniser whose last layer gives its features; not
+            with ``stage``.
+        input_size: Side that images are resized to, in pixels; by default the recipe's image size, or with ``pretrained``
+            or ``path`` the size of the model's training.
+        crop: Side of the part that the network sees, as a share of the image's side.
+        shift: How far the part's centre lies below the image's centre, as a share of the side; above, if negative.
+
+    Raises:
+        DomtransError: If timm cannot build the model.
     """
 
     channels = 3
@@ -44,14 +47,17 @@ class TimmEncoder(Encoder):
         stage: NonNegativeInt | None = None,
         embedding: bool = False,
         input_size: Annotated[int, Field(ge=16, le=1024)] | None = None,
-        crop: Share = 1.0,
+        crop: Crop = 1.0,
         shift: Shift = 0.0,
     ) -> None:
         super().__init__()
         if embedding and stage is not None:
-            raise DomtransError("encoder 'timm': 'embedding' takes the model's last layer and 'stage' an earlier one; give one")
+            raise DomtransError(
+                "encoder 'timm': 'embedding' uses the last layer and 'stage' an earlier one; give only one of them"
+            )
         self.model, self.pretrained, self.path = model, pretrained, path
-        self.stage, self.embedding, self.classes = stage, embedding, classes
+        self.stage, self.embedding = stage, embedding
+        self.heads = {"class": classes} if classes > 1 else {}
         self.body: Any
         self.body, self.feature_size = _build(model, stage, embedding)
         published = self.body.pretrained_cfg
@@ -62,42 +68,42 @@ class TimmEncoder(Encoder):
         self.head = nn.Linear(self.feature_size, max(classes, 1))
 
     def load_pretrained(self) -> None:
-        """Load what ``pretrained`` or ``path`` ask for; DomtransError if it is not to be had or does not fit."""
+        """Load the weights of ``pretrained`` or ``path``; DomtransError if they cannot be loaded or do not fit."""
         if self.path is not None:
             file, wanted = Path(self.path), self.body.state_dict()
             weights = read_weights(file)
-            # A file goes on where the body ends, and the body for a stage may hold the model under "model".
+            # The file has more layers than the body, and a body for one stage may hold the model under "model".
             own = {name: weights[key] for name in wanted if (key := name.removeprefix("model.")) in weights}
             load_exactly(self.body, own, file, f"timm's {self.model}")
         elif self.pretrained:
             try:
                 trained = _create(self.model, self.stage, self.embedding, pretrained=True)
-            except Exception as error:  # noqa: BLE001 - hub clients raise whatever the network provokes
+            except Exception as error:  # noqa: BLE001 - hub clients raise many exceptions
                 reason = " ".join(str(error).split())[:120]
                 raise DomtransError(
-                    f"the published weights of timm's {self.model} could not be had ({reason}); connect to the network, "
-                    "give a local file with encoder.path=FILE, or fit f from scratch with encoder.pretrained=false"
+                    f"the published weights of timm's {self.model} could not be downloaded ({reason}); connect to the network, "
+                    "give a local file with encoder.path=FILE, or train f from scratch with encoder.pretrained=false"
                 ) from None
             self.body.load_state_dict(trained.state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [-1, 1] to features [B, F]."""
         features = self.body(self.window(images))
-        if isinstance(features, list):  # the map of one stage; some models keep its channels last
+        if isinstance(features, list):  # the feature map of one stage; channels_last in some models
             last = features[0].shape[-1] == self.feature_size != features[0].shape[1]
             features = features[0].mean((1, 2) if last else (2, 3))
         return features
 
     def logits(self, features: Tensor) -> Tensor:
         """Features [B, F] to class logits [B, K]; DomtransError for an f of fewer than two classes."""
-        if self.classes < 2:
+        if not self.heads:
             return super().logits(features)
         return self.head(features)
 
 
 def _create(model: str, stage: int | None, embedding: bool, *, pretrained: bool = False) -> Any:
-    """The model as timm builds it, ended where its features are."""
-    import timm  # here, for it takes as long to import as torch, and most runs need none of its models
+    """The model as timm builds it, cut off after its features."""
+    import timm  # not at the top: importing timm takes as long as importing torch, and most runs do not need it
 
     end: dict[str, Any] = {} if embedding else {"num_classes": 0}
     if stage is not None:
@@ -106,13 +112,13 @@ def _create(model: str, stage: int | None, embedding: bool, *, pretrained: bool 
 
 
 def _build(model: str, stage: int | None, embedding: bool) -> tuple[Any, int]:
-    """The untrained model and the number of its features; DomtransError if timm cannot build it so."""
+    """The untrained model and its number of features; DomtransError if timm cannot build it."""
     try:
         body = _create(model, stage, embedding)
         if stage is not None:
             return body, int(body.feature_info.channels()[0])
         return body, int(body.num_classes if embedding else body.num_features)
-    except Exception as error:  # noqa: BLE001 - hundreds of models, each with faults of its own
+    except Exception as error:  # noqa: BLE001 - hundreds of models, each with its own errors
         reason = " ".join(str(error).split())[:120]
         where = model if stage is None else f"{model} with stage={stage}"
-        raise DomtransError(f"timm cannot build {where} ({reason}); timm.list_models() names what there is") from None
+        raise DomtransError(f"timm cannot build {where} ({reason}); timm.list_models() lists the models") from None

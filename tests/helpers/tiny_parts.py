@@ -19,6 +19,7 @@ class F(Encoder):
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * size * size, width))
         for _ in range(depth - 1):
             self.layers.append(nn.Linear(width, width))
+        self.heads = {"class": classes} if classes > 1 else {}
         self.head = nn.Linear(width, max(classes, 1))
 
     def forward(self, images):

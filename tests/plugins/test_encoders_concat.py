@@ -1,10 +1,9 @@
-"""Several encoders as one: features side by side, each part with its own options and weights."""
+"""The encoder concat: features of several encoders, each with its own options and weights."""
 
 import pytest
 import torch
 
 from domtrans import DomtransError, FrozenEncoder, load, train, use
-from domtrans.testing import check_encoder
 from published_weights import published
 from tiny import registry, tiny_recipe
 
@@ -16,11 +15,7 @@ def build(*encoders, classes=4):
     return registry().build("encoder", use("concat", encoders=list(encoders)), 32, classes).eval()
 
 
-def test_it_keeps_the_contracts_of_an_encoder():
-    check_encoder(registry(), "concat", encoders=[SMALL, DIGITS])
-
-
-def test_features_are_those_of_each_side_by_side_and_a_gradient_comes_through_all():
+def test_features_are_concatenated_and_the_gradient_passes_each_encoder():
     f = build(SMALL, DIGITS)
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     one, other = f.encoders
@@ -31,7 +26,7 @@ def test_features_are_those_of_each_side_by_side_and_a_gradient_comes_through_al
         assert (grad.abs().sum((1, 2, 3)) > 0).all()
 
 
-def test_the_head_is_the_mean_of_those_that_have_one():
+def test_logits_are_the_mean_over_the_encoders_with_a_head():
     f = build(SMALL, {"name": "dlib-resnet"}, DIGITS)
     one, _, other = f.encoders
     features = torch.randn(3, f.feature_size)
@@ -40,24 +35,24 @@ def test_the_head_is_the_mean_of_those_that_have_one():
     assert not FrozenEncoder(build({"name": "dlib-resnet"})).has_head()
 
 
-def test_its_heads_are_those_of_the_one_that_tells_attributes():
+def test_heads_are_those_of_the_encoder_with_attributes():
     f = build(DIGITS, {"name": "attributes", "width": 8})
-    teller = f.encoders[1]
-    assert f.heads == teller.heads and not build(DIGITS).heads
+    attributes = f.encoders[1]
+    assert f.heads == attributes.heads and build(DIGITS).heads == {"class": 4} and not build({"name": "dlib-resnet"}).heads
     features = torch.randn(3, f.feature_size)
-    torch.testing.assert_close(f.logits(features), teller.logits(features[:, -teller.feature_size :]))
+    torch.testing.assert_close(f.logits(features), attributes.logits(features[:, -attributes.feature_size :]))
 
 
-def test_each_begins_from_its_own_published_weights():
+def test_each_encoder_loads_its_own_published_weights():
     f = build({"name": "mobilefacenet", "path": published("mobilefacenet")}, DIGITS)
     before = f.encoders[0].body[0].conv.weight.clone()
     f.load_pretrained()
     assert not torch.equal(f.encoders[0].body[0].conv.weight, before)
-    with pytest.raises(DomtransError, match="'openface' begins from published weights"):
+    with pytest.raises(DomtransError, match="'openface' needs its published weights"):
         build({"name": "openface"}).load_pretrained()
 
 
-def test_a_resolved_recipe_has_every_option_of_every_part_and_a_run_with_it_loads(tmp_path):
+def test_a_resolved_recipe_has_every_nested_option_and_its_run_loads(tmp_path):
     recipe = tiny_recipe(tmp_path, encoder={"name": "concat", "encoders": [SMALL, "digit-encoder"]}, train__steps=2)
     assert [one["name"] for one in recipe.encoder.options["encoders"]] == ["timm", "digit-encoder"]
     assert recipe.encoder.options["encoders"][0]["pretrained"] is False
@@ -74,6 +69,6 @@ def test_a_resolved_recipe_has_every_option_of_every_part_and_a_run_with_it_load
         ([{"name": "timm", "stag": 1}], r"encoder 'timm': there is no option 'stag' \(did you mean 'stage'\?\)"),
     ],
 )
-def test_faults_within_are_found(encoders, problem):
+def test_errors_in_nested_encoders_are_reported(encoders, problem):
     with pytest.raises(DomtransError, match=problem):
         build(*encoders)

@@ -36,7 +36,8 @@ class DigitEncoder(Encoder):
         super().__init__()
         self.even_contrast = even_contrast
         check_size(size, "encoder 'digit-encoder'")
-        self.classes = classes if head is None else head
+        classes = classes if head is None else head
+        self.heads = {"class": classes} if classes > 1 else {}
         # One sequence, so that a classifier trained elsewhere loads by its layers' positions.
         self.classify = nn.Sequential(
             nn.Conv2d(3, 64, 3, 2, 1),
@@ -48,7 +49,7 @@ class DigitEncoder(Encoder):
             nn.Conv2d(256, 128, 4),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(128, max(self.classes, 1)),
+            nn.Linear(128, max(classes, 1)),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class DigitEncoder(Encoder):
 
     def logits(self, features: Tensor) -> Tensor:
         """Features [B, 128] to class logits [B, K]; DomtransError for an f of fewer than two classes."""
-        if self.classes < 2:
+        if not self.heads:
             return super().logits(features)
         return self.classify[-1](features)
 
@@ -146,13 +147,13 @@ class DigitDiscriminator(Discriminator):
         widths = (channels, width, 2 * width, 4 * width)
         for before, after in itertools.pairwise(widths):
             layers += [conv(before, after), *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.LeakyReLU(0.2)]
-        self.reads_classes = classes
+        self.condition_classes = classes
         last = conv(4 * width, 3 * (1 + classes), stride=1, padding=0)
         self.layers = nn.Sequential(*layers, last, nn.Flatten(), nn.Unflatten(1, (1 + classes, 3)))
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Images [B, channels, 32, 32], and one-hot classes [B, K] where they are known, to logits [B, 3]."""
-        return self.told(self.layers(images), classes)
+        return self.condition(self.layers(images), classes)
 
 
 class DigitEvaluator(Evaluator):

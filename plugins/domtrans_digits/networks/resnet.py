@@ -50,7 +50,7 @@ class DigitResNet(Encoder):
     ) -> None:
         super().__init__()
         check_size(size, "encoder 'digit-resnet'")
-        self.classes, self.feature_size = classes, 64 * width
+        self.heads, self.feature_size = {"class": classes} if classes > 1 else {}, 64 * width
         layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)]
         before = 16
         for stage in range(3):
@@ -68,6 +68,6 @@ class DigitResNet(Encoder):
 
     def logits(self, features: Tensor) -> Tensor:
         """Features [B, 64 * width] to class logits [B, K]; DomtransError for an f of fewer than two classes."""
-        if self.classes < 2:
+        if not self.heads:
             return super().logits(features)
         return self.head(self.dropout(features))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from domtrans import Attribute, ImageSet, MetricInput, NotMeasurableError, predict
+from domtrans import Attribute, ImageSet, MetricInput, NotMeasurableError, head_sizes, predict
 from domtrans_faces.metrics.avatars import balanced_accuracy, count
 
 
@@ -29,16 +31,16 @@ def read(inputs: MetricInput, images: ImageSet) -> dict[str, float]:
     """Balanced accuracy of f's heads on what is known of the images, by attribute."""
     f = inputs.transfer.encoder
     asked = {name: (values, images.attributes.get(name)) for name, values in f.encoder.heads.items()}
-    known = {name: one for name, (values, one) in asked.items() if one is not None and is_known(one, tuple(values))}
+    known = {name: one for name, (values, one) in asked.items() if one is not None and is_known(one, values)}
     if not known:
         return {}
     features = predict(f, images, inputs.session)
     with torch.no_grad():
-        logits = f.classify(features.to(inputs.session.device)).cpu().split([len(values) for values, _ in asked.values()], 1)
+        logits = f.classify(features.to(inputs.session.device)).cpu().split(head_sizes(f.encoder.heads), 1)
     answers = dict(zip(asked, (logit.argmax(1) for logit in logits), strict=True))
     return {name: round(balanced_accuracy(count(one.index, answers[name], len(one.values))), 4) for name, one in known.items()}
 
 
-def is_known(attribute: Attribute, values: tuple[str, ...]) -> bool:
+def is_known(attribute: Attribute, values: Sequence[str] | int) -> bool:
     """Whether it means the same as f's, and is known of some image."""
-    return tuple(attribute.values) == values and bool((attribute.index >= 0).any())
+    return not isinstance(values, int) and tuple(attribute.values) == tuple(values) and bool((attribute.index >= 0).any())
