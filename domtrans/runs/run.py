@@ -27,12 +27,20 @@ Images = TypeVar("Images", Tensor, Image.Image, list[Image.Image])
 
 
 class Run:
-    """A trained transfer with its recipe. Made by ``load`` and ``train``.
+    """A trained transfer with its recipe, as ``load`` and ``train`` return it.
 
-    ``path``: its folder. ``file``: the model's. ``recipe``: resolved. ``results``: figures measured at the end of training,
-    or empty; they are the last model's. ``about``: what the model file says of where it comes from.
-    Pickled, as for the worker processes of a ``DataLoader``, it is no more than the name of its file and of its device, and
-    is loaded again where it arrives, with the plugins installed there.
+    A pickled Run, e.g. for the worker processes of a ``DataLoader``, holds only the name of its file and of its device. It is
+    loaded again where it is unpickled, with the plugins that are installed there.
+
+    Attributes:
+        path: The run folder.
+        file: The model file.
+        recipe: The resolved recipe.
+        model: The transfer, in eval mode.
+        about: What the model file says about its origin.
+        results: What was measured at the end of training (results.json). Empty for any model but the last.
+        registry: The parts that the recipe was resolved with.
+        session: Device and precision.
     """
 
     def __init__(
@@ -44,7 +52,7 @@ class Run:
         self.results: Mapping[str, Any] = (folder.results() or {}) if file == folder.model_file else {}
 
     def __call__(self, image: Images) -> Images:
-        """As a transform of torchvision: like ``transfer``, and a tensor may be one image [1 or 3, H, W] alone."""
+        """``transfer`` as a torchvision transform: a tensor may also be a single image [1 or 3, H, W]."""
         if isinstance(image, Tensor) and image.ndim == 3:
             return self.transfer(image[None])[0]
         return self.transfer(image)
@@ -54,33 +62,50 @@ class Run:
 
     @torch.no_grad()
     def transfer(self, images: Images) -> Images:
-        """G of images, in what they came in: a tensor [B, 1 or 3, H, W] of floats or uint8, a PIL image, or a list.
+        """G(x), of the type of the input.
 
-        Floats are in [-1, 1]. Images of another size are cropped to their centre square and resized.
-        Raises DomtransError for tensors of another shape or type.
+        Args:
+            images: A tensor [B, 1 or 3, H, W], float in [-1, 1] or uint8; a PIL image; or a list of PIL images. Images of
+                another size are cropped to their centre square and resized.
+
+        Returns:
+            As many images, of the recipe's size and the target's channels.
+
+        Raises:
+            DomtransError: For tensors of another shape or type.
         """
         if isinstance(images, Tensor):
-            made = self.model(self._as_batch(images))
-            return to_uint8(made) if images.dtype == torch.uint8 else made
+            outputs = self.model(self._as_batch(images))
+            return to_uint8(outputs) if images.dtype == torch.uint8 else outputs
         if isinstance(images, Image.Image):
             return to_pil(self.transfer(self._pixels([images])))[0]
         return to_pil(self.transfer(self._pixels(images))) if images else []
 
     @torch.no_grad()
     def encode(self, images: Tensor | Image.Image | Sequence[Image.Image]) -> Tensor:
-        """f of images: standardised features [B, F], float32."""
+        """f(x): standardised features [B, F], float32."""
         if isinstance(images, Image.Image):
             images = [images]
         batch = images if isinstance(images, Tensor) else self._pixels(images)
         return self.model.encoder(self._as_batch(batch))
 
     def evaluate(self, changes: list[str] | tuple[str, ...] | Mapping[str, Any] = ()) -> dict[str, Any]:
-        """Measure the recipe's metrics on test images; ``changes`` may name other data, e.g. ``{"source": "svhn"}``."""
+        """Measure the recipe's metrics on test images.
+
+        Args:
+            changes: Changes to the source, the target or the metrics of the recipe, e.g. ``{"source": "svhn"}``.
+
+        Returns:
+            Metrics by name, the data that they were measured on, and what could not be measured.
+
+        Raises:
+            DomtransError: If the data cannot be loaded, or a change concerns what was trained.
+        """
         recipe = with_other_data(self.recipe, changes, self.registry) if changes else self.recipe
-        with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's draws go on as they were
+        with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's random state stays
             results = measure(self.model, recipe, self.registry, self.session)
-        said = self.about.get("supervision")
-        return results | ({"supervision": said} if isinstance(said, str) else {})
+        supervision = self.about.get("supervision")
+        return results | ({"supervision": supervision} if isinstance(supervision, str) else {})
 
     def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
         return torch.stack([from_pil(image, self.recipe.image_size) for image in images])
@@ -101,16 +126,25 @@ class Run:
 def load(
     path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: tuple[Listener, ...] = ()
 ) -> Run:
-    """Load a run from its folder, one of its model files, e.g. ``runs/x/best.safetensors``, or a model hub.
+    """Load a run.
 
-    ``path``: of the run, or ``OWNER/NAME``, with ``@REVISION`` if it matters, of a model that ``pack`` prepared; that needs
-    the extra "hub". What is there as a file or folder is never sought on the hub.
-    Raises DomtransError if it is no run, is damaged, cannot be had, or needs a plugin that is missing.
+    Args:
+        path: A run folder; one of its model files, e.g. ``runs/x/best.safetensors``; or ``OWNER/NAME`` (``@REVISION``) of a
+            model on a model hub, which needs the extra "hub". A path that exists is never looked up on the hub.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        registry: The parts to build the networks from; by default those of the installed plugins.
+        listeners: Called with the progress of measurements.
+
+    Returns:
+        The run, ready to transfer images. The training data is not needed.
+
+    Raises:
+        DomtransError: If there is no run, it is damaged, it cannot be downloaded, or it needs a plugin that is missing.
     """
     path = fetch(str(path)) if is_on_hub(str(path)) else path
     try:
         file = _model_file(Path(path))
-    except OSError as error:  # a folder that may not be entered, a name that no file can have
+    except OSError as error:  # a folder without permission, a name that is too long for a file
         raise DomtransError(f"the run in {path} cannot be opened: {error.strerror}") from None
     registry = registry or load_plugins().registry
     recipe, model, about = read_model(file, registry)
@@ -120,15 +154,15 @@ def load(
 
 
 def _model_file(path: Path) -> Path:
-    """The file itself, or the last model of the run in a folder."""
+    """The file itself, or the model of the last step in a run folder."""
     if path.suffix == ".safetensors" and path.is_file():
         return path
     folder = RunFolder(path)
     if not path.is_dir():
         raise DomtransError(f"there is no run in {path}: no such folder")
     if not folder.model_file.is_file():
-        folder.recipe()  # no run at all says so first
-        raise DomtransError(f"the run in {path} has not saved a model yet; go on with `domtrans train --resume`")
+        folder.recipe()  # raises where there is no run at all
+        raise DomtransError(f"the run in {path} has not saved a model yet; continue it with `domtrans train --resume`")
     return folder.model_file
 
 
@@ -136,8 +170,13 @@ def _load_again(file: str, device: str) -> Run:
     return load(file, device=device)
 
 
+def as_run(run: Run | str | Path, *, device: str = "auto", registry: Registry | None = None) -> Run:
+    """The run itself, or the one that ``load`` finds at a path; ``device`` and ``registry`` are for the latter."""
+    return run if isinstance(run, Run) else load(run, device=device, registry=registry)
+
+
 def evaluate(
     run: Run | str | Path, changes: list[str] | tuple[str, ...] | Mapping[str, Any] = (), *, device: str = "auto"
 ) -> dict[str, Any]:
-    """Measure a run, or the run in a folder; see ``Run.evaluate``."""
-    return (run if isinstance(run, Run) else load(run, device=device)).evaluate(changes)
+    """Measure a run, or the run at a path; see ``Run.evaluate``."""
+    return as_run(run, device=device).evaluate(changes)

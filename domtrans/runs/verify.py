@@ -10,7 +10,7 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import leaves
 from domtrans.runs.folder import versions
 from domtrans.runs.provenance import computed_on
-from domtrans.runs.run import Run, load
+from domtrans.runs.run import Run, as_run
 
 ELSEWHERE = 0.01
 """How far a figure may be from the recorded one, relative to it where it is above 1, when the machine is another."""
@@ -51,7 +51,7 @@ def verify(run: Run | str | Path, *, device: str = "auto") -> Verification:
     Figures must be equal to the last digit where device, precision, threads, torch and domtrans are those of the run, and
     within 0.01 elsewhere. Raises DomtransError if the run has no results or its data is not there.
     """
-    run = run if isinstance(run, Run) else load(run, device=device)
+    run = as_run(run, device=device)
     if not run.results:
         raise DomtransError(f"the run in {run.path} has recorded no results to compare with; finish it with `domtrans train`")
     recorded = {name: value for name, value in run.results.items() if name not in OF_TRAINING}

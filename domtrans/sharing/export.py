@@ -23,7 +23,7 @@ from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.folder import versions
-from domtrans.runs.run import Run, load
+from domtrans.runs.run import Run, as_run
 from domtrans.sharing import onnx_graph
 from domtrans.storage.atomic import write_bytes
 
@@ -120,7 +120,7 @@ def export(
     """
     file = Path(file)
     _check(file, precision)
-    run = run if isinstance(run, Run) else load(run)
+    run = as_run(run)
     recipe = with_other_data(run.recipe, changes, run.registry) if changes else run.recipe
     seen = to_pixels(_source(run, recipe, "test").some(COMPARED).images)
     original = Pixels(copy.deepcopy(run.model).cpu()).eval().requires_grad_(False)

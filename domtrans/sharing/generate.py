@@ -25,7 +25,7 @@ from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.runs.folder import versions
 from domtrans.runs.provenance import credits_of
-from domtrans.runs.run import Run, load
+from domtrans.runs.run import Run, as_run
 from domtrans.storage.atomic import new_folder
 
 BLOCK = 256
@@ -71,7 +71,7 @@ def generate(
     "train" or "test". ``count``: at most so many, evenly over the split. All of it is written, or nothing.
     Raises DomtransError if the data is not there, the folder holds something, or a class cannot name a folder.
     """
-    run, folder = run if isinstance(run, Run) else load(run), Path(folder)
+    run, folder = as_run(run), Path(folder)
     if format not in FORMATS or split not in ("train", "test") or (count is not None and count < 1):
         raise DomtransError(
             f"a set is generated with format {' or '.join(FORMATS)}, split train or test and a count of 1 or more, not with "
@@ -90,13 +90,13 @@ def transferred(run: Run, source: ImageSet) -> Iterator[Labelled]:
     """G of every image of a set, in order."""
     session = run.session.during("generate")
     for index in torch.arange(len(source)).split(BLOCK):
-        session.report(int(index[0]), len(source))
+        session.progress(int(index[0]), len(source))
         images = to_pil(run.transfer(source.batch(index)))
         for number, image in zip(index.tolist(), images, strict=True):
             label = None if source.labels is None else int(source.labels[number])
             known = {name: of.values[i] for name, of in source.attributes.items() if (i := int(of.index[number])) >= 0}
             yield Labelled(number, image, label, known)
-    session.report(len(source), len(source))
+    session.progress(len(source), len(source))
 
 
 def write_imagefolder(folder: Path, source: ImageSet, images: Iterator[Labelled]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from domtrans.data.domains import load_domain
 from domtrans.data.grid import pair_grid
 from domtrans.errors import DomtransError
-from domtrans.runs.run import Run, load
+from domtrans.runs.run import Run, as_run
 from domtrans.sharing.model_card import model_card
 from domtrans.storage.atomic import new_folder
 
@@ -40,7 +40,7 @@ def pack(run: Run | str | Path, folder: str | Path, *, licence: str | None = Non
     off the domains' docstrings. Every file is there or none is.
     Raises DomtransError if the folder cannot be written or holds something.
     """
-    run, folder = run if isinstance(run, Run) else load(run, device="cpu"), Path(folder)
+    run, folder = as_run(run, device="cpu"), Path(folder)
     with new_folder(folder) as place:
         grid = _grid(run)
         files = {
