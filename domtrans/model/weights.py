@@ -50,16 +50,31 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
 
     Raises DomtransError, naming the first difference, unless names and shapes fit exactly.
     """
-    weights, wanted = read_weights(path / "model.safetensors" if path.is_dir() else path), encoder.state_dict()
+    weights = read_weights(path / "model.safetensors" if path.is_dir() else path)
     of_f = {name.removeprefix(F_IN_MODEL): tensor for name, tensor in weights.items() if name.startswith(F_IN_MODEL)}
-    weights = of_f or weights
-    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (weights, wanted)]
-    wrong = difference(*shapes)
-    if wrong:
-        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: {wrong}")
-    if any(tensor.is_complex() != wanted[name].is_complex() for name, tensor in weights.items()):
-        raise DomtransError(f"{path} does not fit the encoder {type(encoder).__name__}: it holds complex numbers")
-    encoder.load_state_dict(weights)
+    load_exactly(encoder, of_f or weights, path, f"the encoder {type(encoder).__name__}")
+
+
+def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: Path, description: str) -> None:
+    """Load weights that have exactly the names and shapes of the network's own.
+
+    Args:
+        network: The module to load into.
+        weights: Tensors by name.
+        path: The file that they were read from, for the message.
+        description: What the network is, for the message.
+
+    Raises:
+        DomtransError: If a name is missing or unexpected, or a shape differs, with the first such name; or for complex
+            numbers where the network has real ones.
+    """
+    wanted = network.state_dict()
+    problem = difference(*({name: tuple(tensor.shape) for name, tensor in group.items()} for group in (weights, wanted)))
+    if problem is None and any(tensor.is_complex() != wanted[name].is_complex() for name, tensor in weights.items()):
+        problem = "it holds complex numbers"
+    if problem:
+        raise DomtransError(f"{path} does not fit {description}: {problem}")
+    network.load_state_dict(dict(weights))
 
 
 def _check_archive(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Alternative encoders f, from libraries of trained networks and from published files of face recognisers."""
+"""Encoders f from libraries of pretrained networks and from published weights of face recognisers."""
 
 import domtrans
 

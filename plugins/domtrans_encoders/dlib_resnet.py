@@ -1,4 +1,4 @@
-"""dlib's face recogniser: King: High Quality Face Recognition with Deep Metric Learning, dlib.net blog, 2017."""
+"""dlib's face recogniser (King: High Quality Face Recognition with Deep Metric Learning, dlib.net blog, 2017)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from domtrans import DomtransError, Encoder, read_weights
-from domtrans_encoders.published import file_of, load_exactly
+from domtrans import DomtransError, Encoder, load_exactly, read_weights
+from domtrans_encoders.published import required_path
 from domtrans_encoders.tfjs import read_manifest
-from domtrans_encoders.window import Share, Shift, Window
+from domtrans_encoders.window import Crop, Shift, Window
 
 MEAN = (122.782, 117.001, 104.298)
-"""Of R, G, B in the training, 0 to 255."""
+"""Mean of the training data for R, G, B, on a scale of 0 to 255."""
 
 
 class DlibResNet(Encoder):
-    """f: dlib's face recogniser, a ResNet of 29 convolutions: 128 features.
+    """f: dlib's face recogniser, a ResNet of 29 convolutions with 128 features.
 
-    ``path``: the weights as face-api distributes them: ``face_recognition_model-weights_manifest.json`` with the files that
-    it names beside it, or the same tensors in one .safetensors file. ``crop``: share of the image's side that is looked at.
-    ``shift``: how far below the image's middle (above, if negative), as a share of its side. ``resolution``: side in pixels
-    that this part is resized to: 150 in the training, and less is faster; from 135 to 198 the last map has the training's
-    2 x 2 pixels, without which the network hardly knows a face.
+    Args:
+        path: Weights as face-api distributes them: ``face_recognition_model-weights_manifest.json``, with the files that
+            it names beside it; or the same tensors in one .safetensors file.
+        crop: Side of the part that the network sees, as a share of the image's side.
+        shift: How far the part's centre lies below the image's centre, as a share of the side; above, if negative.
+        resolution: Side that the part is resized to, in pixels; 150 in training, smaller is faster. From 135 to 198 the
+            last feature map has 2 x 2 pixels, as in training; outside, the network recognises faces much worse.
     """
 
     channels = 3
@@ -38,7 +40,7 @@ class DlibResNet(Encoder):
         classes: int,
         *,
         path: str | None = None,
-        crop: Share = 0.74,
+        crop: Crop = 0.74,
         shift: Shift = 0.02,
         resolution: Annotated[int, Field(ge=135, le=198)] = 150,
     ) -> None:
@@ -53,10 +55,10 @@ class DlibResNet(Encoder):
         self.body = nn.ModuleDict({"conv32_down": nn.Conv2d(3, 32, 7, 2), **blocks, "fc": nn.Linear(256, 128, bias=False)})
 
     def load_pretrained(self) -> None:
-        """Load the published weights; DomtransError if they are not there or are others."""
-        path = file_of(self.path, "dlib-resnet", "face_recognition_model-weights_manifest.json")
+        """Load the published weights; DomtransError if the file is missing or holds something else."""
+        path = required_path(self.path, "dlib-resnet", "face_recognition_model-weights_manifest.json")
         published = read_manifest(path) if path.suffix == ".json" else read_weights(path)
-        load_exactly(self.body, _folded(published, path), path, "dlib's face recogniser")
+        load_exactly(self.body, _fold_scaling(published, path), path, "dlib's face recogniser")
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [-1, 1] to features [B, 128]."""
@@ -68,9 +70,9 @@ class DlibResNet(Encoder):
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut; ``down`` halves height and width, in the shortcut by pooling.
+    """Residual block of two convolutions; ``down`` halves height and width, in the shortcut by average pooling.
 
-    As in dlib, where the two differ by a row the lesser is filled up with zeros, as are the channels that are new.
+    As in dlib, the smaller of the two results is padded with zeros at the right and bottom, and so are new channels.
     """
 
     def __init__(self, inputs: int, width: int, *, down: bool = False) -> None:
@@ -81,17 +83,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, width, H, W], or half of H and W."""
-        found = self.conv2(F.relu(self.conv1(x)))
+        residual = self.conv2(F.relu(self.conv1(x)))
         if self.down:
             x = F.avg_pool2d(x, 2)
-            (height, width), (more, wider) = found.shape[2:], x.shape[2:]
-            found = F.pad(found, (0, wider - width, 0, more - height))
-            x = F.pad(x, (0, 0, 0, 0, 0, found.shape[1] - x.shape[1]))
-        return F.relu(x + found)
+            (height, width), (pooled_height, pooled_width) = residual.shape[2:], x.shape[2:]
+            residual = F.pad(residual, (0, pooled_width - width, 0, pooled_height - height))
+            x = F.pad(x, (0, 0, 0, 0, 0, residual.shape[1] - x.shape[1]))
+        return F.relu(x + residual)
 
 
-def _folded(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Published tensors under the names here: filters turned from H W I O to O I H W, with each layer's scaling in them."""
+def _fold_scaling(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Published tensors under the names of ``DlibResNet``: filters from H W I O to O I H W, each layer's scaling folded in."""
     rest = {name.replace("/", "."): value.float() for name, value in published.items()}
     folded = {}
     try:
@@ -102,6 +104,6 @@ def _folded(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             folded[f"{layer}.weight"] = filters.permute(3, 2, 0, 1) * scale.view(-1, 1, 1, 1)
             folded[f"{layer}.bias"] = bias * scale + shift
         folded["fc.weight"] = rest.pop("fc").t()
-    except (KeyError, RuntimeError) as fault:
-        raise DomtransError(f"{path} does not hold dlib's face recogniser as face-api distributes it ({fault})") from None
+    except (KeyError, RuntimeError) as error:
+        raise DomtransError(f"{path} does not hold dlib's face recogniser as face-api distributes it ({error})") from None
     return folded | rest

@@ -1,4 +1,4 @@
-"""MobileFaceNet: Chen, Liu, Gao, Han: MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification, 2018."""
+"""MobileFaceNet (Chen, Liu, Gao, Han: MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification, 2018)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans import Encoder, read_weights
-from domtrans_encoders.published import PReLU, file_of, load_exactly
-from domtrans_encoders.window import Share, Shift, Window
+from domtrans import Encoder, load_exactly, read_weights
+from domtrans_encoders.published import PReLU, required_path
+from domtrans_encoders.window import Crop, Shift, Window
 
 BOTTLENECKS = ((64, 128, 2, 5), (128, 256, 2, 1), (128, 256, 1, 6), (128, 512, 2, 1), (128, 256, 1, 2))
-"""Width, expanded width, stride of the first, and how many (table 1 of the paper)."""
+"""Width, expanded width, stride of the first block, number of blocks (table 1 of the paper)."""
 
-EMBEDDING = 4
-"""Layers that make the features of the map, the last of those before."""
+EMBEDDING_LAYERS = 4
+"""Layers between the last feature map and the embedding."""
 
 
 class MobileFaceNet(Encoder):
-    """f: MobileFaceNet, a face recogniser made for phones: 192 features of length 1, or the 128 x 7 x 7 before them.
+    """f: MobileFaceNet, a face recogniser for phones: 192 features of length 1, or the 128 x 7 x 7 map before them.
 
-    ``path``: its weights with batch norm folded in, a .safetensors file of ``N.weight``, ``N.bias`` and ``N.prelu`` for
-    layer N. ``crop``: share of the image's side that is looked at. ``shift``: how far below the image's middle
-    (above, if negative), as a share of its side. ``features``: "embedding" for the 192, which say who it is; "map" for the
-    6,272, which also say what a recogniser is taught to overlook, such as glasses.
+    Args:
+        path: Weights with batch norm folded in: a .safetensors file with ``N.weight``, ``N.bias`` and ``N.prelu`` for
+            layer N.
+        crop: Side of the part that the network sees, as a share of the image's side.
+        shift: How far the part's centre lies below the image's centre, as a share of the side; above, if negative.
+        features: "embedding" for the 192 features that identify a person, or "map" for the 6,272 before them, which
+            still hold what a recogniser learns to ignore, such as glasses.
     """
 
     channels = 3
@@ -36,7 +39,7 @@ class MobileFaceNet(Encoder):
         classes: int,
         *,
         path: str | None = None,
-        crop: Share = 0.8,
+        crop: Crop = 0.8,
         shift: Shift = -0.09,
         features: Literal["embedding", "map"] = "embedding",
     ) -> None:
@@ -63,22 +66,22 @@ class MobileFaceNet(Encoder):
         )
 
     def load_pretrained(self) -> None:
-        """Load the file of weights; DomtransError if it is not there or is another."""
-        path = file_of(self.path, "mobilefacenet", "the .safetensors file")
-        load_exactly(self.body, self._renamed(read_weights(path)), path, "MobileFaceNet")
+        """Load the weights; DomtransError if the file is missing or holds something else."""
+        path = required_path(self.path, "mobilefacenet", "the .safetensors file")
+        load_exactly(self.body, self._rename(read_weights(path)), path, "MobileFaceNet")
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] in [-1, 1] to features [B, F]."""
-        seen = self.window(images)
+        inputs = self.window(images)
         if self.features == "map":
-            return self.body[:-EMBEDDING](seen).flatten(1)
-        return F.normalize(self.body(seen).flatten(1).float())
+            return self.body[:-EMBEDDING_LAYERS](inputs).flatten(1)
+        return F.normalize(self.body(inputs).flatten(1).float())
 
-    def _renamed(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Published tensors under the names here: theirs are numbers, with gaps where a shortcut is added."""
+    def _rename(self, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Published tensors under the names of this class. Theirs are numbers, with gaps where a shortcut is added."""
         numbers = sorted({number for name in published if (number := name.partition(".")[0]).isdigit()}, key=int)
-        ours = [name for name, module in self.body.named_modules() if isinstance(module, Convolution)]
-        prefix = dict(zip(numbers, ours, strict=False))
+        layers = [name for name, module in self.body.named_modules() if isinstance(module, Convolution)]
+        prefix = dict(zip(numbers, layers, strict=False))
         kinds = {"weight": "conv.weight", "bias": "conv.bias", "prelu": "act.weight"}
         renamed = {}
         for name, value in published.items():
@@ -88,7 +91,7 @@ class MobileFaceNet(Encoder):
 
 
 class Convolution(nn.Module):
-    """A convolution with bias; ``active``: and PReLU. Padded as TensorFlow does: what is odd goes right and below."""
+    """Convolution with bias, and PReLU if ``active``; padded as in TensorFlow: an odd pixel goes to the right and bottom."""
 
     def __init__(
         self,
@@ -102,10 +105,10 @@ class Convolution(nn.Module):
         active: bool = True,
     ) -> None:
         super().__init__()
-        # Sides are even wherever the stride is 2, so that kernel - stride is what must be added.
-        more = kernel - stride if padded else 0
-        self.pad = nn.ZeroPad2d((0, more % 2) * 2) if more % 2 else nn.Identity()
-        self.conv = nn.Conv2d(inputs, width, kernel, stride, padding=more // 2, groups=groups)
+        # Sides are even wherever the stride is 2, so kernel - stride pixels must be added.
+        padding = kernel - stride if padded else 0
+        self.pad = nn.ZeroPad2d((0, padding % 2) * 2) if padding % 2 else nn.Identity()
+        self.conv = nn.Conv2d(inputs, width, kernel, stride, padding=padding // 2, groups=groups)
         self.act = PReLU(width) if active else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,7 +117,7 @@ class Convolution(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Widened, filtered channel by channel, narrowed; ``shortcut``: and added to what came in."""
+    """Inverted residual block: expand, depthwise convolution, project; with ``shortcut`` added to its input."""
 
     def __init__(self, inputs: int, wide: int, width: int, stride: int, *, shortcut: bool) -> None:
         super().__init__()
@@ -127,5 +130,5 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, width, H / stride, W / stride]."""
-        found = self.layers(x)
-        return x + found if self.shortcut else found
+        projected = self.layers(x)
+        return x + projected if self.shortcut else projected

@@ -1,4 +1,4 @@
-"""OpenFace nn4.small2.v1: Amos, Ludwiczuk, Satyanarayanan: OpenFace: A general-purpose face recognition library, 2016."""
+"""OpenFace nn4.small2.v1 (Amos, Ludwiczuk, Satyanarayanan: OpenFace: A general-purpose face recognition library, 2016)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans import Encoder, read_weights
-from domtrans_encoders.published import file_of, load_exactly
-from domtrans_encoders.window import Share, Shift, Window
+from domtrans import Encoder, load_exactly, read_weights
+from domtrans_encoders.published import required_path
+from domtrans_encoders.window import Crop, Shift, Window
 
 
 class OpenFace(Encoder):
     """f: OpenFace nn4.small2.v1, a small face recogniser: 128 features of length 1, or the 736 before them.
 
-    ``path``: the published PyTorch file, ``openface.pth``. ``crop``: share of the image's side that is looked at. ``shift``:
-    how far below the image's middle (above, if negative), as a share of its side. ``features``: "embedding" for the 128,
-    "pooled" for the 736.
+    Args:
+        path: The published PyTorch file, ``openface.pth``.
+        crop: Side of the part that the network sees, as a share of the image's side.
+        shift: How far the part's centre lies below the image's centre, as a share of the side; above, if negative.
+        features: "embedding" for the 128 features, or "pooled" for the 736.
     """
 
     channels = 3
@@ -29,7 +31,7 @@ class OpenFace(Encoder):
         classes: int,
         *,
         path: str | None = None,
-        crop: Share = 0.5,
+        crop: Crop = 0.5,
         shift: Shift = 0.02,
         features: Literal["embedding", "pooled"] = "embedding",
     ) -> None:
@@ -37,7 +39,7 @@ class OpenFace(Encoder):
         self.path, self.features = path, features
         self.feature_size = 128 if features == "embedding" else 736
         self.window = Window((96, 96), crop=crop, shift=shift, mean=(0.0,) * 3, scale=(255.0,) * 3)
-        # The numbers of the published file; those it leaves out have no weights.
+        # Layer numbers as in the published file; the missing ones have no weights.
         self.body = nn.ModuleDict(
             {
                 "layer1": nn.Conv2d(3, 64, 7, 2, 3),
@@ -66,8 +68,8 @@ class OpenFace(Encoder):
         )
 
     def load_pretrained(self) -> None:
-        """Load the published file; DomtransError if it is not there or is another."""
-        path = file_of(self.path, "openface", "openface.pth")
+        """Load the published weights; DomtransError if the file is missing or holds something else."""
+        path = required_path(self.path, "openface", "openface.pth")
         load_exactly(self.body, read_weights(path), path, "OpenFace nn4.small2.v1")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -81,10 +83,15 @@ class OpenFace(Encoder):
 
 
 class Inception(nn.Module):
-    """Convolutions of several sizes and a pooling, side by side; smaller results are framed with zeros.
+    """Inception block: parallel convolutions and pooling; smaller results are padded with zeros.
 
-    ``convolved``: kernel side to the widths of the 1 x 1 convolution before it and of its own. ``pooled``: width of the
-    1 x 1 convolution after the pooling, ``direct``: of one on its own; None: without it.
+    Args:
+        inputs: Input channels.
+        convolved: For each kernel size, the widths of the 1 x 1 convolution before it and of the convolution itself.
+        pool: The pooling layer.
+        pooled: Width of the 1 x 1 convolution after the pooling; None: no convolution.
+        direct: Width of a 1 x 1 convolution branch; None: no such branch.
+        stride: Stride of the convolutions.
     """
 
     def __init__(
@@ -108,18 +115,18 @@ class Inception(nn.Module):
         self.seq_list = nn.ModuleList(branches)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, sum of widths, H', W'], H' and W' those of the largest branch."""
+        """[B, C, H, W] to [B, sum of widths, H', W'], with H' and W' of the largest branch."""
         results = [branch(x) for branch in self.seq_list]
         height, width = (max(result.shape[axis] for result in results) for axis in (2, 3))
-        framed = []
+        padded = []
         for result in results:
             down, right = height - result.shape[2], width - result.shape[3]
-            framed.append(F.pad(result, (right // 2, right - right // 2, down // 2, down - down // 2)))
-        return torch.cat(framed, 1)
+            padded.append(F.pad(result, (right // 2, right - right // 2, down // 2, down - down // 2)))
+        return torch.cat(padded, 1)
 
 
 def _normalisation() -> nn.Module:
-    # The published port's own layer works on detached values, and no gradient passes it; torch's is the same function.
+    # The layer of the published port detaches its input and blocks the gradient; torch's computes the same function.
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
 
 
@@ -128,7 +135,7 @@ def _convolution(inputs: int, width: int, kernel: int, stride: int = 1) -> tuple
 
 
 def _sequence(*layers: nn.Module) -> nn.Sequential:
-    """Layers under the published names: number and kind, e.g. ``1_conv``, ``2_bn``."""
+    """Layers under their published names, e.g. ``1_conv``, ``2_bn``."""
     kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "bn", nn.ReLU: "relu"}
     named = nn.Sequential()
     for number, layer in enumerate(layers, 1):

@@ -1,4 +1,4 @@
-"""Weights in the files that TensorFlow.js reads: a manifest in JSON, and the numbers, one byte each, beside it."""
+"""Weights in TensorFlow.js format: a JSON manifest, and binary files with one byte per weight."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from domtrans import DomtransError
 
 
 def read_manifest(path: Path) -> dict[str, Tensor]:
-    """Every tensor of a manifest, float32; what was stored in one byte a number is put back to its scale.
+    """The tensors of a manifest by name, float32, dequantised.
 
-    Raises DomtransError for a file that is missing, damaged, of another type, or not beside the manifest.
+    Raises:
+        DomtransError: If a file is missing, damaged, of another type, or not in the manifest's folder.
     """
     try:
         groups = json.loads(path.read_text(encoding="utf-8"))
-        return {name: tensor for group in groups for name, tensor in _group(group, path.parent).items()}
-    except FileNotFoundError as fault:
-        raise DomtransError(f"there is no file {fault.filename}") from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as fault:
-        reason = " ".join(str(fault).split())[:160]
-        raise DomtransError(f"{path} is not a whole manifest of weights as TensorFlow.js has them ({reason})") from None
+        return {name: tensor for group in groups for name, tensor in _read_group(group, path.parent).items()}
+    except FileNotFoundError as error:
+        raise DomtransError(f"there is no file {error.filename}") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DomtransError(f"{path} is not a complete TensorFlow.js weights manifest ({reason})") from None
 
 
-def _group(group: dict[str, Any], folder: Path) -> dict[str, Tensor]:
+def _read_group(group: dict[str, Any], folder: Path) -> dict[str, Tensor]:
     names = group["paths"]
     if any(Path(name).name != name for name in names):
-        raise ValueError("it names files outside its own folder")
+        raise ValueError("it names files outside its folder")
     content = b"".join((folder / name).read_bytes() for name in names)
     tensors, start = {}, 0
     for entry in group["weights"]:
@@ -46,5 +47,5 @@ def _group(group: dict[str, Any], folder: Path) -> dict[str, Tensor]:
         numbers = torch.from_numpy(values.astype(np.float32)).view(shape)
         tensors[entry["name"]] = numbers * quantized["scale"] + quantized["min"] if quantized else numbers
     if start != len(content):
-        raise ValueError(f"it describes {start:,} bytes, but there are {len(content):,}")
+        raise ValueError(f"it describes {start:,} bytes, but the files have {len(content):,}")
     return tensors

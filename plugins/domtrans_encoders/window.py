@@ -1,4 +1,4 @@
-"""What a network sees of an image: which part, at which size, in which range; differentiable throughout."""
+"""Prepare images for a pretrained network: crop, resize and normalise, differentiably."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from torch import Tensor, nn
 
 from domtrans import DomtransError
 
-Share = Annotated[float, Field(gt=0, le=1)]
-"""Of the side of an image."""
+Crop = Annotated[float, Field(gt=0, le=1)]
+"""Side of the part that is kept, as a share of the image's side."""
 
 Shift = Annotated[float, Field(ge=-0.5, le=0.5)]
-"""Downwards, as a share of the side of an image."""
+"""Downward shift of the part, as a share of the image's side."""
 
 
 class Window(nn.Module):
-    """Cuts a part out of a square image and gives it the size and the range that a network was trained with.
+    """Crop a part of square RGB images and give it the size and range that a network was trained on.
 
-    ``size``: height and width of what comes out. ``crop``: share of the image's height that is looked at, of its width as
-    much as keeps proportions. ``shift``: how far the part's middle is below the image's, as a share of the height; above,
-    if negative. ``mean`` and ``scale`` are those of the training, on values of 0 to 255, of R, G, B; ``bgr``: the network
-    takes B, G, R. Raises DomtransError for a part that reaches beyond the image.
+    Args:
+        size: Height and width of the output, in pixels.
+        crop: Height of the part, as a share of the image's height; its width follows from ``size``.
+        shift: How far the part's centre lies below the image's centre, as a share of the height; above, if negative.
+        mean: Mean of the training data on a scale of 0 to 255, for R, G, B.
+        scale: What values are divided by after the mean is subtracted, for R, G, B.
+        bgr: Whether the network takes B, G, R.
+
+    Raises:
+        DomtransError: If the part reaches beyond the image.
     """
 
     factor: Tensor
@@ -43,13 +49,14 @@ class Window(nn.Module):
     ) -> None:
         super().__init__()
         height, width = self.size = size
-        # The whole image is resized so that its part comes out right, and not cut first: a cut falls on whole pixels, and
-        # at 32 of them that would move or stretch a face by a thirtieth.
+        # Resize first and crop afterwards: a crop falls on whole pixels, and at 32 pixels it would move or stretch a face
+        # by a thirtieth.
         self.side = round(height / crop)
         self.top = round((self.side - height) / 2 + shift * self.side)
         if not 0 <= self.top <= self.side - height or width > self.side:
             raise DomtransError(
-                f"crop={crop} and shift={shift} reach beyond the image: shift is at most {(1 - crop) / 2:.3g} up or down there"
+                f"crop={crop} and shift={shift} reach beyond the image; with this crop, shift is at most "
+                f"{(1 - crop) / 2:.3g} up or down"
             )
         self.bgr = bgr
         means, scales = (torch.tensor(tuple(values)).view(1, 3, 1, 1) for values in (mean, scale))

@@ -1,4 +1,4 @@
-"""Files laid out as encoders' published ones, with random weights; and what such an encoder must be given."""
+"""Weight files in the published layouts, with random weights."""
 
 import atexit
 import functools
@@ -16,14 +16,15 @@ from domtrans_encoders.openface import OpenFace
 from domtrans_encoders.sphereface import SphereFace
 
 FACES = ["dlib-resnet", "mobilefacenet", "openface", "sphereface"]
-"""Face recognisers, which begin from a published file and have no head."""
+"""Face recognisers with published weights; they have no head."""
 
 NEED_A_FILE = [*FACES, "onnx"]
+"""Encoders that cannot be used without a file of weights."""
 
 
 @functools.cache
 def published(name: str) -> str:
-    """The path of such a file."""
+    """Path of a weights file for an encoder."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     torch.manual_seed(0)
@@ -43,12 +44,12 @@ def published(name: str) -> str:
 
 
 def needed(name: str) -> dict[str, str]:
-    """The options without which an encoder cannot be built."""
+    """The required options of an encoder."""
     return {"path": published(name)} if name == "onnx" else {}
 
 
 def as_dlib(body: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """face-api's names: filters H W I O, and a scale for each layer."""
+    """Weights in face-api's layout: filters H W I O, and a scale per layer."""
     found = {"fc": body["fc"].weight.t().contiguous()}
     for name, layer in body.named_modules():
         if isinstance(layer, torch.nn.Conv2d):
@@ -60,7 +61,7 @@ def as_dlib(body: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def as_mobilefacenet(body: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Numbered layers; a number is left out after every one that ends in a shortcut."""
+    """Weights by layer number; a number is skipped after every shortcut."""
     found, number = {}, 0
     for name, layer in body.named_modules():
         if isinstance(layer, Convolution):

@@ -1,4 +1,4 @@
-"""Networks in ONNX files as f: the same function as ONNX defines, differentiable, and one sentence for what is not."""
+"""Networks in ONNX files as f: the same function, differentiable; unusable files give one clear error."""
 
 import sys
 
@@ -20,7 +20,7 @@ def build(path, size=16, **options):
 
 @pytest.mark.parametrize("nhwc", [False, True])
 @pytest.mark.parametrize("flat", [False, True])
-def test_it_is_the_function_in_the_file(tmp_path, nhwc, flat):
+def test_output_matches_the_onnx_reference(tmp_path, nhwc, flat):
     from onnx.reference import ReferenceEvaluator
 
     path = onnx_file(tmp_path / "net.onnx", nhwc=nhwc, flat=flat)
@@ -31,7 +31,7 @@ def test_it_is_the_function_in_the_file(tmp_path, nhwc, flat):
     np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-4, atol=1e-3)
 
 
-def test_any_tensor_within_may_be_the_features_and_a_map_is_averaged(tmp_path):
+def test_an_intermediate_tensor_can_be_the_features_and_a_map_is_averaged(tmp_path):
     from onnx.reference import ReferenceEvaluator
 
     path = onnx_file(tmp_path / "net.onnx")
@@ -44,7 +44,7 @@ def test_any_tensor_within_may_be_the_features_and_a_map_is_averaged(tmp_path):
     assert evaluator.output_names == ["features"]
 
 
-def test_it_keeps_the_contracts_and_a_gradient_reaches_every_image(tmp_path):
+def test_the_contract_holds_and_the_gradient_reaches_the_images(tmp_path):
     path = onnx_file(tmp_path / "net.onnx")
     check_encoder(registry(), "onnx", path=path, size=24)
     images = (torch.rand(2, 3, 24, 24) * 2 - 1).requires_grad_()
@@ -52,7 +52,7 @@ def test_it_keeps_the_contracts_and_a_gradient_reaches_every_image(tmp_path):
     assert (images.grad.abs().sum(1) > 0).float().mean() > 0.9
 
 
-def test_a_network_of_any_size_works_at_the_resolution_that_is_chosen(tmp_path):
+def test_a_network_of_any_size_uses_the_chosen_resolution(tmp_path):
     path = onnx_file(tmp_path / "net.onnx", flat=False)
     seen = []
     for options, side in (({}, 24), ({"resolution": 40}, 40)):
@@ -61,7 +61,7 @@ def test_a_network_of_any_size_works_at_the_resolution_that_is_chosen(tmp_path):
         assert f(torch.zeros(1, 3, 24, 24)).shape == (1, 6) and seen.pop() == side
 
 
-def test_a_run_with_it_trains_and_loads(tmp_path):
+def test_a_run_trains_and_loads(tmp_path):
     path = onnx_file(tmp_path / "net.onnx")
     recipe = tiny_recipe(tmp_path, encoder={"name": "onnx", "path": path}, fit=None, train__steps=2)
     run = train(recipe, tmp_path / "run", device="cpu", registry=registry())
@@ -69,14 +69,14 @@ def test_a_run_with_it_trains_and_loads(tmp_path):
     assert torch.equal(load(run.path, device="cpu", registry=registry()).transfer(image), run.transfer(image))
 
 
-def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
+def test_the_error_without_onnx2torch_says_what_to_install(tmp_path, monkeypatch):
     path = onnx_file(tmp_path / "net.onnx")
     monkeypatch.setitem(sys.modules, "onnx2torch", None)
     with pytest.raises(DomtransError, match=r"the encoder 'onnx' needs onnx2torch .*pip install 'domtrans\[onnx\]'"):
         build(path)
 
 
-def test_what_cannot_be_is_one_sentence(tmp_path):
+def test_unusable_files_and_options_are_refused(tmp_path):
     path = onnx_file(tmp_path / "net.onnx")
     (tmp_path / "junk.onnx").write_bytes(b"junk, not a graph")
     (tmp_path / "empty.onnx").write_bytes(b"")
@@ -85,11 +85,9 @@ def test_what_cannot_be_is_one_sentence(tmp_path):
     for name in ("junk.onnx", "empty.onnx"):
         with pytest.raises(DomtransError, match=f"{name} "):
             build(tmp_path / name)
-    with pytest.raises(
-        DomtransError, match=r"makes no tensor 'maap'; its outputs are features, and any tensor between will do"
-    ):
+    with pytest.raises(DomtransError, match=r"has no tensor 'maap'; use an output \(features\) or any intermediate tensor"):
         build(path, output="maap")
-    with pytest.raises(DomtransError, match=r"option 'scale' must not hold 0"):
+    with pytest.raises(DomtransError, match=r"option 'scale' must not contain 0"):
         build(path, scale=[0, 1, 1])
     with pytest.raises(DomtransError, match=r"option 'mean'.*at least 3"):
         build(path, mean=[1])

@@ -1,4 +1,4 @@
-"""Weights in TensorFlow.js' files: numbers put back to their scale; anything else is one sentence."""
+"""Weights in TensorFlow.js format: dequantised; damaged files give one clear error."""
 
 import json
 
@@ -14,7 +14,7 @@ from tiny import registry
 
 
 def write(folder, tensors, *, shards=2, **changes):
-    """A manifest of uint8 tensors, cut into shards; returns its path and what it stands for."""
+    """A manifest of uint8 tensors, cut into shards; returns its path and the dequantised tensors."""
     entries, content, wanted = [], b"", {}
     for name, values in tensors.items():
         low, scale = float(values.min()), max(float(values.max() - values.min()) / 255, 1e-12)
@@ -31,7 +31,7 @@ def write(folder, tensors, *, shards=2, **changes):
     return folder / "manifest.json", wanted
 
 
-def test_numbers_of_one_byte_are_put_back_to_their_scale(tmp_path):
+def test_one_byte_weights_are_dequantised(tmp_path):
     path, wanted = write(tmp_path, {"a/b": torch.randn(3, 4, 5), "c": torch.randn(7)})
     found = read_manifest(path)
     assert set(found) == set(wanted)
@@ -39,7 +39,7 @@ def test_numbers_of_one_byte_are_put_back_to_their_scale(tmp_path):
         torch.testing.assert_close(found[name], values)
 
 
-def test_plain_floats_are_read_too(tmp_path):
+def test_float32_weights_are_read(tmp_path):
     values = np.arange(6, dtype="<f4")
     (tmp_path / "shard").write_bytes(values.tobytes())
     manifest = [{"weights": [{"name": "a", "shape": [2, 3], "dtype": "float32"}], "paths": ["shard"]}]
@@ -47,7 +47,7 @@ def test_plain_floats_are_read_too(tmp_path):
     assert torch.equal(read_manifest(tmp_path / "m.json")["a"], torch.from_numpy(values).view(2, 3))
 
 
-def test_dlib_from_face_api_is_dlib_from_safetensors_but_for_rounding(tmp_path):
+def test_dlib_loads_from_a_face_api_manifest(tmp_path):
     tensors = {name.replace(".", "/"): value for name, value in load_file(published("dlib-resnet")).items()}
     path, wanted = write(tmp_path, tensors)
     f = registry().build("encoder", use("dlib-resnet", path=str(path)), 64, 0)
@@ -65,22 +65,22 @@ def test_dlib_from_face_api_is_dlib_from_safetensors_but_for_rounding(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"paths": ["../shard0", "shard1"]}, "outside its own folder"),
+        ({"paths": ["../shard0", "shard1"]}, "outside its folder"),
         ({"paths": ["shard0"]}, "buffer|bytes"),
-        ({"paths": ["shard0", "shard1", "shard1"]}, "describes 67 bytes, but there are"),
-        ({"paths": 3}, "not a whole manifest"),
+        ({"paths": ["shard0", "shard1", "shard1"]}, "describes 67 bytes, but the files have"),
+        ({"paths": 3}, "not a complete TensorFlow.js weights manifest"),
         ({"weights": [{"name": "a", "shape": [67], "dtype": "int32"}]}, "stored as int32"),
-        ({"weights": [{"name": "a", "shape": [-2], "dtype": "float32"}]}, "not a whole manifest"),
-        ({"weights": [{"name": "a"}]}, "not a whole manifest"),
+        ({"weights": [{"name": "a", "shape": [-2], "dtype": "float32"}]}, "not a complete TensorFlow.js weights manifest"),
+        ({"weights": [{"name": "a"}]}, "not a complete TensorFlow.js weights manifest"),
     ],
 )
-def test_a_damaged_manifest_is_one_sentence(tmp_path, changes, problem):
+def test_a_damaged_manifest_is_refused(tmp_path, changes, problem):
     path, _ = write(tmp_path, {"a/b": torch.randn(3, 4, 5), "c": torch.randn(7)}, **changes)
     with pytest.raises(DomtransError, match=problem):
         read_manifest(path)
 
 
-def test_files_that_are_not_there_or_no_json(tmp_path):
+def test_missing_files_and_invalid_json_are_refused(tmp_path):
     with pytest.raises(DomtransError, match=r"there is no file .*nothing.json"):
         read_manifest(tmp_path / "nothing.json")
     path, _ = write(tmp_path, {"c": torch.randn(7)})
@@ -89,5 +89,5 @@ def test_files_that_are_not_there_or_no_json(tmp_path):
         read_manifest(path)
     for content in (b"", b"[[[", b'{"weights": []}', b"\xff\xfe", b"null", b"[" * 100_000):
         path.write_bytes(content)
-        with pytest.raises(DomtransError, match=r"manifest.json is not a whole manifest"):
+        with pytest.raises(DomtransError, match=r"manifest.json is not a complete TensorFlow.js weights manifest"):
             read_manifest(path)

@@ -1,4 +1,4 @@
-"""The timm encoder: any model, from any stage, from a local file; a gradient reaches the image."""
+"""The timm encoder: any model and stage, weights from files and the hub, differentiable."""
 
 import json
 
@@ -23,7 +23,7 @@ FACES = {
         "first_conv": "conv1.0",
     },
 }
-"""config.json of a face recogniser on the hub: its last layer is no classifier but gives the features."""
+"""config.json of a face recogniser on the hub, whose last layer gives its features."""
 
 
 def build(size=32, classes=4, **options):
@@ -34,7 +34,7 @@ def build(size=32, classes=4, **options):
     ("options", "features"),
     [({}, 512), ({"stage": 1}, 64), ({"model": "vit_tiny_patch16_224", "input_size": 224}, 192), ({"input_size": 48}, 512)],
 )
-def test_features_of_any_model_and_stage_with_a_gradient_to_the_image(options, features):
+def test_any_model_and_stage_gives_features_with_a_gradient(options, features):
     f = FrozenEncoder(build(**options).eval())
     images = (torch.rand(2, 1, 32, 32) * 2 - 1).requires_grad_()
     found = f(images)
@@ -43,7 +43,7 @@ def test_features_of_any_model_and_stage_with_a_gradient_to_the_image(options, f
     assert images.grad is not None and images.grad.abs().sum() > 0
 
 
-def test_images_are_normalised_as_the_model_was_trained():
+def test_images_are_normalised_as_in_the_models_training():
     f = build().eval()
     seen = []
     f.body.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -82,12 +82,14 @@ def test_a_stage_takes_its_weights_from_a_file_of_the_whole_model(tmp_path, mode
         build(model=model, path=str(tmp_path / "whole.pth"), stage=1).load_pretrained()
 
 
-def test_published_weights_that_cannot_be_had_end_in_one_sentence(monkeypatch):
+def test_a_failed_download_of_weights_is_a_clear_error(monkeypatch):
     def offline(*_, **__):
         raise OSError("no route to the hub")
 
     monkeypatch.setattr(timm.models._builder, "load_pretrained", offline)
-    with pytest.raises(DomtransError, match=r"could not be had \(no route to the hub\); connect to the network, give a local"):
+    with pytest.raises(
+        DomtransError, match=r"could not be downloaded \(no route to the hub\); connect to the network, give a local"
+    ):
         build(pretrained=True, input_size=32).load_pretrained()
 
 
@@ -104,7 +106,7 @@ def recogniser(tmp_path):
 @pytest.mark.parametrize("hub", [False, True])
 def test_a_recogniser_from_the_hub_gives_its_embedding(recogniser, monkeypatch, hub):
     folder, body = recogniser
-    if hub:  # the network is the hub client's, which is timm's; everything around it is real
+    if hub:  # replace only the download by timm's hub client
         fetch = {"config.json": folder / "config.json", "model.safetensors": folder / "model.safetensors"}
         monkeypatch.setattr(timm.models._hub, "hf_hub_download", lambda repo_id, filename, **_: str(fetch[filename]))
         monkeypatch.setattr(timm.models._hub, "_has_hf_hub", True)
@@ -121,17 +123,17 @@ def test_a_recogniser_from_the_hub_gives_its_embedding(recogniser, monkeypatch, 
 
 
 def test_an_embedding_and_a_stage_exclude_each_other():
-    with pytest.raises(DomtransError, match="give one"):
+    with pytest.raises(DomtransError, match="give only one"):
         build(embedding=True, stage=1)
 
 
 @pytest.mark.parametrize("options", [{"model": "no_such_net"}, {"stage": 99}])
-def test_models_that_timm_cannot_build(options):
-    with pytest.raises(DomtransError, match=r"timm cannot build .*timm.list_models\(\) names what there is"):
+def test_unknown_models_and_stages_are_refused(options):
+    with pytest.raises(DomtransError, match=r"timm cannot build .*timm.list_models\(\) lists the models"):
         build(**options)
 
 
-def test_a_recipe_with_it_trains_and_its_run_loads_without_the_hub(tmp_path, monkeypatch):
+def test_a_run_trains_and_loads_without_the_hub(tmp_path, monkeypatch):
     encoder = {"name": "timm", "model": SMALL, "path": None}
     run = train(tiny_recipe(tmp_path, encoder=encoder, train__steps=2), tmp_path / "run", device="cpu", registry=registry())
     monkeypatch.setattr(timm.models._builder, "load_pretrained", None)
