@@ -14,8 +14,8 @@ import time
 from functools import partial
 
 import domtrans
-from domtrans.data.render_worker import draw_block
-from domtrans.data.shard_writer import members
+from domtrans.data.render_worker import render_block
+from domtrans.data.shard_writer import tar_members
 from domtrans_faces.domains.drawing import imagine, rasterise, to_svg
 from domtrans_faces.domains.styles import STYLES
 
@@ -29,7 +29,7 @@ def shares(rounds: int, size: int) -> tuple[list[float], list[float]]:
     """
     registry = domtrans.load_plugins().registry
     options = registry.arguments("domain", domtrans.use("avatars"))
-    drawn = registry.get("domain", "avatars").factory.drawn("train", size, **options)
+    drawn = registry.get("domain", "avatars").factory.rendered("train", size, **options)
     alone, whole = [], []
     for first in range(0, rounds * BLOCK, BLOCK):
         numbers = range(first, first + BLOCK)
@@ -39,8 +39,8 @@ def shares(rounds: int, size: int) -> tuple[list[float], list[float]]:
         for drawing in drawings:
             rasterise(drawing, size)
         between = time.process_time()
-        block = draw_block(partial(drawn.draw, **drawn.options), first, first + BLOCK, files=True)
-        b"".join(members(first, block))
+        block = render_block(partial(drawn.draw, **drawn.options), first, first + BLOCK, files=True)
+        b"".join(tar_members(first, block))
         alone.append((between - began) / BLOCK)
         whole.append((time.process_time() - between) / BLOCK)
     return alone, whole

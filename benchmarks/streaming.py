@@ -57,13 +57,13 @@ def cpu() -> float:
 def reading(images: ImageSet, workers: int, count: int) -> tuple[float, float]:
     """Images a second by the clock, and by the CPU time that they cost, this process's and the readers'."""
     session = Session.start("cpu", workers=workers)
-    feed, before = session.feed(images, Batches(len(images), BATCH, 0)), cpu()
-    feed[0]
+    loader, before = session.batch_loader(images, Batches(len(images), BATCH, 0)), cpu()
+    loader[0]
     began = time.perf_counter()
     for k in range(1, count // BATCH):
-        feed[k]
+        loader[k]
     taken = time.perf_counter() - began
-    session.readers.close()
+    session.decode_pool.close()
     return (count - BATCH) / taken, count / (cpu() - before)
 
 
@@ -92,13 +92,13 @@ def training(folder: Path, out: Path, steps: int, held: str, workers: int) -> tu
 def memory(images: ImageSet, count: int) -> list[float]:
     """Resident memory of this process (Linux), MB, after every tenth of ``count`` images read by one worker."""
     session, found = Session.start("cpu", workers=1), []
-    feed = session.feed(images, Batches(len(images), BATCH, 0))
+    loader = session.batch_loader(images, Batches(len(images), BATCH, 0))
     for k in range(count // BATCH):
-        feed[k]
+        loader[k]
         if (k + 1) % max(1, count // BATCH // 10) == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             found.append(pages * resource.getpagesize() / 2**20)
-    session.readers.close()
+    session.decode_pool.close()
     return found
 
 

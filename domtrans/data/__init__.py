@@ -1,3 +1,1 @@
-"""Images: sets of them in memory or in files, reading and decoding, rendering, batches, loaders and shards. It knows no
-network.
-"""
+"""Image sets in memory or in files: reading, decoding, rendering, batches, loaders and shards. It knows no networks."""

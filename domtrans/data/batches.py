@@ -1,4 +1,4 @@
-"""Which images make up batch k: a pure function of the seed, so that resuming needs no state."""
+"""The image indices of batch k: a pure function of the seed and k, so that resuming needs no state."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from torch import Tensor
 
 
 def derive_seed(seed: int, *path: str | int) -> int:
-    """A 63-bit seed for one purpose, e.g. ``derive_seed(0, "views", step)``; equal on every machine."""
+    """A 63-bit seed for one purpose, e.g. ``derive_seed(0, "views", step)``, the same on every machine."""
     text = "/".join(str(step) for step in (seed, *path))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 class Batches:
-    """Endless shuffled batches of indices: epoch after epoch without repetition, or drawn by weight.
+    """Endless shuffled batches of indices.
 
-    Batch ``k`` depends on what is given here, and on k, alone. No image is dropped at the end of an epoch:
-    a batch runs on into the next one. ``block``: neighbours that stay together in the shuffle, for a disk that is slow to
-    seek; where blocks begin is another in every epoch. Images drawn by weight are drawn one by one. ``rank``, ``ranks``: of
-    several processes that go through the same images, the first takes batches 0, ``ranks``, ... of one alone, and so on.
+    Batch ``k`` depends on the arguments and on ``k`` alone. No image is dropped at the end of an epoch: its last batch
+    continues into the next epoch.
+
+    Args:
+        n: Number of images.
+        batch_size: Indices per batch.
+        seed: Of the shuffle.
+        weights: [n], sampling weights. With them, images are sampled with replacement; without, every image occurs once an
+            epoch.
+        block: Neighbours that stay together in the shuffle, for a disk that is slow to seek. The block borders change with
+            every epoch. Weighted sampling ignores it.
+        rank: Number of this process.
+        ranks: Processes that share the images. Process ``rank`` gets batches ``rank``, ``rank + ranks``, ... of the same
+            sequence that a single process would get.
     """
 
     def __init__(
@@ -60,18 +70,18 @@ class Batches:
                 begin = int(torch.randint(self.block, (), generator=rng))
                 blocks = torch.arange(self.n).roll(-begin).split(self.block)
                 order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=rng).tolist()])
-            # Two epochs can meet in one batch; older ones are never asked for again.
+            # A batch can span two epochs; older ones are not needed again.
             self._epochs = {key: value for key, value in self._epochs.items() if key == epoch - 1} | {epoch: order}
         return self._epochs[epoch]
 
 
 def balanced(groups: Tensor) -> Tensor:
-    """Weights [N] that draw every group equally often; ``groups`` int64 [N]."""
+    """Sampling weights [N] that make all groups equally frequent; ``groups``: int64 [N]."""
     counts = torch.bincount(groups).clamp_min(1)
     return 1.0 / counts[groups].double()
 
 
 def evenly(total: int, count: int) -> Tensor:
-    """At most ``count`` indices below ``total``, int64, evenly spread, the first and the last among them."""
+    """At most ``count`` indices below ``total``, int64, evenly spread from the first to the last."""
     count = min(count, total)
     return torch.arange(count) * (total - 1) // max(count - 1, 1)

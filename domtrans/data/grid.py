@@ -1,4 +1,4 @@
-"""Grids of images, to look at: the source row above the transferred row."""
+"""Grids of images as PNG files: each row of source images above the row of their transferred images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from torch import Tensor
 
 from domtrans.data.image_set import resize, to_channels
 
-GAP = 2
-"""Pixels between two images."""
+GAP_PIXELS = 2
+"""Between two images."""
 
 
 def pair_grid(sources: Tensor, transferred: Tensor, columns: int = 16, scale: int = 2) -> bytes:
-    """A PNG: rows of source images, each with the row of what they became beneath it.
+    """A grid of image pairs.
 
-    Both uint8 [N, C, H, W]; ``scale`` enlarges by whole pixels.
+    Args:
+        sources: uint8 [N, C, H, W].
+        transferred: uint8 [N, C, H, W], below the sources.
+        columns: Images per row.
+        scale: Enlarges every pixel by this factor.
+
+    Returns:
+        The bytes of a PNG file.
     """
     sources, transferred = to_rgb(sources), to_rgb(transferred)
     side = max(sources.shape[-1], transferred.shape[-1])
@@ -29,15 +36,15 @@ def pair_grid(sources: Tensor, transferred: Tensor, columns: int = 16, scale: in
 
 
 def tile(rows: list[Tensor], columns: int) -> Tensor:
-    """Rows of uint8 images [n <= columns, 3, S, S] to one picture [3, H, W]; a wider gap after every second row."""
+    """Rows of images, uint8 [n <= columns, 3, S, S], as one image [3, H, W] with a wider gap after every second row."""
     side = rows[0].shape[-1]
-    step = side + GAP
-    height = len(rows) * step + (len(rows) // 2 - 1) * 2 * GAP + GAP
-    canvas = torch.full((3, height, columns * step + GAP), 255, dtype=torch.uint8)
+    step = side + GAP_PIXELS
+    height = len(rows) * step + (len(rows) // 2 - 1) * 2 * GAP_PIXELS + GAP_PIXELS
+    canvas = torch.full((3, height, columns * step + GAP_PIXELS), 255, dtype=torch.uint8)
     for r, row in enumerate(rows):
-        top = GAP + r * step + (r // 2) * 2 * GAP
+        top = GAP_PIXELS + r * step + (r // 2) * 2 * GAP_PIXELS
         for c, image in enumerate(row):
-            left = GAP + c * step
+            left = GAP_PIXELS + c * step
             canvas[:, top : top + side, left : left + side] = image
     return canvas
 
@@ -47,9 +54,9 @@ def to_rgb(images: Tensor) -> Tensor:
     return to_channels(images.cpu(), 3)
 
 
-def png(picture: Tensor, scale: int = 1) -> bytes:
+def png(pixels: Tensor, scale: int = 1) -> bytes:
     """uint8 [3, H, W] as the bytes of a PNG file."""
-    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
     if scale > 1:
         image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     buffer = io.BytesIO()

@@ -1,6 +1,6 @@
-"""Picture files and PIL images of any mode and size, to pixels and back to files.
+"""Reading and writing image files: any Pillow mode and size, to uint8 pixels and back.
 
-Torch is imported where tensors are made, not here: processes that only decode start without it, in a tenth of the memory.
+Torch is imported inside the functions that make tensors, so that decode processes start without it, in a tenth of the memory.
 """
 
 from __future__ import annotations
@@ -22,46 +22,59 @@ from domtrans.errors import DomtransError
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-"""Endings of files that are taken for pictures."""
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+"""File name suffixes that mark an image."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
-"""What is decoded, whatever a file's ending says. Pillow knows more, some of which start other programs."""
+READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
+"""Formats that are decoded, whatever the suffix. Pillow knows more, and some of those start other programs."""
 
-WITH_ALPHA = ("PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000")
-"""What of that which can be written holds alpha."""
+ALPHA_FORMATS = ("PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000")
+"""Writable formats with an alpha channel."""
 
-CAREFULLY: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
-"""How to write what would otherwise lose more than the eye forgives."""
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+"""Options by format where Pillow's defaults lose visible detail."""
 
 
-def read_picture(path: Path) -> Image.Image:
-    """A picture file, decoded, turned the way it was taken, as RGB or grey; of an animation the first frame.
+def read_image(path: Path) -> Image.Image:
+    """An image file, decoded and rotated as its EXIF data says, as RGB or grey. Of an animation, the first frame.
 
-    Raises DomtransError if it is missing, cut short, no picture, or large enough to be an attack.
+    Raises:
+        DomtransError: If the file is missing, truncated, not an image, or a decompression bomb.
     """
-    return decode_picture(path, str(path))
+    return decode_image(path, str(path))
 
 
-def decode_picture(file: Path | BinaryIO, name: str) -> Image.Image:
-    """``read_picture`` of a file or of encoded bytes; ``name``: what an error calls it."""
-    with unremarked(), faults_of(name), open_picture(file) as image:
+def decode_image(file: Path | BinaryIO, name: str) -> Image.Image:
+    """Decode an image file or encoded bytes, rotated as the EXIF data says, as RGB or grey.
+
+    Args:
+        file: A path, or a binary stream of the encoded image. Of an animation, the first frame is decoded.
+        name: What error messages call it.
+
+    Raises:
+        DomtransError: If the file is missing, truncated, not an image, or a decompression bomb.
+    """
+    with silence_pillow_warnings(), image_errors(name), open_image(file) as image:
         image.load()
         return flatten(image)
 
 
+decode_picture = decode_image
+"""The old name of ``decode_image``."""
+
+
 @contextmanager
-def unremarked() -> Iterator[None]:
-    """A block in which Pillow's remarks on odd files go unheard. It holds for all threads, so it goes around them."""
+def silence_pillow_warnings() -> Iterator[None]:
+    """Hide Pillow's warnings about odd files. The setting holds for all threads, so enter this before starting threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ``open_picture`` refuses what it is about
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ``open_image`` raises an error for these
         yield
 
 
 @contextmanager
-def faults_of(name: str) -> Iterator[None]:
-    """A block that opens and decodes a picture; what goes wrong is told by DomtransError as a fault of the file ``name``."""
+def image_errors(name: str) -> Iterator[None]:
+    """Turn every error of opening or decoding an image into a DomtransError about the file ``name``."""
     try:
         yield
     except DomtransError:
@@ -71,58 +84,58 @@ def faults_of(name: str) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise DomtransError(f"{name} has too many pixels to be read safely (limit {Image.MAX_IMAGE_PIXELS:,})") from None
     except UnidentifiedImageError:
-        raise DomtransError(f"{name} is not a picture that can be read") from None
-    except Exception as error:  # noqa: BLE001 - Pillow raises whatever a damaged file provokes
+        raise DomtransError(f"{name} is not an image that can be read") from None
+    except Exception as error:  # noqa: BLE001 - damaged files make Pillow raise almost anything
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise DomtransError(f"{name} cannot be read: {reason}") from None
 
 
-def open_picture(file: Path | BinaryIO) -> Image.Image:
-    """An image at its first frame, not decoded yet, as a block to be used within ``unremarked`` and ``faults_of``."""
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """Open an image without decoding it, as a context manager inside ``silence_pillow_warnings`` and ``image_errors``."""
     if isinstance(file, Path) and file.exists() and not file.is_file():
-        raise OSError("it is no regular file")  # a pipe would be waited for
-    with ExitStack() as unless_sound:
-        image = unless_sound.enter_context(Image.open(file, formats=FORMATS))
-        check_pixels(image.width, image.height)
-        unless_sound.pop_all()
+        raise OSError("it is not a regular file")  # opening a pipe would block
+    with ExitStack() as close_on_error:
+        image = close_on_error.enter_context(Image.open(file, formats=READABLE_FORMATS))
+        check_pixel_count(image.width, image.height)
+        close_on_error.pop_all()
     return image
 
 
-def check_pixels(width: int, height: int) -> None:
-    """Refuse what is large enough to be an attack."""
+def check_pixel_count(width: int, height: int) -> None:
+    """Raise DecompressionBombError above Pillow's limit, where Pillow itself only warns."""
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """An image turned the way it was taken, as its EXIF data says."""
-    with suppress(Exception):  # damaged EXIF data, which provokes anything: the pixels are sound all the same
+def apply_exif_rotation(image: Image.Image) -> Image.Image:
+    """The image rotated as its EXIF data says."""
+    with suppress(Exception):  # damaged EXIF data can raise anything; the pixels are still valid
         return ImageOps.exif_transpose(image)
     return image
 
 
-def transparency(image: Image.Image) -> Image.Image | None:
-    """The alpha of an image, as "L"; None if it has none."""
-    image = with_alpha(image)
+def alpha_channel(image: Image.Image) -> Image.Image | None:
+    """The alpha channel in mode "L", or None if the image has none."""
+    image = to_rgba_if_transparent(image)
     return image.getchannel("A") if image.mode == "RGBA" else None
 
 
-def with_alpha(image: Image.Image) -> Image.Image:
-    """An image that says anything of transparency, as "RGBA"; any other as it is."""
+def to_rgba_if_transparent(image: Image.Image) -> Image.Image:
+    """An image with transparency of any kind as "RGBA"; other images unchanged."""
     if not image.has_transparency_data or image.mode.startswith(("I", "F")):
         return image
-    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # of La, Pillow knows no other way out
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # Pillow converts "La" only to "LA"
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Any mode to "L" or "RGB": EXIF rotation applied, transparency laid over white, 16 bits and floats scaled to 8."""
-    return level(upright(image))
+    """Any mode to "L" or "RGB": EXIF rotation applied, transparency over white, 16 bits and floats scaled to 8 bits."""
+    return flatten_upright(apply_exif_rotation(image))
 
 
-def level(image: Image.Image) -> Image.Image:
-    """``flatten`` of an image that is upright."""
+def flatten_upright(image: Image.Image) -> Image.Image:
+    """``flatten`` for an image whose EXIF rotation has been applied."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.array(image, dtype=np.float32)  # and from here on in place: the picture may be a large one
+        values = np.array(image, dtype=np.float32)  # all further steps work in place: the image may be large
         finite = values[np.isfinite(values)] if image.mode == "F" else values.ravel()
         ends = (0.0, 65535.0) if image.mode.startswith("I;16") else (finite.min(initial=np.inf), finite.max(initial=-np.inf))
         low, high = map(float, ends) if finite.size else (0.0, 0.0)
@@ -130,7 +143,7 @@ def level(image: Image.Image) -> Image.Image:
         values -= low
         values *= 255 / max(high - low, 1e-9)
         return Image.fromarray(values.round().astype(np.uint8))
-    image = with_alpha(image)
+    image = to_rgba_if_transparent(image)
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
@@ -138,21 +151,21 @@ def level(image: Image.Image) -> Image.Image:
 
 
 def from_pil(image: Image.Image, size: int, channels: int = 3) -> Tensor:
-    """The centre square of an image, resized: uint8 [channels, size, size]. Raises DomtransError for an empty one."""
+    """The centre square of an image, resized: uint8 [channels, size, size]. Raises DomtransError for an empty image."""
     import torch
 
-    return torch.from_numpy(square_pixels(image, size, channels))
+    return torch.from_numpy(square_array(image, size, channels))
 
 
-def square_pixels(image: Image.Image, size: int, channels: int = 3) -> npt.NDArray[np.uint8]:
-    """``from_pil`` as an array."""
-    return flat_square(flatten(image), size, channels)
+def square_array(image: Image.Image, size: int, channels: int = 3) -> npt.NDArray[np.uint8]:
+    """``from_pil`` as a numpy array."""
+    return flat_square_array(flatten(image), size, channels)
 
 
-def flat_square(image: Image.Image, size: int, channels: int = 3) -> npt.NDArray[np.uint8]:
-    """``square_pixels`` of an image that is flat."""
+def flat_square_array(image: Image.Image, size: int, channels: int = 3) -> npt.NDArray[np.uint8]:
+    """``square_array`` of an image that ``flatten`` returned."""
     if 0 in image.size:
-        raise DomtransError(f"an image of {image.width} x {image.height} pixels holds nothing")
+        raise DomtransError(f"an image of {image.width} x {image.height} pixels is empty")
     image = image.convert("RGB" if channels == 3 else "L")
     pixels = np.array(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if pixels.ndim == 3 else pixels[None]
@@ -164,45 +177,77 @@ def to_pil(images: Tensor) -> list[Image.Image]:
     return [Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array) for array in arrays]
 
 
-def format_of(name: Path) -> str:
-    """Pillow's name for the kind of picture that a file's ending asks for; DomtransError if there is none to write."""
-    kind = Image.registered_extensions().get(name.suffix.lower())
-    if kind is None or kind not in Image.SAVE:
-        raise DomtransError(f"{name} has no ending that says which kind of picture to write; use .png or .jpg")
-    return kind
+def image_format(name: Path) -> str:
+    """Pillow's format name for a file name's suffix. Raises DomtransError if Pillow cannot write such files."""
+    format_name = Image.registered_extensions().get(name.suffix.lower())
+    if format_name is None or format_name not in Image.SAVE:
+        raise DomtransError(f"{name} does not end in the suffix of an image format; use .png or .jpg")
+    return format_name
 
 
-def encode_picture(image: Image.Image, kind: str, name: str, **options: Any) -> bytes:
-    """The bytes of a picture file; ``kind``: as ``format_of`` says. Its alpha is left out where the kind has none.
+def encode_image(image: Image.Image, format_name: str, name: str, **options: Any) -> bytes:
+    """The bytes of an image file. Alpha is dropped if the format has none.
 
-    Raises DomtransError, calling it ``name``, for what the kind cannot hold.
+    Args:
+        image: Any mode that the format can hold.
+        format_name: Pillow's name, as ``image_format`` returns it.
+        name: What error messages call the file.
+        options: For ``Image.save``.
+
+    Raises:
+        DomtransError: If the format cannot hold the image.
     """
-    if image.mode in ("LA", "RGBA") and kind not in WITH_ALPHA:
+    if image.mode in ("LA", "RGBA") and format_name not in ALPHA_FORMATS:
         image = image.convert(image.mode[:-1])
     file = io.BytesIO()
     try:
-        image.save(file, kind, **CAREFULLY.get(kind, {}), **options)
+        image.save(file, format_name, **SAVE_OPTIONS.get(format_name, {}), **options)
     except (OSError, ValueError) as error:
         raise DomtransError(f"{name} cannot be written: {error}") from None
     return file.getvalue()
 
 
-def find_pictures(folder: Path, endings: Collection[str] = SUFFIXES) -> list[Path]:
-    """All picture files under a folder, sorted by name; ``endings``: of the names of those that are meant.
+def find_images(folder: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """All image files under a folder, sorted by path.
 
-    Passed over: what is hidden, folders that are links or may not be opened, and what is no regular file (pipes, devices,
-    links that lead nowhere), whatever its name.
+    Skips hidden files and folders, folders that are links or not readable, and everything that is not a regular file (pipes,
+    devices, broken links).
+
+    Args:
+        folder: Searched with all its subfolders.
+        suffixes: File name suffixes to accept, in lower case and with the dot.
     """
     found: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(place, name) for name in names if not name.startswith(".")]
-        found += [path for path in paths if path.suffix.lower() in endings and os.path.isfile(path)]  # noqa: PTH113 - never raises
+        found += [path for path in paths if path.suffix.lower() in suffixes and os.path.isfile(path)]  # noqa: PTH113 - never raises
     return sorted(found)
 
 
-def read_pictures(paths: Sequence[Path], size: int, channels: int = 3) -> Tensor:
-    """uint8 [N, channels, size, size] from picture files; raises DomtransError naming the first that cannot be read."""
+def find_pictures(folder: Path, endings: Collection[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The old name of ``find_images``."""
+    return find_images(folder, endings)
+
+
+def read_images(paths: Sequence[Path], size: int, channels: int = 3) -> Tensor:
+    """Read image files: their centre squares, resized.
+
+    Args:
+        paths: Image files.
+        size: Side of the result in pixels.
+        channels: 1 (grey) or 3 (RGB).
+
+    Returns:
+        uint8 [N, channels, size, size].
+
+    Raises:
+        DomtransError: If a file cannot be read; the message names the first such file.
+    """
     import torch
 
-    return torch.stack([from_pil(read_picture(path), size, channels) for path in paths])
+    return torch.stack([from_pil(read_image(path), size, channels) for path in paths])
+
+
+read_pictures = read_images
+"""The old name of ``read_images``."""

@@ -1,4 +1,4 @@
-"""Sets of images: uint8, in memory or in files; float in [-1, 1] where networks see them."""
+"""Image sets: uint8, in memory or in files. Networks get them as floats in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from domtrans.data.lazy_images import StoredImages
 from domtrans.errors import DomtransError
 
 Memory = Literal["auto", "yes", "no"]
-"""Whether a domain holds its images in memory; see ``ImageSet.kept``."""
+"""Whether a domain loads its images into memory; see ``ImageSet.kept``."""
 
-LARGE = 2**30
-"""Bytes of pixels that are held in memory without being asked for: 87,000 images of 64 x 64 pixels in colour."""
+MAX_AUTO_MEMORY_BYTES = 2**30
+"""Pixels that are loaded into memory with ``memory="auto"``: 87,000 RGB images of 64 x 64 pixels."""
 
 LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601 weights of R, G, B in grey."""
+"""Weights of R, G and B in grey (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Attribute:
-    """One property of every image, e.g. its hair colour.
+    """A property of every image, e.g. the hair colour.
 
-    ``values``: the names it can take. ``index``: int64 [N] into ``values``; -1 where it is not known.
+    Args:
+        values: Names of the possible values.
+        index: int64 [N], the value of every image as an index into ``values``; -1 if it is unknown.
     """
 
     values: tuple[str, ...]
@@ -45,12 +47,14 @@ class Attribute:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of one size, and their labels where the domain has them.
+    """Images of one size, with labels and attributes if the domain has them.
 
-    ``pixels``: uint8 [N, C, H, W], C 1 (grey) or 3 (RGB); or StoredImages, which are decoded as they are asked for.
-    ``labels``: int64 [N] in 0..K-1, or None. ``classes``: the K names, empty without labels.
-    ``about``: one line for people, saying what the data is. ``attributes``: labels beside the class, by name, e.g. "glasses";
-    each of N images.
+    Args:
+        pixels: uint8 [N, C, H, W], C = 1 (grey) or 3 (RGB), or StoredImages, which are decoded when needed.
+        labels: int64 [N] in 0..K-1, or None.
+        classes: The K class names, empty without labels.
+        about: One line for people that says what the data is.
+        attributes: Further labels by name, e.g. "glasses", each with N values.
     """
 
     pixels: Tensor | StoredImages
@@ -72,7 +76,7 @@ class ImageSet:
             return
         if self.labels.dtype != torch.int64 or tuple(self.labels.shape) != (count,):
             raise DomtransError(
-                f"labels must be int64 [{count}], one an image, not {self.labels.dtype} {list(self.labels.shape)}"
+                f"labels must be int64 [{count}], one per image, not {self.labels.dtype} {list(self.labels.shape)}"
             )
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= len(self.classes):
@@ -82,11 +86,17 @@ class ImageSet:
     def from_arrays(
         cls, images: Any, labels: Any = None, *, size: int, classes: Sequence[str] = (), about: str = ""
     ) -> ImageSet:
-        """From numpy arrays or tensors, resized to ``size`` x ``size`` pixels.
+        """Make a set from numpy arrays or tensors, resized to ``size`` x ``size`` pixels.
 
-        ``images``: uint8 [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W]. ``labels``: integers [N].
-        ``classes`` defaults to "0", "1", ... up to the largest label.
-        Raises DomtransError for other shapes or types.
+        Args:
+            images: uint8 [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W].
+            labels: Integers [N], or None.
+            size: Side of the resized images in pixels.
+            classes: Class names; by default "0", "1", ... up to the largest label.
+            about: One line for people that says what the data is.
+
+        Raises:
+            DomtransError: If a shape or a type is another.
         """
         pixels = torch.as_tensor(np.ascontiguousarray(images))
         if pixels.dtype != torch.uint8 or pixels.ndim not in (3, 4):
@@ -96,7 +106,7 @@ class ImageSet:
         elif pixels.shape[-1] in (1, 3):
             pixels = pixels.permute(0, 3, 1, 2)
         if 0 in pixels.shape:
-            raise DomtransError(f"images of shape {list(pixels.shape)} hold nothing{': ' + about if about else ''}")
+            raise DomtransError(f"images of shape {list(pixels.shape)} are empty{': ' + about if about else ''}")
         targets = None
         if labels is not None:
             values = np.asarray(labels)
@@ -123,44 +133,44 @@ class ImageSet:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the pixels are held; otherwise looking at images takes time, for which ``Session.feed`` has processes."""
+        """Whether the pixels are in memory. If not, ``Session.batch_loader`` decodes them in advance."""
         return isinstance(self.pixels, Tensor)
 
     @property
     def block(self) -> int:
-        """Neighbours that are best read together; 1 where it does not matter."""
+        """Number of neighbouring images to read together; 1 if it does not matter."""
         return 1 if isinstance(self.pixels, Tensor) else self.pixels.block
 
     @property
     def damaged(self) -> int:
-        """Pictures that could not be read so far, in whose place others stand."""
-        return 0 if isinstance(self.pixels, Tensor) else len(self.pixels.damage.found)
+        """Images that could not be read so far and were replaced by others."""
+        return 0 if isinstance(self.pixels, Tensor) else len(self.pixels.damage.errors)
 
     @property
     def images(self) -> Tensor:
-        """uint8 [N, C, H, W], the whole set at once. Raises DomtransError where it is too large for that."""
+        """The whole set, uint8 [N, C, H, W]. Raises DomtransError if it is in files and larger than 1 GiB."""
         if isinstance(self.pixels, Tensor):
             return self.pixels
-        if self.shape.numel() > LARGE:
+        if self.shape.numel() > MAX_AUTO_MEMORY_BYTES:
             raise DomtransError(
                 f"{self.about or 'an image set'} has {self.shape.numel() / 2**30:.1f} GiB of pixels, and a part of this recipe "
-                "wants them all at once; give the domain memory=yes, or another part (its author: see ImageSet.batch)"
+                "needs them all in memory; give the domain memory=yes, or use another part (own parts: see ImageSet.batch)"
             )
         return self.kept("yes").images
 
     def batch(self, index: Tensor) -> Tensor:
-        """The images at ``index``, int64 [n]: uint8 [n, C, H, W], on the device of the set."""
+        """The images at ``index``, int64 [n]: uint8 [n, C, H, W] on the device of the set."""
         if isinstance(self.pixels, Tensor):
             return self.pixels[index.to(self.pixels.device)]
-        return self.pixels.read(index, like=self.labels)
+        return self.pixels.read(index, self.labels)
 
     def blocks(self, count: int = 512) -> Iterator[Tensor]:
-        """All images in order, uint8 [count, C, H, W] at a time, the last block shorter."""
+        """All images in order, in blocks of uint8 [count, C, H, W]; the last may be shorter."""
         return (self.batch(index) for index in torch.arange(len(self)).split(count))
 
     def kept(self, memory: Memory) -> ImageSet:
-        """The same set, held in memory or left in its files: "yes", "no", or "auto", held up to 1 GiB of pixels."""
-        if self.in_memory or memory == "no" or (memory == "auto" and self.shape.numel() > LARGE):
+        """The same set in memory ("yes"), in its files ("no"), or in memory up to 1 GiB of pixels ("auto")."""
+        if self.in_memory or memory == "no" or (memory == "auto" and self.shape.numel() > MAX_AUTO_MEMORY_BYTES):
             return self
         pixels = torch.empty(self.shape, dtype=torch.uint8)
         for index in torch.arange(len(self)).split(512):
@@ -168,31 +178,31 @@ class ImageSet:
         return ImageSet(pixels, self.labels, self.classes, self.about, self.attributes)
 
     def unlabelled(self) -> ImageSet:
-        """The same images without their labels and attributes."""
+        """The same images without labels and attributes."""
         return ImageSet(self.pixels, about=self.about)
 
     def take(self, index: Tensor) -> ImageSet:
-        """The images at ``index``, int64 [n], with their labels and attributes; images in files stay there."""
+        """The subset at ``index``, int64 [n], with its labels and attributes. Images in files stay there."""
         index = index.to(self.pixels.device)
         pixels = self.pixels[index] if isinstance(self.pixels, Tensor) else self.pixels.take(index)
         labels = None if self.labels is None else self.labels[index]
-        attributes = {name: Attribute(of.values, of.index[index]) for name, of in self.attributes.items()}
+        attributes = {name: Attribute(known.values, known.index[index]) for name, known in self.attributes.items()}
         return ImageSet(pixels, labels, self.classes, self.about, attributes)
 
     def some(self, count: int) -> ImageSet:
-        """At most ``count`` of the images, in memory, unlabelled, evenly over the set, so that sorted classes all show."""
+        """At most ``count`` images in memory, without labels. They are spread evenly, so sorted classes all occur."""
         return ImageSet(self.batch(evenly(len(self), count)), about=self.about)
 
     def to(self, device: torch.device) -> ImageSet:
-        """The same set held on a device; images in files are handed out there."""
+        """The same set on a device. Images in files go there once they are decoded."""
         labels = None if self.labels is None else self.labels.to(device)
-        attributes = {name: Attribute(of.values, of.index.to(device)) for name, of in self.attributes.items()}
+        attributes = {name: Attribute(known.values, known.index.to(device)) for name, known in self.attributes.items()}
         return ImageSet(self.pixels.to(device), labels, self.classes, self.about, attributes)
 
     def fingerprint(self) -> str:
-        """SHA-256 over images, labels and attributes, 16 hex digits: equal data, equal fingerprint.
+        """SHA-256 over images, labels and attributes, 16 hex digits. Equal data has equal fingerprints.
 
-        Of images in files it takes in names and sizes of all and the bytes of a sample.
+        For images in files, it covers the names and sizes of all and the bytes of a sample.
         """
         digest = hashlib.sha256(repr((tuple(self.shape), self.classes)).encode())
         if isinstance(self.pixels, Tensor):
@@ -206,15 +216,15 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
 
-def in_blocks(count: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Indices of ``count`` images, int64 [n], as many at a time as a network takes best where it learns nothing."""
-    # A CPU has few of them in its caches, and begs memory beyond 32 MB from the system anew for every layer: with 512 at a
-    # time encoders were measured to take one and a half to almost three times as long.
+def inference_batches(count: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Indices of ``count`` images, int64 [n] each, in the batch size that suits a network without gradients."""
+    # Larger batches do not fit a CPU's caches, and above about 32 MB glibc allocates and frees the buffer for every layer:
+    # encoders took 1.5 to 3 times as long with 512 images.
     return torch.arange(count).split(64 if device.type == "cpu" else 512)
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 [..., H, W] to float32 in [-1, 1], channels last where there are four dimensions."""
+    """uint8 [..., H, W] to float32 in [-1, 1]; a batch [B, C, H, W] in channels-last memory format."""
     floats = images.to(torch.float32).div_(127.5).sub_(1.0)
     return floats.contiguous(memory_format=torch.channels_last) if floats.ndim == 4 else floats
 
@@ -225,7 +235,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
-    """Grey to RGB by repetition, RGB to grey by luma; differentiable, any range. [B, C, H, W] to [B, channels, H, W]."""
+    """[B, C, H, W] to [B, channels, H, W]: grey to RGB by repetition, RGB to grey by luma. Differentiable, any value range."""
     if images.shape[1] == channels:
         return images
     if images.shape[1] == 1:
@@ -246,7 +256,7 @@ def centre_square(images: Tensor, size: int) -> Tensor:
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """uint8 [N, C, H, W] to [N, C, size, size], bilinear with antialiasing, a block at a time to bound memory."""
+    """uint8 [N, C, H, W] to [N, C, size, size], bilinear with antialiasing, in blocks to limit memory."""
     if tuple(images.shape[-2:]) == (size, size):
         return images
     blocks = [

@@ -1,4 +1,4 @@
-"""Images that stay in their files until they are looked at, for sets that memory does not hold."""
+"""Images that stay in their files until they are needed, for sets that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -13,52 +13,60 @@ import torch
 from torch import Tensor
 
 from domtrans.data.batches import evenly
-from domtrans.data.decode_worker import Faults, Place, decode_all, decode_one, read_bytes
+from domtrans.data.decode_worker import DecodeErrors, Location, decode_batch, decode_square, read_bytes
 from domtrans.errors import DomtransError
 
 log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
 
-BEARABLE = 0.01
-"""Share of pictures that may be damaged before work on a set stops."""
+MAX_DAMAGED_SHARE = 0.01
+"""Share of damaged images above which reading stops."""
 
-SAMPLED = 64
-"""Pictures whose encoded bytes make up the fingerprint, beside the names and sizes of all."""
+FINGERPRINT_IMAGES = 64
+"""Images whose encoded bytes are part of the fingerprint, besides the names and sizes of all."""
 
 
 @dataclass
 class Damage:
-    """The pictures of a set of ``total`` that could not be read so far, and why; what is taken from the set shares it."""
+    """The images of a set that could not be read so far, shared by all subsets of it."""
 
     total: int = 0
-    found: dict[Place, str] = field(default_factory=dict)
+    """Images in the set."""
 
-    def note(self, place: Place, fault: str) -> None:
-        """Remember a damaged picture and say so, ever more seldom. Raises DomtransError once there are too many."""
-        if place in self.found:
+    errors: dict[Location, str] = field(default_factory=dict)
+
+    def record(self, location: Location, error: str) -> None:
+        """Record a damaged image and log it, less often as they add up. Raises DomtransError once there are too many."""
+        if location in self.errors:
             return
-        self.found[place] = fault
-        count = len(self.found)
-        if count > BEARABLE * self.total:
+        self.errors[location] = error
+        count = len(self.errors)
+        if count > MAX_DAMAGED_SHARE * self.total:
             raise DomtransError(
-                f"{count:,} of {self.total:,} pictures cannot be read, more than {BEARABLE:.0%} of the set, the last because "
-                f"{fault}; restore them, or take them out"
+                f"{count:,} of {self.total:,} images cannot be read, more than {MAX_DAMAGED_SHARE:.0%} of the set; the last "
+                f"error: {error}. Restore these images or remove them"
             )
         if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...
-            log.warning("%s; the next picture takes its place (%d of %d so far)", fault, count, self.total)
+            log.warning("%s; the next image replaces it (%d of %d so far)", error, count, self.total)
 
 
 @dataclass(frozen=True, eq=False)
 class StoredImages:
-    """Images in files, decoded as they are asked for; in an ImageSet they stand for a tensor uint8 [N, C, size, size].
+    """Images in files, decoded when needed. In an ImageSet they replace a tensor uint8 [N, C, size, size].
 
-    ``root``: a folder, absolute. ``files``: paths below it. ``spans``: int64 [N, 3], where each image is: in which file, its
-    first byte there, and how many bytes. ``size``: side in pixels, of the centre square. ``channels``: C, 1 (grey) or 3 (RGB).
-    ``block``: images that lie next to each other and are best read together, because the disk is slow to seek.
-    ``device``: where images are handed out. ``damage``: what could not be read of the whole set, shared by all parts of it.
+    One damaged image does not end a long training: the next image replaces it, which is logged, until 1 % are damaged.
 
-    A damaged picture does not end a week of training: the next one takes its place, which is logged, until 1 % are damaged.
+    Args:
+        root: A folder, as an absolute path.
+        files: Paths relative to ``root``.
+        spans: int64 [N, 3], the location of each image: the position of its file in ``files``, its first byte, and the number
+            of bytes.
+        size: Side of the images in pixels. Each is cropped to its centre square and resized.
+        channels: C, 1 (grey) or 3 (RGB).
+        block: Number of neighbouring images to read together, for a disk that is slow to seek.
+        device: Where images go after decoding.
+        damage: Images that could not be read, shared by all subsets.
     """
 
     root: str
@@ -84,51 +92,62 @@ class StoredImages:
     dtype = torch.uint8
 
     def to(self, device: torch.device) -> StoredImages:
-        """The same images, handed out on a device."""
+        """The same images, on a device once they are decoded."""
         return replace(self, device=device)
 
     def take(self, index: Tensor) -> StoredImages:
-        """The images at ``index``, int64 [n]; none is decoded."""
+        """The images at ``index``, int64 [n]. Nothing is decoded."""
         return replace(self, spans=self.spans[index.cpu()])
 
-    def read(self, index: Tensor, like: Tensor | None = None) -> Tensor:
-        """The images at ``index``, int64 [n], decoded in this process: uint8 [n, C, size, size]. ``like``: see ``mend``."""
-        pixels, faults = decode_all(self.places(index), self.size, self.channels)
-        return self.mend(torch.from_numpy(pixels), index, faults, like).to(self.device)
+    def read(self, index: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Decode the images at ``index``, int64 [n], in this process.
 
-    def places(self, index: Tensor) -> list[Place]:
-        """Where the images at ``index`` are."""
+        Returns:
+            uint8 [n, C, size, size] on the device, damaged images replaced as ``replace_damaged`` says.
+        """
+        pixels, errors = decode_batch(self.locations(index), self.size, self.channels)
+        return self.replace_damaged(torch.from_numpy(pixels), index, errors, labels).to(self.device)
+
+    def locations(self, index: Tensor) -> list[Location]:
+        """Where the images at ``index``, int64 [n], are."""
         spans = self.spans[index.cpu()].tolist()
         return [(os.path.join(self.root, self.files[file]), offset, length) for file, offset, length in spans]  # noqa: PTH118
 
-    def mend(self, pixels: Tensor, index: Tensor, faults: Faults, like: Tensor | None = None) -> Tensor:
-        """Put the next picture that can be read in the place of every damaged one, so that ``index`` alone decides.
+    def replace_damaged(self, pixels: Tensor, index: Tensor, errors: DecodeErrors, labels: Tensor | None = None) -> Tensor:
+        """Replace every damaged image of a batch, in place, by the next readable one, so that ``index`` alone decides.
 
-        ``like``: int64 [N], labels; the next picture of the same label then. Raises DomtransError for too many faults.
+        Args:
+            pixels: uint8 [n, C, size, size], the decoded batch.
+            index: int64 [n], the images of the batch.
+            errors: Positions in the batch, and why these images cannot be read.
+            labels: int64 [N]. If given, the replacement has the same label.
+
+        Raises:
+            DomtransError: If too many images of the set are damaged.
         """
-        for position, fault in faults:
-            self.damage.note(self.places(index[position : position + 1])[0], fault)
-            pixels[position] = self._next(int(index[position]), like)
+        for position, error in errors:
+            self.damage.record(self.locations(index[position : position + 1])[0], error)
+            pixels[position] = self._next_readable(int(index[position]), labels)
         return pixels
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, sizes and a sample of the pictures, 16 hex digits: the same wherever the set is copied to."""
+        """SHA-256 over names, sizes and a sample of the images, 16 hex digits. A copy of the files has the same fingerprint."""
         digest = hashlib.sha256(repr(tuple(self.shape)).encode())
         digest.update("\0".join(self.files).encode(errors="surrogateescape"))
         digest.update(self.spans.numpy().tobytes())
-        for place in self.places(evenly(len(self), SAMPLED)):
+        for location in self.locations(evenly(len(self), FINGERPRINT_IMAGES)):
             with suppress(DomtransError):
-                digest.update(read_bytes(place))
+                digest.update(read_bytes(location))
         return digest.hexdigest()[:16]
 
-    def _next(self, damaged: int, like: Tensor | None) -> Tensor:
-        following = (torch.arange(1, len(self)) + damaged) % len(self)
-        if like is not None:
-            following = following[(like[following.to(like.device)] == like[damaged]).cpu()]
-        for other in following:
-            place = self.places(other[None])[0]
+    def _next_readable(self, damaged: int, labels: Tensor | None) -> Tensor:
+        candidates = (torch.arange(1, len(self)) + damaged) % len(self)
+        if labels is not None:
+            candidates = candidates[(labels[candidates.to(labels.device)] == labels[damaged]).cpu()]
+        for candidate in candidates:
+            location = self.locations(candidate[None])[0]
             try:
-                return torch.from_numpy(decode_one(place, self.size, self.channels))
-            except DomtransError as fault:
-                self.damage.note(place, str(fault))
-        raise DomtransError(f"none of the {len(self):,} pictures in {self.root} can take the place of a damaged one")
+                return torch.from_numpy(decode_square(location, self.size, self.channels))
+            except DomtransError as error:
+                self.damage.record(location, str(error))
+        raise DomtransError(f"none of the {len(self):,} images in {self.root} can replace a damaged one")

@@ -1,75 +1,75 @@
-"""Pictures that are drawn, each from its number alone; run as a program, this module is a process that does nothing else."""
+"""Renders images, each from its number alone. As a program, this module is a process that only does that."""
 
 from __future__ import annotations
 
 import importlib
 import io
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from domtrans.data.image_files import decode_picture
-from domtrans.data.worker_process import serve_parent
+from domtrans.data.image_files import decode_image
+from domtrans.data.worker_process import send, serve_parent
 from domtrans.errors import DomtransError
 
-Picture = npt.NDArray[np.uint8] | bytes
-"""uint8 [size, size, 3], or a PNG file of such a picture."""
+RenderedImage = npt.NDArray[np.uint8] | bytes
+"""uint8 [size, size, 3], or a PNG file of such an image."""
 
-Draw = Callable[..., Iterable[tuple[Picture, Mapping[str, str]]]]
-"""(numbers, **options) -> for each number of a range a picture, and the values of its attributes by name, but for those that
-it does not show."""
+RenderFunction = Callable[..., Iterable[tuple[RenderedImage, Mapping[str, str]]]]
+"""``(numbers, **options)`` to an image and its attribute values for each number, without attributes that it does not show."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring pictures, each as a PNG file or as the bytes of its pixels, and their attributes."""
+    """Images with consecutive numbers."""
 
-    pictures: list[bytes]
+    images: list[bytes]
+    """Each a PNG file, or the bytes of its pixels."""
+
     attributes: list[dict[str, str]]
+    """The values of each image by attribute name."""
 
 
-def draw_block(draw: Draw, first: int, end: int, *, files: bool) -> Block:
-    """The pictures ``first`` to ``end`` - 1. ``files``: as PNG files, else as the bytes of uint8 [size, size, 3]."""
-    drawn = list(draw(range(first, end)))
-    convert = as_file if files else as_pixels
-    return Block([convert(picture) for picture, _ in drawn], [dict(shown) for _, shown in drawn])
+def render_block(render: RenderFunction, first: int, end: int, *, files: bool) -> Block:
+    """The images ``first`` to ``end`` - 1, as PNG files or (``files=False``) as the bytes of uint8 [size, size, 3]."""
+    rendered = list(render(range(first, end)))
+    convert = encode_png if files else pixel_bytes
+    return Block([convert(image) for image, _ in rendered], [dict(attributes) for _, attributes in rendered])
 
 
-def as_file(picture: Picture) -> bytes:
-    """A PNG file."""
-    if isinstance(picture, bytes):
-        return picture
+def encode_png(image: RenderedImage) -> bytes:
+    """The image as a PNG file."""
+    if isinstance(image, bytes):
+        return image
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", compress_level=1)  # a fraction of the usual time, and hardly larger
+    Image.fromarray(image).save(file, "PNG", compress_level=1)  # several times faster, and hardly larger
     return file.getvalue()
 
 
-def as_pixels(picture: Picture) -> bytes:
-    """The bytes of uint8 [size, size, 3]."""
-    if isinstance(picture, bytes):
-        return decode_picture(io.BytesIO(picture), "a drawing").convert("RGB").tobytes()
-    return picture.tobytes()
+def pixel_bytes(image: RenderedImage) -> bytes:
+    """The image as the bytes of uint8 [size, size, 3]."""
+    if isinstance(image, bytes):
+        return decode_image(io.BytesIO(image), "a rendered image").convert("RGB").tobytes()
+    return image.tobytes()
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """The first line says what draws; each line after it asks for a block: ``{"first", "end", "files"}``."""
-    what = json.loads(requests.readline())
-    draw = partial(getattr(importlib.import_module(what["module"]), what["function"]), **what["options"])
-    for line in requests:
+def serve(requests: Iterator[Any], responses: BinaryIO) -> None:
+    """Answer requests for blocks, ``{"first", "end", "files"}``. The first message names the function that renders."""
+    setup = next(requests)
+    render = partial(getattr(importlib.import_module(setup["module"]), setup["function"]), **setup["options"])
+    for request in requests:
         try:
-            block = draw_block(draw, **json.loads(line))
-        except DomtransError as fault:
-            answers.write(json.dumps({"fault": str(fault)}).encode() + b"\n")
+            block = render_block(render, **request)
+        except DomtransError as error:
+            send(responses, {"error": str(error)})
         else:
-            about = {"lengths": [len(picture) for picture in block.pictures], "attributes": block.attributes}
-            answers.write(json.dumps(about).encode() + b"\n" + b"".join(block.pictures))
-        answers.flush()
+            header = {"lengths": [len(image) for image in block.images], "attributes": block.attributes}
+            send(responses, header, b"".join(block.images))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
-"""Sets of images that are drawn rather than read: into memory here, into files by ``shards.py``.
+"""Image sets that are rendered instead of read: into memory here, into files by ``shard_writer.py``.
 
-Torch is imported where tensors are made, not here: what draws imports this module, in processes that do nothing else.
+Torch is imported inside the functions that make tensors, because render processes import this module and do without it.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from domtrans.data.render_worker import Block, Draw, draw_block
-from domtrans.data.worker_process import end, start
+from domtrans.data.render_worker import Block, RenderFunction, render_block
+from domtrans.data.worker_process import WorkerPool, receive_bytes, receive_message
 from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:
@@ -27,29 +24,36 @@ if TYPE_CHECKING:
     from domtrans.data.image_set import ImageSet
     from domtrans.storage.cache import Cache
 
-BLOCK = 100
-"""Pictures that a process draws at a time."""
+BLOCK_IMAGES = 100
+"""Images that a process renders per request."""
 
-WORTHWHILE = 1000
-"""Pictures for which it pays to start another process."""
+MIN_IMAGES_PER_WORKER = 1000
+"""Images that make another process worth its start."""
 
 Span = tuple[int, int]
-"""Numbers of pictures: the first, and the one after the last."""
+"""A range of image numbers: the first, and one after the last."""
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnSet:
-    """Images that are drawn one by one, as many of them as anyone asks for.
+class RenderedSet:
+    """Images that are rendered one by one, any number of them.
 
-    ``draw``: ``draw(numbers, **options)``, a function at the top level of a module, gives ``(picture, attributes)`` for each
-    number of a range. The picture is uint8 [size, size, 3] or the bytes of a PNG file; the attributes are its values by name,
-    but for those that it does not show. Both hang on the number and the options alone, so that any process can draw any part
-    of the set. ``options``: plain values, as JSON has them. ``size``: side in pixels. ``count``: images in the set.
-    ``vocabulary``: the attributes and their values. ``about``: one line for people. ``depends``: what else the pictures hang
-    on, such as versions of libraries: a set is kept in the cache for as long as all this is the same.
+    An image and its attribute values depend on its number and the options alone, so any process can render any part of the set.
+
+    Args:
+        draw: ``draw(numbers, **options)``, a function at the top level of a module. It yields ``(image, attributes)`` for each
+            number of a range: uint8 [size, size, 3] or the bytes of a PNG file, and the attribute values by name. Attributes
+            that the image does not show are left out.
+        options: Plain values, as JSON has them.
+        size: Side of the images in pixels.
+        count: Images in the set.
+        vocabulary: The attributes and their values.
+        about: One line for people.
+        depends: Anything else that the images depend on, such as versions of libraries. A change makes the cache render the set
+            again.
     """
 
-    draw: Draw
+    draw: RenderFunction
     options: Mapping[str, Any]
     size: int
     count: int
@@ -59,42 +63,48 @@ class DrawnSet:
 
     @property
     def key(self) -> dict[str, Any]:
-        """Plain values that picture ``i`` hangs on."""
-        where = f"{self.draw.__module__}.{self.draw.__qualname__}"
-        words = {name: list(values) for name, values in self.vocabulary.items()}
-        return {"draw": where, "size": self.size, "vocabulary": words, **self.options, **self.depends}
+        """Plain values that determine image ``i``."""
+        function = f"{self.draw.__module__}.{self.draw.__qualname__}"
+        vocabulary = {name: list(values) for name, values in self.vocabulary.items()}
+        return {"draw": function, "size": self.size, "vocabulary": vocabulary, **self.options, **self.depends}
 
     def load(self, cache: Cache | None = None, workers: int | None = None) -> ImageSet:
-        """All of it in memory: drawn by ``workers`` processes (as many as there are cores, if it is large), and kept.
+        """Render the whole set into memory, or take it from the cache.
 
-        Raises DomtransError for pictures of another size and for values that are not in the vocabulary.
+        Args:
+            cache: Where the set is stored.
+            workers: Processes that render. None means one per core, fewer for a small set.
+
+        Raises:
+            DomtransError: If an image has another size or an attribute value is not in the vocabulary.
         """
         from domtrans.data.image_set import Attribute, ImageSet
         from domtrans.storage.cache import Cache
 
-        workers = min(os.cpu_count() or 1, self.count // WORTHWHILE) if workers is None else workers
-        kept = (cache or Cache()).tensors("drawn", {**self.key, "count": self.count}, partial(self._tensors, workers))
-        attributes = {name: Attribute(tuple(values), kept[f"attribute.{name}"]) for name, values in self.vocabulary.items()}
-        return ImageSet(kept["images"], about=self.about, attributes=attributes)
+        workers = min(os.cpu_count() or 1, self.count // MIN_IMAGES_PER_WORKER) if workers is None else workers
+        tensors = (cache or Cache()).tensors("drawn", {**self.key, "count": self.count}, partial(self._tensors, workers))
+        attributes = {name: Attribute(tuple(values), tensors[f"attribute.{name}"]) for name, values in self.vocabulary.items()}
+        return ImageSet(tensors["images"], about=self.about, attributes=attributes)
 
     def blocks(self, spans: Iterable[Span], *, files: bool, workers: int) -> Generator[Block, None, None]:
-        """The pictures of every span, in order, by so many processes; see ``draw_block``."""
-        code = self.draw.__module__, self.draw.__qualname__
-        if workers > 1 and code[0] != "__main__" and "." not in code[1]:
-            what = {"module": code[0], "function": code[1], "options": dict(self.options)}
-            return by_processes(what, spans, files=files, workers=workers)
-        draw = partial(self.draw, **self.options)
-        return (draw_block(draw, *span, files=files) for span in spans)
+        """Render the images of every span, in order, with ``workers`` processes. ``files``: see ``render_block``."""
+        module, function = self.draw.__module__, self.draw.__qualname__
+        importable = module != "__main__" and "." not in function  # else a new process could not find it
+        if workers > 1 and importable:
+            setup = {"module": module, "function": function, "options": dict(self.options)}
+            return render_in_processes(setup, spans, files=files, workers=workers)
+        render = partial(self.draw, **self.options)
+        return (render_block(render, *span, files=files) for span in spans)
 
-    def number(self, name: str, attributes: Mapping[str, str]) -> int:
-        """The place of an image's value in the vocabulary; -1 where it does not show the attribute."""
+    def value_index(self, name: str, attributes: Mapping[str, str]) -> int:
+        """The index of an image's attribute value in the vocabulary, or -1 if the image does not show the attribute."""
         if name not in attributes:
             return -1
         try:
             return self.vocabulary[name].index(attributes[name])
         except ValueError:
             raise DomtransError(
-                f"{self.about or 'a drawing'}: '{attributes[name]}' is no value of the attribute '{name}' "
+                f"{self.about or 'a rendered set'}: '{attributes[name]}' is not a value of the attribute '{name}' "
                 f"({', '.join(self.vocabulary[name])})"
             ) from None
 
@@ -102,96 +112,73 @@ class DrawnSet:
         import torch
 
         images = torch.empty(self.count, 3, self.size, self.size, dtype=torch.uint8)
-        shown: list[dict[str, str]] = []
-        for block in self.blocks(spans_of(0, self.count), files=False, workers=workers):
-            for picture in block.pictures:
-                if len(picture) != 3 * self.size**2:
-                    raise DomtransError(f"{self.about or 'a drawing'} is not uint8 [{self.size}, {self.size}, 3]")
-            pixels = np.frombuffer(b"".join(block.pictures), np.uint8).reshape(-1, self.size, self.size, 3)
-            images[len(shown) : len(shown) + len(pixels)] = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2)
-            shown += block.attributes
-        index = {f"attribute.{name}": torch.tensor([self.number(name, one) for one in shown]) for name in self.vocabulary}
-        return {"images": images, **index}
+        attributes: list[dict[str, str]] = []
+        for block in self.blocks(split_into_spans(0, self.count), files=False, workers=workers):
+            if any(len(image) != 3 * self.size**2 for image in block.images):
+                raise DomtransError(f"an image of {self.about or 'a rendered set'} is not uint8 [{self.size}, {self.size}, 3]")
+            pixels = np.frombuffer(b"".join(block.images), np.uint8).reshape(-1, self.size, self.size, 3)
+            images[len(attributes) : len(attributes) + len(pixels)] = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2)
+            attributes += block.attributes
+        indices = {
+            f"attribute.{name}": torch.tensor([self.value_index(name, values) for values in attributes])
+            for name in self.vocabulary
+        }
+        return {"images": images, **indices}
 
 
-class DrawnDomain:
-    """A domain whose pictures are drawn; decorates a function (split, size, *, options) that gives a DrawnSet.
+DrawnSet = RenderedSet
+"""The old name of ``RenderedSet``."""
 
-    As a domain it gives the images, drawn and kept; ``drawn`` gives the set, for ``domtrans make`` to write as many as wanted.
+
+class RenderedDomain:
+    """A domain of rendered images: a decorator for a function ``(split, size, *, options)`` that returns a RenderedSet.
+
+    Called as a domain, it renders the images into memory. ``rendered`` returns the set itself, from which ``domtrans make``
+    writes any number of images.
     """
 
     __name__: str
     __qualname__: str
 
-    def __init__(self, drawn: Callable[..., DrawnSet]) -> None:
-        self.drawn = drawn
-        update_wrapper(self, drawn)  # its options and their help are read off it
+    def __init__(self, rendered: Callable[..., RenderedSet]) -> None:
+        self.rendered = rendered
+        update_wrapper(self, rendered)  # the registry reads the options and their help from the signature
 
     def __call__(self, split: str, size: int, **options: Any) -> ImageSet:
         """The images of a split."""
-        return self.drawn(split, size, **options).load()
+        return self.rendered(split, size, **options).load()
+
+    @property
+    def drawn(self) -> Callable[..., RenderedSet]:
+        """The old name of ``rendered``."""
+        return self.rendered
 
     def __reduce__(self) -> str:
-        return self.__qualname__  # pickled by name, as a function is
+        return self.__qualname__  # pickled by name, like a function
 
 
-def spans_of(first: int, last: int) -> Iterator[Span]:
-    """The numbers from ``first`` to ``last`` - 1 in spans of ``BLOCK``."""
-    return ((at, min(at + BLOCK, last)) for at in range(first, last, BLOCK))
+DrawnDomain = RenderedDomain
+"""The old name of ``RenderedDomain``."""
 
 
-def by_processes(what: Mapping[str, Any], spans: Iterable[Span], *, files: bool, workers: int) -> Generator[Block, None, None]:
-    """Blocks in order, drawn by processes of ``domtrans.data.render_worker``; a thread waits at the pipe of each."""
-    processes: list[subprocess.Popen[bytes]] = []
-    idle: list[subprocess.Popen[bytes]] = []
-
-    def ask(span: Span) -> Block:
-        process = idle.pop()
-        try:
-            return exchange(process, {"first": span[0], "end": span[1], "files": files})
-        finally:
-            idle.append(process)
-
-    coming: deque[Future[Block]] = deque()
-    try:
-        for _ in range(workers):
-            processes.append(start("domtrans.data.render_worker"))
-            send(processes[-1], what)
-        idle += processes
-        with ThreadPoolExecutor(workers, "domtrans-drawing") as threads:
-            try:
-                for span in spans:
-                    coming.append(threads.submit(ask, span))
-                    if len(coming) > 2 * workers:  # a slow reader must not make drawings pile up
-                        yield coming.popleft().result()
-                while coming:
-                    yield coming.popleft().result()
-            finally:
-                for future in coming:
-                    future.cancel()
-    finally:
-        for process in processes:
-            end(process)
+def split_into_spans(first: int, end: int) -> Iterator[Span]:
+    """The numbers ``first`` to ``end`` - 1 in spans of ``BLOCK_IMAGES``."""
+    return ((start, min(start + BLOCK_IMAGES, end)) for start in range(first, end, BLOCK_IMAGES))
 
 
-def send(process: subprocess.Popen[bytes], line: Mapping[str, Any]) -> None:
-    """One line of JSON."""
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(line).encode() + b"\n")
-    process.stdin.flush()
+def render_in_processes(
+    setup: Mapping[str, Any], spans: Iterable[Span], *, files: bool, workers: int
+) -> Generator[Block, None, None]:
+    """Blocks in order, rendered by processes of ``render_worker``."""
+    advice = "see its error above; without one, memory may be short: use fewer workers"
+    requests = ({"first": first, "end": end, "files": files} for first, end in spans)
+    with closing(WorkerPool("domtrans.data.render_worker", workers, task="render", advice=advice, setup=setup)) as pool:
+        yield from pool.map(requests, receive_block)
 
 
-def exchange(process: subprocess.Popen[bytes], request: Mapping[str, Any]) -> Block:
-    """A request and its answer; DomtransError if the drawing raised it, or if the process is no more."""
-    assert process.stdout is not None
-    try:
-        send(process, request)
-        answer = json.loads(process.stdout.readline())
-        if "fault" in answer:
-            raise DomtransError(answer["fault"])
-        return Block([process.stdout.read(length) for length in answer["lengths"]], answer["attributes"])
-    except (BrokenPipeError, ValueError):
-        code = process.wait()
-        raise DomtransError(
-            f"a process that draws ended with exit code {code}; unless it says more above, memory may be short: use fewer"
-        ) from None
+def receive_block(pipe: BinaryIO) -> Block:
+    """The response of ``render_worker``. Raises DomtransError if rendering did."""
+    header = receive_message(pipe)
+    if "error" in header:
+        raise DomtransError(header["error"])
+    return Block([receive_bytes(pipe, length) for length in header["lengths"]], header["attributes"])

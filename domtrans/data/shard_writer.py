@@ -1,7 +1,7 @@
-"""Drawn sets as files: tar shards in the layout of WebDataset, written so that nothing is half there.
+"""Writes rendered sets as tar shards in the WebDataset layout. A shard is complete or missing, never partial.
 
-A shard holds ``00000042.png`` and ``00000042.json``, ``{"attributes": {"hair_colour": "brown", ...}}``, for every picture.
-Beside the shards, ``vocabulary.json`` has the values of every attribute, and ``make.json`` says what was asked for.
+For every image, a shard holds ``00000042.png`` and ``00000042.json``, ``{"attributes": {"hair_colour": "brown", ...}}``.
+``vocabulary.json`` beside the shards lists the values of every attribute; ``make.json`` records how the set was made.
 """
 
 from __future__ import annotations
@@ -16,97 +16,108 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.data.render_worker import Block
-from domtrans.data.rendered import DrawnSet, Span, spans_of
+from domtrans.data.rendered import RenderedSet, Span, split_into_spans
 from domtrans.errors import DomtransError
 from domtrans.storage.atomic import BESIDE, write_bytes, write_json
 
-MADE = "make.json"
+SETTINGS_FILE = "make.json"
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which shards are this process's to write: every ``size``-th, from number ``rank`` on."""
+    """The shards that this process writes: every ``size``-th, from number ``rank`` on."""
 
     rank: int = 0
     size: int = 1
 
     def __post_init__(self) -> None:
         if not self.rank < self.size:
-            raise DomtransError(f"this is process {self.rank} of {self.size} (RANK and WORLD_SIZE): it must be one of them")
+            raise DomtransError(f"RANK={self.rank} must be less than WORLD_SIZE={self.size}")
 
 
 @dataclass(frozen=True)
 class Shards:
-    """A folder of shards of a drawn set, whole or on the way there. ``length``: pictures in a shard."""
+    """A folder of shards of a rendered set, complete or in progress."""
 
-    drawn: DrawnSet
+    rendered: RenderedSet
     folder: Path
     length: int
+    """Images per shard."""
 
-    def prepare(self, asked: Mapping[str, Any]) -> None:
-        """Make the folder, and note what was asked for; raises DomtransError if it holds anything else."""
-        asked = dict(asked) | {"count": self.drawn.count, "shard": self.length} | json.loads(json.dumps(self.drawn.key))
+    def prepare(self, settings: Mapping[str, Any]) -> None:
+        """Make the folder and record the settings. Raises DomtransError if it holds other files or other settings."""
+        settings = dict(settings) | {"count": self.rendered.count, "shard": self.length}
+        settings |= json.loads(json.dumps(self.rendered.key))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            there = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(BESIDE))
+            names = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(BESIDE))
         except OSError as error:
             raise DomtransError(f"{self.folder} cannot be written: {error.strerror}") from None
-        if MADE in there:
-            self._compare(asked)
-        elif there:
-            raise DomtransError(f"{self.folder} holds other files, such as {there[0]}; choose another folder or an empty one")
-        write_json(self.folder / MADE, asked)  # first: whatever else is there, this folder is then known as ours
-        write_json(self.folder / "vocabulary.json", {name: list(values) for name, values in self.drawn.vocabulary.items()})
+        if SETTINGS_FILE in names:
+            self._compare(settings)
+        elif names:
+            raise DomtransError(f"{self.folder} holds other files, such as {names[0]}; choose another folder or an empty one")
+        write_json(self.folder / SETTINGS_FILE, settings)  # first: it marks the folder as ours if we are stopped here
+        vocabulary = {name: list(values) for name, values in self.rendered.vocabulary.items()}
+        write_json(self.folder / "vocabulary.json", vocabulary)
 
     def missing(self, share: Share = Share()) -> dict[Path, Span]:
-        """The shards of a share that are not there yet, and the numbers of their pictures."""
-        firsts = range(0, self.drawn.count, self.length)
+        """The shards of a share that do not exist yet, and the numbers of their images."""
+        starts = range(0, self.rendered.count, self.length)
         shards = {
-            self.folder / f"shard-{number:06d}.tar": (first, min(first + self.length, self.drawn.count))
-            for number, first in enumerate(firsts)
+            self.folder / f"shard-{number:06d}.tar": (start, min(start + self.length, self.rendered.count))
+            for number, start in enumerate(starts)
             if number % share.size == share.rank
         }
         return {path: span for path, span in shards.items() if not path.exists()}
 
     def write(self, missing: Mapping[Path, Span], workers: int, report: Callable[[int], None]) -> None:
-        """Draw and write shards, one after the other; ``report`` hears how many pictures were drawn, and may raise.
+        """Render and write shards, one after the other. A shard gets its name when it is complete on disk.
 
-        A shard appears under its name when all of it is on the disk. Raises DomtransError if it cannot be written.
+        Args:
+            missing: The shards to write.
+            workers: Processes that render.
+            report: Called with the number of images rendered so far; it may raise, to stop.
+
+        Raises:
+            DomtransError: If a shard cannot be written.
         """
-        # One stream of blocks over all shards: no worker waits while a shard is written.
-        spans = (span for first, last in missing.values() for span in spans_of(first, last))
+        # One stream of blocks over all shards, so that the workers continue while a shard is written.
+        spans = (span for start, end in missing.values() for span in split_into_spans(start, end))
         done = 0
         report(done)
-        with closing(self.drawn.blocks(spans, files=True, workers=workers)) as blocks:
-            for path, (first, last) in missing.items():
+        with closing(self.rendered.blocks(spans, files=True, workers=workers)) as blocks:
+            for path, shard in missing.items():
                 parts: list[bytes] = []
-                for at, end in spans_of(first, last):
-                    parts += members(at, next(blocks))
-                    done += end - at
+                for start, end in split_into_spans(*shard):
+                    parts += tar_members(start, next(blocks))
+                    done += end - start
                     report(done)
                 write_bytes(path, b"".join([*parts, bytes(2 * tarfile.BLOCKSIZE)]))
 
-    def _compare(self, asked: Mapping[str, Any]) -> None:
+    def _compare(self, settings: Mapping[str, Any]) -> None:
+        file = self.folder / SETTINGS_FILE
         try:
-            found = json.loads((self.folder / MADE).read_text(encoding="utf-8"))
-            names = [name for name in {**found, **asked} if found.get(name) != asked.get(name)]
+            before = json.loads(file.read_text(encoding="utf-8"))
+            changed = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
         except (OSError, ValueError, TypeError) as error:
-            raise DomtransError(f"{self.folder / MADE} cannot be read ({error}); choose another folder") from None
-        if names:
-            what = "; ".join(f"{name}={json.dumps(found.get(name))}, not {json.dumps(asked.get(name))}" for name in names)
+            raise DomtransError(f"{file} cannot be read ({error}); choose another folder") from None
+        if changed:
+            changes = (f"{name}={json.dumps(before.get(name))}, not {json.dumps(settings.get(name))}" for name in changed)
             raise DomtransError(
-                f"{self.folder} holds pictures that were made with {what}; ask for the same to go on, or choose another folder"
+                f"{self.folder} holds images made with {'; '.join(changes)}; use the same settings to continue, or choose "
+                "another folder"
             )
 
 
-def members(first: int, block: Block) -> Iterator[bytes]:
-    """The block's files as a tar archive holds them; the same bytes whenever and by whomever they are made."""
-    for index, picture, shown in zip(itertools.count(first), block.pictures, block.attributes, strict=False):
-        yield from member(f"{index:08d}.png", picture)
-        yield from member(f"{index:08d}.json", json.dumps({"attributes": shown}).encode())
+def tar_members(first: int, block: Block) -> Iterator[bytes]:
+    """The files of a block as they stand in a tar archive. The bytes depend on the block alone: no times, no users."""
+    for number, image, attributes in zip(itertools.count(first), block.images, block.attributes, strict=False):
+        yield from tar_member(f"{number:08d}.png", image)
+        yield from tar_member(f"{number:08d}.json", json.dumps({"attributes": attributes}).encode())
 
 
-def member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
+def tar_member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
     """Header, content, padding."""
     header = tarfile.TarInfo(name)
     header.size = len(content)

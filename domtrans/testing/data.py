@@ -9,8 +9,8 @@ import torch
 
 from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet
-from domtrans.data.render_worker import draw_block
-from domtrans.data.rendered import DrawnDomain
+from domtrans.data.render_worker import render_block
+from domtrans.data.rendered import RenderedDomain
 from domtrans.registry.parts import Part
 from domtrans.testing.contracts import Subject, check_pickle, examine, seeded
 
@@ -40,7 +40,7 @@ def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None
     subject.require(kinds[0] == kinds[1], "domain-splits", f"train and test have channels and classes {kinds}")
     subject.require(train.fingerprint() != test.fingerprint(), "domain-splits", "train and test are the same images")
     load(subject, "test", size // 2, seed=1)
-    if isinstance(subject.entry.factory, DrawnDomain):
+    if isinstance(subject.entry.factory, RenderedDomain):
         check_drawn(subject, subject.entry.factory, size)
     if "seed" in type(subject.registry.options("domain", subject.part)).model_fields:
         other = Part(name=subject.part.name, options=subject.part.options | {"seed": 12345})
@@ -58,11 +58,11 @@ def load(subject: Subject, split: str, size: int, *, seed: int) -> ImageSet:
     return images
 
 
-def check_drawn(subject: Subject, factory: DrawnDomain, size: int) -> None:
+def check_drawn(subject: Subject, factory: RenderedDomain, size: int) -> None:
     """A picture hangs on its number alone, and so does what it shows; another process can draw it."""
-    images = factory.drawn("train", size, **subject.registry.arguments("domain", subject.part))
+    images = factory.rendered("train", size, **subject.registry.arguments("domain", subject.part))
     for index in (7, 0, 10**6):
-        block, again = (draw_block(partial(images.draw, **images.options), index, index + 1, files=False) for _ in range(2))
+        block, again = (render_block(partial(images.draw, **images.options), index, index + 1, files=False) for _ in range(2))
         subject.require(block == again, "domain-drawn", f"picture {index} is another when it is drawn again")
         (shown,) = block.attributes
         known = all(value in images.vocabulary.get(name, ()) for name, value in shown.items())

@@ -1,4 +1,4 @@
-"""Anyone's own images as a domain: a folder of pictures, tar shards of them, or arrays in an .npz file."""
+"""Domains for your own images: a folder of image files, WebDataset shards, or an .npz file."""
 
 import domtrans
 

@@ -1,4 +1,4 @@
-"""The domain ``extended``: a domain with images of others to learn from."""
+"""The domain ``extended``: a domain with images of other domains added for training."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from domtrans import Attribute, DomainOption, DomtransError, ImageSet, to_channels
 
-OTHERS = "others"
-"""The class of images that are of none of the domain's own."""
+OTHERS_CLASS = "others"
+"""The class of images whose own class the domain does not have."""
 
 
 def extended(
@@ -22,51 +22,57 @@ def extended(
     of: DomainOption,
     by: Annotated[list[DomainOption], Field(min_length=1)],
 ) -> ImageSet:
-    """A domain whose training split has images of others besides, e.g. photographs and drawings of faces; tested on its own.
+    """A domain whose training split also has the images of other domains, e.g. photographs and drawings of faces.
 
-    Classes and attributes of one name are one. Images of a class that the domain does not have are of the class "others"; an
-    attribute that a domain does not have is unknown for its images.
+    The test split is the domain's own. Classes with the same name are merged, and so are attributes. Images with a class that
+    the domain does not have get the class "others". An attribute that a domain does not have is unknown for its images. All
+    images are in memory, with the channels of the domain.
 
-    ``of``: the domain. ``by``: the others. The images of all are held in memory, in the domain's channels.
-    Raises DomtransError for images in files, and for attributes of one name and other values.
+    Args:
+        of: The domain.
+        by: The domains whose training images are added.
+
+    Raises:
+        DomtransError: If a domain leaves its images in files, or domains give an attribute different values.
     """
     own: ImageSet = of(split, size)
     if own.labels is not None:
-        own = ImageSet(own.pixels, own.labels, (*own.classes, OTHERS), own.about, own.attributes)
+        own = ImageSet(own.pixels, own.labels, (*own.classes, OTHERS_CLASS), own.about, own.attributes)
     if split == "test":
         return own
-    found = [own, *(domain(split, size) for domain in by)]
-    pixels = torch.cat([held(images, own.channels) for images in found])
-    labels = None if own.labels is None else torch.cat([labels_among(own.classes, images) for images in found])
-    about = " and ".join(images.about or "a domain" for images in found)
-    return ImageSet(pixels, labels, own.classes, about, joined_attributes(found))
+    parts = [own, *(domain(split, size) for domain in by)]
+    pixels = torch.cat([pixels_of(images, own.channels) for images in parts])
+    labels = None if own.labels is None else torch.cat([relabel(images, own.classes) for images in parts])
+    about = " and ".join(images.about or "a domain" for images in parts)
+    return ImageSet(pixels, labels, own.classes, about, join_attributes(parts))
 
 
-def held(images: ImageSet, channels: int) -> Tensor:
-    """The pixels, uint8 [N, channels, H, W]."""
+def pixels_of(images: ImageSet, channels: int) -> Tensor:
+    """The pixels of a set in memory, uint8 [N, channels, H, W]."""
     pixels = images.pixels
     if not isinstance(pixels, Tensor):
-        raise DomtransError(f"extended: {images.about or 'a domain'} is read from files as it is needed, and cannot be joined")
+        raise DomtransError(f"extended: {images.about or 'a domain'} leaves its images in files; give it memory=yes")
     return pixels if images.channels == channels else to_channels(pixels.float(), channels).round().to(torch.uint8)
 
 
-def labels_among(classes: Sequence[str], images: ImageSet) -> Tensor:
-    """The images' classes as places among these, the last of which is for those that are none of them: int64 [N]."""
+def relabel(images: ImageSet, classes: Sequence[str]) -> Tensor:
+    """The labels as indices into ``classes``, int64 [N]; the last class stands for all that are not in it."""
     if images.labels is None:
         return torch.full((len(images),), len(classes) - 1)
-    place = {name: number for number, name in enumerate(classes)}
-    return torch.tensor([place.get(name, len(classes) - 1) for name in images.classes])[images.labels]
+    index = {name: number for number, name in enumerate(classes)}
+    return torch.tensor([index.get(name, len(classes) - 1) for name in images.classes])[images.labels]
 
 
-def joined_attributes(found: Sequence[ImageSet]) -> dict[str, Attribute]:
-    """Every attribute that one of them has; -1 for the others' images."""
+def join_attributes(parts: Sequence[ImageSet]) -> dict[str, Attribute]:
+    """The attributes of all sets; -1 for the images of a set that does not have the attribute."""
     joined = {}
-    for name in dict.fromkeys(name for images in found for name in images.attributes):
-        values = {one.attributes[name].values for one in found if name in one.attributes}
+    for name in dict.fromkeys(name for images in parts for name in images.attributes):
+        values = {images.attributes[name].values for images in parts if name in images.attributes}
         if len(values) > 1:
-            words = " and ".join(sorted(", ".join(some) for some in values))
-            raise DomtransError(f"extended: the domains give the attribute '{name}' different values: {words}")
-        unknown = [torch.full((len(images),), -1) for images in found]
-        parts = [one.attributes[name].index if name in one.attributes else no for one, no in zip(found, unknown, strict=True)]
-        joined[name] = Attribute(values.pop(), torch.cat(parts))
+            lists = " and ".join(sorted(map(", ".join, values)))
+            raise DomtransError(f"extended: the domains give the attribute '{name}' different values: {lists}")
+        indices = [
+            images.attributes[name].index if name in images.attributes else torch.full((len(images),), -1) for images in parts
+        ]
+        joined[name] = Attribute(values.pop(), torch.cat(indices))
     return joined

@@ -1,6 +1,6 @@
-"""Where the pictures of a WebDataset are, and what is said of each: tar shards, scanned once, then read at random.
+"""Finds and scans WebDataset tar shards: the location of every image, and its labels.
 
-Nothing is ever extracted: a member's name is no more than the key that joins a picture with its labels.
+Nothing is ever extracted. A member's name is only the key that joins an image with its labels.
 """
 
 from __future__ import annotations
@@ -21,158 +21,167 @@ from torch import Tensor
 
 from domtrans import Cache, DomtransError
 
-PICTURES = frozenset({"png", "jpg", "jpeg", "webp"})
-MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
-"""A member's key, up to the first dot of its last part, and what of it the member holds."""
+IMAGE_SUFFIXES = frozenset({"png", "jpg", "jpeg", "webp"})
+MEMBER_NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
+"""The key of a member (its name up to the first dot after the last slash) and its suffix."""
 
-RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
-"""The two ends of a range of numbers in braces."""
+BRACE_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+"""The first and the last number of a range in braces."""
 
-CLASS = "class"
-"""What a class is called among the labels of a picture."""
+CLASS_LABEL = "class"
+"""The name of the class among the labels of an image."""
 
-LAYOUT = 1
-"""Of what the cache holds of a shard; another number, and shards are scanned again."""
-MOST_SHARDS = 100_000
-LONGEST = 2**20
-"""Bytes of a header or of a picture's labels; real ones have some hundreds."""
+CACHE_LAYOUT = 1
+"""Version of the tensors in the cache. A new number makes all shards be scanned again."""
+
+MAX_SHARDS = 100_000
+
+MAX_LABEL_BYTES = 2**20
+"""Size limit of a tar header and of the labels of an image; real ones have some hundred bytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """What is in a shard. ``spans``: int64 [n, 2], the first byte and the number of bytes of every picture.
-
-    ``labels``: int64 [n] into ``values``, by name; -1 where nothing is said.
-    """
+    """The images of a shard and their labels."""
 
     spans: Tensor
+    """int64 [n, 2], the first byte and the number of bytes of every image."""
+
     labels: Mapping[str, Tensor]
+    """By name: int64 [n], indices into ``values``; -1 if an image does not have the label."""
+
     values: Mapping[str, list[str]]
+    """By name: the values that occur."""
 
 
 def find_shards(pattern: str) -> list[Path]:
-    """The shards of ``train-{000..099}.tar``, or those of a folder by name. Raises DomtransError if one is not there."""
+    """The shards of a pattern like ``train-{000..099}.tar``, or of a folder. Raises DomtransError if one is missing."""
     if Path(pattern).is_dir():
         paths = sorted(Path(pattern).glob("*.tar"))
     else:
-        ends = [sorted(map(int, pair)) for pair in RANGE.findall(pattern)]
-        if any(last - first >= MOST_SHARDS for first, last in ends):  # braceexpand would hold every number of it
-            raise DomtransError(f"{pattern} stands for more than {MOST_SHARDS:,} shards; check its braces")
+        ends = [sorted(map(int, pair)) for pair in BRACE_RANGE.findall(pattern)]
+        if any(last - first >= MAX_SHARDS for first, last in ends):  # braceexpand would make a list of all
+            raise DomtransError(f"{pattern} means more than {MAX_SHARDS:,} shards; check its braces")
         try:
-            paths = [Path(name) for name in islice(braceexpand(pattern), MOST_SHARDS + 1)]
+            paths = [Path(name) for name in islice(braceexpand(pattern), MAX_SHARDS + 1)]
         except ValueError as error:
             raise DomtransError(f"{pattern} cannot be expanded: {error}; write e.g. train-{{000..099}}.tar") from None
-    if len(paths) > MOST_SHARDS:
-        raise DomtransError(f"{pattern} stands for more than {MOST_SHARDS:,} shards; check its braces")
+    if len(paths) > MAX_SHARDS:
+        raise DomtransError(f"{pattern} means more than {MAX_SHARDS:,} shards; check its braces")
     missing = [path for path in paths if not path.is_file()]
     if not paths or missing:
-        what = f"there is no file {missing[0]}" if missing else f"there are no .tar files in {pattern}"
-        raise DomtransError(f"{what}; shards are files on this machine, e.g. data/train-{{000..099}}.tar, or a folder of them")
+        problem = f"there is no file {missing[0]}" if missing else f"there are no .tar files in {pattern}"
+        raise DomtransError(f"{problem}; give local files, e.g. data/train-{{000..099}}.tar, or a folder of shards")
     return paths
 
 
 def read_shard(path: Path, cache: Cache) -> Shard:
-    """What is in a shard, from the cache or by scanning it. Raises DomtransError for one that is damaged or compressed."""
+    """Scan a shard, or take the result from the cache. Raises DomtransError if it is damaged or compressed."""
     try:
-        about = path.stat()
-        key = {"shard": str(path.absolute()), "bytes": about.st_size, "modified": about.st_mtime_ns, "layout": LAYOUT}
-        found = cache.tensors("shards", key, lambda: _scan(path))
-    except (tarfile.TarError, OSError, ValueError, ArithmeticError, LookupError, RecursionError) as error:  # for odd headers
+        status = path.stat()
+        key = {"shard": str(path.absolute()), "bytes": status.st_size, "modified": status.st_mtime_ns, "layout": CACHE_LAYOUT}
+        tensors = cache.tensors("shards", key, lambda: _scan(path))
+    except (tarfile.TarError, OSError, ValueError, ArithmeticError, LookupError, RecursionError) as error:  # damaged headers
         raise DomtransError(
-            f"{path} cannot be read as an uncompressed tar file: {' '.join(str(error).split())[:160]}; it was cut short, "
-            "or is something else"
+            f"{path} cannot be read as an uncompressed tar file: {' '.join(str(error).split())[:160]}; it is cut short, "
+            "compressed or another kind of file"
         ) from None
-    values = json.loads(found["values"].numpy().tobytes())
-    return Shard(found["spans"], {name: found[f"label.{name}"] for name in values}, values)
+    values = json.loads(tensors["values"].numpy().tobytes())
+    return Shard(tensors["spans"], {name: tensors[f"label.{name}"] for name in values}, values)
 
 
 def read_vocabulary(folder: Path) -> dict[str, list[str]]:
-    """The values that every label can take, in order, from ``vocabulary.json``; nothing where there is no such file."""
+    """The values of each label, in order, from ``vocabulary.json``; empty if there is no such file."""
     file = folder / "vocabulary.json"
     try:
         with file.open("rb") as opened:
-            found = json.loads(opened.read(LONGEST))
+            vocabulary = json.loads(opened.read(MAX_LABEL_BYTES))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise DomtransError(f"{file} cannot be read: {' '.join(str(error).split())[:160]}") from None
-    sound = isinstance(found, dict) and all(
-        isinstance(values, list) and all(isinstance(value, str) for value in values) for values in found.values()
+    valid = isinstance(vocabulary, dict) and all(
+        isinstance(values, list) and all(isinstance(value, str) for value in values) for values in vocabulary.values()
     )
-    if not sound:
+    if not valid:
         raise DomtransError(f'{file} must be of the form {{"hair_colour": ["black", "brown"]}}')
-    return found
+    return vocabulary
 
 
 def _scan(path: Path) -> dict[str, Tensor]:
-    """A shard as the cache keeps it."""
-    pictures: dict[str, tuple[int, int]] = {}
-    said: dict[str, dict[str, str]] = {}
+    """The content of a shard, as tensors for the cache."""
+    spans: dict[str, tuple[int, int]] = {}
+    labels: dict[str, dict[str, str]] = {}
     for key, kind, member, tar in _members(path):
-        if kind in PICTURES:
-            if key in pictures:
-                raise DomtransError(f"{path} has two pictures of the name {key}")
-            pictures[key] = member.offset_data, member.size
+        if kind in IMAGE_SUFFIXES:
+            if key in spans:
+                raise DomtransError(f"{path} has two images with the key {key}")
+            spans[key] = member.offset_data, member.size
         elif kind in ("json", "cls"):
-            if member.size > LONGEST:
-                raise DomtransError(f"{path}: {member.name} has {member.size:,} bytes, too many for labels (limit {LONGEST:,})")
+            if member.size > MAX_LABEL_BYTES:
+                limit = f"(limit {MAX_LABEL_BYTES:,})"
+                raise DomtransError(f"{path}: {member.name} has {member.size:,} bytes, too many for labels {limit}")
             file = tar.extractfile(member)
             assert file is not None  # it is a regular file
-            known, more = said.get(key, {}), _labels(file.read(), kind, f"{path}: {member.name}")
-            said[key] = more | known if kind == "cls" else known | more  # a .json names what a .cls may only number
-    names = sorted({name for key in pictures for name in said.get(key, ())})
-    columns = {name: [said.get(key, {}).get(name) for key in pictures] for name in names}
+            known, new = labels.get(key, {}), _read_labels(file.read(), kind, f"{path}: {member.name}")
+            labels[key] = new | known if kind == "cls" else known | new  # a .json may name the class that a .cls numbers
+    names = sorted({name for key in spans for name in labels.get(key, ())})
+    columns = {name: [labels.get(key, {}).get(name) for key in spans] for name in names}
     values = {name: sorted({value for value in column if value is not None}) for name, column in columns.items()}
-    places = {name: {value: place for place, value in enumerate(of)} for name, of in values.items()}
-    labels = {
-        f"label.{name}": torch.tensor([-1 if value is None else places[name][value] for value in column], dtype=torch.int64)
-        for name, column in columns.items()
+    indices = {}
+    for name, column in columns.items():
+        position = {value: i for i, value in enumerate(values[name])}
+        indices[f"label.{name}"] = torch.tensor(
+            [-1 if value is None else position[value] for value in column], dtype=torch.int64
+        )
+    return {
+        "spans": torch.tensor(list(spans.values()), dtype=torch.int64).reshape(-1, 2),
+        "values": torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8),
+        **indices,
     }
-    spans = torch.tensor(list(pictures.values()), dtype=torch.int64).reshape(-1, 2)
-    return {"spans": spans, "values": torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8), **labels}
 
 
-class _Bounded(io.FileIO):
-    """A shard as tarfile may read it: a header that claims gigabytes, or a negative size, is refused."""
+class _BoundedFile(io.FileIO):
+    """A file for tarfile to read. It refuses the reads of gigabytes, or of negative sizes, that damaged headers cause."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= LONGEST:
+        if size is None or not 0 <= size <= MAX_LABEL_BYTES:
             raise tarfile.ReadError(f"a header of {size} bytes")
         return super().read(size) or b""
 
 
 def _members(path: Path) -> Iterator[tuple[str, str, tarfile.TarInfo, tarfile.TarFile]]:
-    """Key, kind and header of every regular file; links, devices and what has no kind are passed over."""
-    with _Bounded(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+    """Key, suffix and header of every regular file. Links, devices and names without a suffix are skipped."""
+    with _BoundedFile(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         end = path.stat().st_size
         while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # else tarfile keeps all of them
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
             if not 0 <= member.size <= end - member.offset_data:
                 raise tarfile.ReadError(f"{member.name} runs beyond the end")
-            match = MEMBER.fullmatch(member.name)
+            match = MEMBER_NAME.fullmatch(member.name)
             if match and member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
                 yield match[1], match[2].lower(), member, tar
         file.seek(tar.offset)
-        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops at a damaged header without an error
             raise tarfile.ReadError(f"damaged at byte {tar.offset:,}")
 
 
-def _labels(content: bytes, kind: str, where: str) -> dict[str, str]:
-    """What a ``.cls`` or ``.json`` member says of its picture, by name; the class under the name "class"."""
+def _read_labels(content: bytes, kind: str, where: str) -> dict[str, str]:
+    """The labels in a ``.cls`` or ``.json`` member, by name; the class has the name "class"."""
     try:
         if kind == "cls":
-            return {CLASS: content.decode().strip()}
-        found = json.loads(content)
-        labels = {CLASS: found[CLASS]} if CLASS in found else {}
-        labels |= found.get("attributes") or {}
-        return {name: _value(value) for name, value in labels.items() if value is not None}
+            return {CLASS_LABEL: content.decode().strip()}
+        document = json.loads(content)
+        labels = {CLASS_LABEL: document[CLASS_LABEL]} if CLASS_LABEL in document else {}
+        labels |= document.get("attributes") or {}
+        return {name: _label_value(value) for name, value in labels.items() if value is not None}
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise DomtransError(
             f'{where} must be of the form {{"class": "cat", "attributes": {{"hair_colour": "brown"}}}}'
         ) from None
 
 
-def _value(value: Any) -> str:
+def _label_value(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
     return str(value)

@@ -17,38 +17,43 @@ def subset(
     size: int,
     *,
     of: DomainOption,
-    without: list[str] = [],  # noqa: B006 - read as a default
+    without: list[str] = [],  # noqa: B006 - never changed
     count: PositiveInt | None = None,
     drawn_from: Split | None = None,
 ) -> ImageSet:
-    """Part of another domain: some classes unseen in training, fewer images, or the split that is meant for something else.
+    """Part of another domain: without some classes in training, with fewer images, or with another split.
 
-    ``of``: the domain. ``without``: names of classes left out of the train split; the test split has them, and every class
-    keeps its label. ``count``: images of a split, at most, evenly over what there are. ``drawn_from``: take both splits from
-    this one of the domain's, e.g. "train" to measure on training images.
-    Raises DomtransError for a class that there is not, and where no images are left.
+    Args:
+        of: The domain.
+        without: Class names to leave out of the train split. The test split keeps them, and all classes keep their labels.
+        count: Images per split at most, spread evenly.
+        drawn_from: Take both splits from this split of the domain, e.g. "train" to measure on training images.
+
+    Raises:
+        DomtransError: If a class does not exist or no images are left.
     """
-    found: ImageSet = of(drawn_from or split, size)
+    images: ImageSet = of(drawn_from or split, size)
     if without and split == "train":
-        found = _without(found, without)
-    if count is not None and count < len(found):
-        found = found.take(torch.arange(count) * len(found) // count)
-        found = ImageSet(found.pixels, found.labels, found.classes, f"{found.about}, {count:,} of them", found.attributes)
-    return found
+        images = _leave_out(images, without)
+    if count is not None and count < len(images):
+        images = images.take(torch.arange(count) * len(images) // count)
+        about = f"{images.about}, {count:,} of them"
+        images = ImageSet(images.pixels, images.labels, images.classes, about, images.attributes)
+    return images
 
 
-def _without(images: ImageSet, names: list[str]) -> ImageSet:
+def _leave_out(images: ImageSet, names: list[str]) -> ImageSet:
     unknown = sorted(set(names) - set(images.classes))
     if unknown:
-        classes = ", ".join(images.classes[:12]) or "none, for it has no labels"
+        classes = ", ".join(images.classes[:12]) or "none, it has no labels"
         raise DomtransError(
-            f"subset: '{unknown[0]}' in without is no class of {images.about or 'the domain'} (classes: {classes})"
+            f"subset: '{unknown[0]}' in without is not a class of {images.about or 'the domain'} (classes: {classes})"
         )
     assert images.labels is not None
     left_out = torch.tensor([images.classes.index(name) for name in names], device=images.labels.device)
     index = torch.nonzero(~torch.isin(images.labels, left_out))[:, 0]
     if not len(index):
-        raise DomtransError(f"subset: nothing is left of {images.about or 'the domain'} without {', '.join(names)}")
+        raise DomtransError(f"subset: no images of {images.about or 'the domain'} are left without {', '.join(names)}")
     kept = images.take(index)
     about = f"{images.about}, without {', '.join(names)}"
     return ImageSet(kept.pixels, kept.labels, kept.classes, about, kept.attributes)

@@ -1,4 +1,4 @@
-"""Domain ``webdataset``: a million pictures in tar shards, read at random from where they are."""
+"""The domain ``webdataset``: any number of images in tar shards, read in random order without extracting them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from domtrans import Attribute, Cache, DomtransError, ImageSet, Memory, StoredImages
 from domtrans_files.domains import Holdout, Split, about, part_of
-from domtrans_files.shards import CLASS, Shard, find_shards, read_shard, read_vocabulary
+from domtrans_files.shards import CLASS_LABEL, Shard, find_shards, read_shard, read_vocabulary
 
 Labels = tuple[tuple[str, ...], Tensor | None, dict[str, Attribute]]
-"""Classes, int64 [N] into them or None, and the attributes."""
+"""The classes, the labels (int64 [N] or None) and the attributes."""
 
 
 def webdataset(
@@ -29,81 +29,86 @@ def webdataset(
     memory: Memory = "auto",
     block: PositiveInt = 1,
 ) -> ImageSet:
-    """Pictures in WebDataset tar shards: members ``KEY.png``, ``.jpg`` or ``.webp``, with ``KEY.json`` or ``KEY.cls``.
+    """Images in WebDataset tar shards: members ``KEY.png``, ``.jpg`` or ``.webp``, with ``KEY.json`` or ``KEY.cls``.
 
-    A ``KEY.json`` is ``{"class": "cat", "attributes": {"hair_colour": "brown"}}``, either of it or both; a ``KEY.cls`` is a
-    class. Pictures are cropped to their centre square. A file ``vocabulary.json`` beside the shards,
-    ``{"hair_colour": ["black", "brown"]}``, fixes the values of labels and their order; otherwise they are those that occur.
-    Shards are scanned once, which the cache remembers.
+    A ``KEY.json`` is ``{"class": "cat", "attributes": {"hair_colour": "brown"}}``, where either entry may be missing. A
+    ``KEY.cls`` is a class. Images are cropped to their centre square. A file ``vocabulary.json`` beside the shards,
+    ``{"hair_colour": ["black", "brown"]}``, sets the values of each label and their order; without it, these are the values
+    that occur. Each shard is scanned once; the cache stores the result.
 
-    ``path``: the shards, e.g. ``data/train-{000..099}.tar``, or a folder of them. ``test_path``: those of the test split.
-    ``holdout``: without them the share of the pictures, the last, that is the test split. ``grey``: read as one channel.
-    ``memory``: "yes" holds the pictures in memory, "no" reads them as they are needed, "auto" holds up to 1 GiB of pixels.
-    ``block``: neighbours in a shard that stay together in every shuffle, for a disk that is slow to seek.
-    Raises DomtransError for shards that are missing, compressed or damaged, and for labels that do not fit.
+    Args:
+        path: The shards, e.g. ``data/train-{000..099}.tar``, or a folder of shards.
+        test_path: The shards of the test split.
+        holdout: Without ``test_path``, the share of the images that is the test split, the last ones.
+        grey: Read the images as one channel.
+        memory: "yes" loads the images into memory, "no" reads them when needed, "auto" loads up to 1 GiB of pixels.
+        block: Neighbours in a shard that stay together in every shuffle, for a disk that is slow to seek.
+
+    Raises:
+        DomtransError: If a shard is missing, compressed or damaged, or labels do not fit together.
     """
-    trained_on = find_shards(path)
-    paths = trained_on + (find_shards(test_path) if test_path is not None else [])
+    train_paths = find_shards(path)
+    paths = train_paths + (find_shards(test_path) if test_path is not None else [])
     cache = Cache()
     shards = [read_shard(shard, cache) for shard in paths]
-    root, files, spans = _places(paths, shards)
+    root, files, spans = _join_spans(paths, shards)
     if not len(spans):
-        raise DomtransError(f"there are no pictures in the {len(paths)} shards of {path}; members are e.g. 00000000.png")
-    classes, labels, attributes = _join(paths, shards, read_vocabulary(paths[0].parent), path)
-    images = StoredImages(root, files, spans, size, 1 if grey else 3, block)
-    whole = ImageSet(images, labels, classes, about("webdataset", path, split), attributes)
+        raise DomtransError(f"there are no images in the {len(paths)} shards of {path}; members are e.g. 00000000.png")
+    classes, labels, attributes = _join_labels(paths, shards, read_vocabulary(paths[0].parent), path)
+    stored = StoredImages(root, files, spans, size, 1 if grey else 3, block)
+    images = ImageSet(stored, labels, classes, about("webdataset", path, split), attributes)
     if test_path is None:
-        index = part_of(torch.arange(len(whole)), split, holdout, path)
+        index = part_of(torch.arange(len(images)), split, holdout, path)
     else:
-        parts = torch.arange(len(whole)).tensor_split([sum(len(shard.spans) for shard in shards[: len(trained_on)])])
+        parts = torch.arange(len(images)).tensor_split([sum(len(shard.spans) for shard in shards[: len(train_paths)])])
         index = parts[split == "test"]
         if not len(index):
-            raise DomtransError(f"there are no pictures for the {split} split in {path if split == 'train' else test_path}")
-    return whole.take(index).kept(memory)
+            raise DomtransError(f"there are no images for the {split} split in {path if split == 'train' else test_path}")
+    return images.take(index).kept(memory)
 
 
-def _places(paths: Sequence[Path], shards: Sequence[Shard]) -> tuple[str, list[str], Tensor]:
-    """A folder, the shards' paths below it, and where every picture is, int64 [N, 3]."""
-    absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - resolving links would name other files
+def _join_spans(paths: Sequence[Path], shards: Sequence[Shard]) -> tuple[str, list[str], Tensor]:
+    """The common folder of the shards, their paths relative to it, and the location of every image, int64 [N, 3]."""
+    absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - Path.resolve would follow links
     root = os.path.commonpath([os.path.dirname(path) for path in absolute])  # noqa: PTH120
-    spans = [torch.cat([torch.full((len(s.spans), 1), i), s.spans], 1) for i, s in enumerate(shards)]
+    spans = [torch.cat([torch.full((len(shard.spans), 1), i), shard.spans], 1) for i, shard in enumerate(shards)]
     return root, [os.path.relpath(path, root) for path in absolute], torch.cat(spans)
 
 
-def _join(paths: Sequence[Path], shards: Sequence[Shard], vocabulary: Mapping[str, list[str]], where: str) -> Labels:
-    """The classes, the labels and the attributes of all pictures."""
+def _join_labels(paths: Sequence[Path], shards: Sequence[Shard], vocabulary: Mapping[str, list[str]], where: str) -> Labels:
+    """The classes, labels and attributes of all images; ``where`` is for error messages."""
     names = sorted({name for shard in shards for name in shard.values} | set(vocabulary))
     attributes = {}
     for name in names:
-        values = vocabulary.get(name) or _in_order({value for shard in shards for value in shard.values.get(name, ())})
-        index = torch.cat([_renumbered(path, shard, name, values) for path, shard in zip(paths, shards, strict=True)])
+        values = vocabulary.get(name) or _sorted_values({value for shard in shards for value in shard.values.get(name, ())})
+        index = torch.cat([_label_index(path, shard, name, values) for path, shard in zip(paths, shards, strict=True)])
         attributes[name] = Attribute(tuple(values), index)
-    of_class = attributes.pop(CLASS, None)
-    if of_class is None or bool((of_class.index < 0).all()):
+    classes = attributes.pop(CLASS_LABEL, None)
+    missing = 0 if classes is None else int((classes.index < 0).sum())
+    if classes is None or missing == len(classes.index):
         return (), None, attributes
-    if bool((of_class.index < 0).any()):
-        missing = int((of_class.index < 0).sum())
+    if missing:
         raise DomtransError(
-            f"{missing:,} of the {len(of_class.index):,} pictures of {where} have no class; give one to all or none"
+            f"{missing:,} of the {len(classes.index):,} images of {where} have no class; give one to all or to none"
         )
-    return of_class.values, of_class.index, attributes
+    return classes.values, classes.index, attributes
 
 
-def _renumbered(path: Path, shard: Shard, name: str, values: Sequence[str]) -> Tensor:
-    """A shard's labels of one name, int64 [n] into ``values``; -1 where nothing is said."""
+def _label_index(path: Path, shard: Shard, name: str, values: Sequence[str]) -> Tensor:
+    """A shard's label of one name as an index into ``values``, int64 [n]; -1 if it is unknown."""
     if name not in shard.values:
         return torch.full((len(shard.spans),), -1)
-    places = {value: place for place, value in enumerate(values)}
-    unknown = [value for value in shard.values[name] if value not in places]
+    position = {value: i for i, value in enumerate(values)}
+    unknown = [value for value in shard.values[name] if value not in position]
     if unknown:
         raise DomtransError(
-            f"{path} has the {name} '{unknown[0]}', which vocabulary.json does not name; it names {', '.join(values)[:200]}"
+            f"{path} has the {name} '{unknown[0]}', which vocabulary.json does not list; it lists {', '.join(values)[:200]}"
         )
-    renumbered = torch.tensor([*(places[value] for value in shard.values[name]), -1])
-    return renumbered[shard.labels[name]]  # -1, unknown, finds the last
+    positions = torch.tensor([*(position[value] for value in shard.values[name]), -1])
+    return positions[shard.labels[name]]  # an unknown label is -1 and selects the last entry, also -1
 
 
-def _in_order(values: set[str]) -> list[str]:
-    """Numbers by size, anything else by letter."""
+def _sorted_values(values: set[str]) -> list[str]:
+    """Numbers in numeric order, other values in alphabetical order."""
     numbers = all(value.removeprefix("-").isdecimal() for value in values)
     return sorted(values, key=int) if numbers else sorted(values)

@@ -15,8 +15,8 @@ from packaging.version import Version
 from PIL import Image
 
 from commands import in_process
-from domtrans import DomtransError, find_pictures, find_recipe, transfer
-from domtrans.data.image_files import flatten, from_pil, read_picture
+from domtrans import DomtransError, find_images, find_recipe, transfer
+from domtrans.data.image_files import flatten, from_pil, read_image
 from domtrans.inference.transfer_files import BATCH_SIZE, output_names
 from domtrans.model.weights import read_weights
 from image_folders import Mirror, colour_of, photo
@@ -68,7 +68,7 @@ SAVED += [
 @pytest.mark.parametrize(("mode", "ending"), SAVED)
 def test_every_mode_from_a_file(tmp_path, mode, ending):
     of_mode(mode).save(tmp_path / f"a.{ending}")
-    assert read_picture(tmp_path / f"a.{ending}").mode in ("L", "RGB")
+    assert read_image(tmp_path / f"a.{ending}").mode in ("L", "RGB")
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png", "tif"])
@@ -78,7 +78,7 @@ def test_of_an_animation_the_first_frame(tmp_path, ending):
     frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **lossless)
     with Image.open(tmp_path / f"a.{ending}") as image:
         assert image.n_frames == 3
-    assert read_picture(tmp_path / f"a.{ending}").getpixel((5, 5)) == (255, 0, 0)
+    assert read_image(tmp_path / f"a.{ending}").getpixel((5, 5)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (30_000, 3), (3, 30_000), (2, 1)])
@@ -91,7 +91,7 @@ def test_a_small_file_that_would_unpack_to_a_giant(tmp_path):
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     assert (tmp_path / "bomb.png").stat().st_size < 100_000
     with pytest.raises(DomtransError, match="too many pixels to be read safely"):
-        read_picture(tmp_path / "bomb.png")
+        read_image(tmp_path / "bomb.png")
 
 
 @pytest.mark.parametrize("name", ["png-inside.jpg", "a.PNG", "JPEG.gif"])
@@ -99,7 +99,7 @@ def test_a_wrong_ending_is_no_matter(tmp_path, name):
     content = io.BytesIO()
     Image.new("RGB", (9, 9), "red").save(content, "PNG")
     (tmp_path / name).write_bytes(content.getvalue())
-    assert read_picture(tmp_path / name).getpixel((3, 3)) == (255, 0, 0)
+    assert read_image(tmp_path / name).getpixel((3, 3)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_a_wrong_ending_is_no_matter(tmp_path, name):
 )
 def test_formats_that_start_other_programs_are_not_tried(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content + b"x" * 200)
-    with pytest.raises(DomtransError, match="not a picture"):
-        read_picture(tmp_path / "a.png")
+    with pytest.raises(DomtransError, match="not an image"):
+        read_image(tmp_path / "a.png")
 
 
 def soon(work, seconds=10):
@@ -147,11 +147,11 @@ def zoo(tmp_path):
 
 
 def test_what_is_no_regular_file_is_passed_over_or_refused(zoo, tmp_path):
-    assert [path.name for path in soon(lambda: find_pictures(zoo))] == ["empty.png", "linked.png", "short.jpg", "whole.png"]
+    assert [path.name for path in soon(lambda: find_images(zoo))] == ["empty.png", "linked.png", "short.jpg", "whole.png"]
     for name in ("pipe.png", "device.png", "folder.png"):
-        assert "no regular file" in soon(lambda name=name: read_picture(zoo / name))
+        assert "not a regular file" in soon(lambda name=name: read_image(zoo / name))
     for name, reason in (("loop.png", "Too many levels of symbolic links"), ("nowhere.png", "there is no file")):
-        assert reason in soon(lambda name=name: read_picture(zoo / name))
+        assert reason in soon(lambda name=name: read_image(zoo / name))
     done = soon(lambda: transfer(Mirror(), zoo, tmp_path / "out"))
     assert [path.name for path in done.written] == ["linked.png", "whole.png"]
     assert [path.name for path, _ in done.failed] == ["empty.png", "short.jpg"]
@@ -161,7 +161,7 @@ def test_pipes_given_as_data_or_recipes_are_not_waited_for(tmp_path):
     for name in ("pipe.npz", "pipe.toml", "pipe.safetensors"):
         os.mkfifo(tmp_path / name)
     arrays = registry().get("domain", "arrays").factory
-    assert "no regular file" in soon(lambda: arrays("train", 16, path=str(tmp_path / "pipe.npz")))
+    assert "not a regular file" in soon(lambda: arrays("train", 16, path=str(tmp_path / "pipe.npz")))
     assert "no regular file" in soon(lambda: find_recipe(str(tmp_path / "pipe.toml"), registry()))
     assert "no regular file" in soon(lambda: read_weights(tmp_path / "pipe.safetensors"))
 
@@ -257,9 +257,9 @@ def test_a_picture_is_never_written_over_one_that_is_to_be_read(tmp_path):
     (tmp_path / "link").symlink_to(folder)
     cases = [(folder, folder), (folder, tmp_path / "link"), (folder, folder / "in" / "..")]
     for source, destination in [*cases, (folder / "a.png", folder / "a.png"), (folder / "a.png", folder)]:
-        with pytest.raises(DomtransError, match="written over a picture"):
+        with pytest.raises(DomtransError, match="would replace an image that is to be transferred"):
             transfer(Mirror(), source, destination)
-    with pytest.raises(DomtransError, match="written over a picture"):
+    with pytest.raises(DomtransError, match="would replace an image that is to be transferred"):
         transfer(Mirror(), folder, tmp_path)  # in/in/a.png would become in/a.png
     assert (folder / "a.png").read_bytes() == before
 
@@ -311,8 +311,8 @@ def test_three_bad_ones_among_thousands_from_the_command_line(trained, tmp_path,
         (tmp_path / "in" / f"{number}.png").unlink()
         (tmp_path / "in" / f"{number}.png").write_bytes(b"no picture")
     code, stdout, stderr = in_process(capsys, "transfer", trained[0], tmp_path / "in", tmp_path / "out")
-    assert code == 1 and "1,997 pictures" in stdout and "3 files could not be read" in stdout
-    assert [line for line in stderr.splitlines() if "not a picture" in line] == stderr.splitlines() and stderr.count("\n") == 3
+    assert code == 1 and "1,997 images" in stdout and "3 files failed" in stdout
+    assert [line for line in stderr.splitlines() if "not an image" in line] == stderr.splitlines() and stderr.count("\n") == 3
     assert len(list((tmp_path / "out").iterdir())) == 1997
 
 
@@ -341,7 +341,7 @@ def test_hundreds_of_damaged_pictures(tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                read_picture(tmp_path / "b.png")
+                read_image(tmp_path / "b.png")
             except DomtransError as error:
                 refused += str(error).isprintable()
     assert 100 < refused < 700
@@ -351,5 +351,5 @@ def test_the_pixels_of_a_folder_are_those_of_its_pictures_one_by_one(tmp_path):
     for number, image in enumerate(bars(3)[0]):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     done = transfer(Mirror(), tmp_path, tmp_path / "out")
-    for path, made in zip(find_pictures(tmp_path)[:3], done.written, strict=True):
-        assert torch.equal(from_pil(read_picture(made), 16), from_pil(read_picture(path), 16))
+    for path, made in zip(find_images(tmp_path)[:3], done.written, strict=True):
+        assert torch.equal(from_pil(read_image(made), 16), from_pil(read_image(path), 16))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from domtrans import DomtransError, find_pictures, read_pictures
-from domtrans.data.image_files import flatten, from_pil, read_picture, to_pil
+from domtrans import DomtransError, find_images, read_images
+from domtrans.data.image_files import flatten, from_pil, read_image, to_pil
 
 COLOUR = (200, 40, 90)
 FORMATS = {"png": {}, "jpg": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tif": {}, "ppm": {}}
@@ -54,19 +54,19 @@ def test_a_palette_with_transparency(tmp_path, transparency):
     image.putpalette([*COLOUR, 0, 0, 0])
     image.putpixel((2, 2), 1)
     image.save(tmp_path / "p.png", transparency=transparency)
-    found = read_picture(tmp_path / "p.png")
+    found = read_image(tmp_path / "p.png")
     assert found.getpixel((0, 0)) == COLOUR and found.getpixel((2, 2)) == (255, 255, 255)
 
 
 def test_a_palette_without_transparency(tmp_path):
     sample("P").save(tmp_path / "p.gif")
-    assert read_picture(tmp_path / "p.gif").mode == "RGB"
+    assert read_image(tmp_path / "p.gif").mode == "RGB"
 
 
 def test_sixteen_bits_are_scaled_by_the_full_range(tmp_path):
     values = np.array([[0, 257], [32896, 65535]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
-    assert np.asarray(read_picture(tmp_path / "deep.png")).tolist() == [[0, 1], [128, 255]]
+    assert np.asarray(read_image(tmp_path / "deep.png")).tolist() == [[0, 1], [128, 255]]
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
@@ -75,7 +75,7 @@ def test_floats_and_wide_integers_are_scaled_by_their_own_range(tmp_path, mode):
     image.putpixel((0, 0), -100)
     image.putpixel((1, 0), 1000)
     image.save(tmp_path / "wide.tif")
-    assert np.asarray(read_picture(tmp_path / "wide.tif")).tolist() == [[0, 255]]
+    assert np.asarray(read_image(tmp_path / "wide.tif")).tolist() == [[0, 255]]
     assert not np.asarray(flatten(Image.new(mode, (3, 3), 7))).any()  # flat: no range to scale by
 
 
@@ -94,7 +94,7 @@ def test_pictures_are_turned_the_way_they_were_taken(tmp_path, orientation, endi
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored.save(tmp_path / f"turned.{ending}", exif=exif, **FORMATS[ending])
-    assert np.array_equal(np.asarray(read_picture(tmp_path / f"turned.{ending}")), np.asarray(upright))
+    assert np.array_equal(np.asarray(read_image(tmp_path / f"turned.{ending}")), np.asarray(upright))
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
@@ -107,7 +107,7 @@ def test_damaged_exif_data_costs_no_picture(tmp_path, ending):
         for place in rng.integers(6, len(whole), 4):
             damaged[place] = rng.integers(256)
         sample("RGB", (12, 8)).save(tmp_path / f"a.{ending}", exif=bytes(damaged[: 8 + number] if number % 3 == 0 else damaged))
-        assert sorted(read_picture(tmp_path / f"a.{ending}").size) == [8, 12]
+        assert sorted(read_image(tmp_path / f"a.{ending}").size) == [8, 12]
 
 
 def test_the_centre_square_is_taken():
@@ -127,12 +127,12 @@ def test_a_picture_cut_short_anywhere_is_refused_or_read(tmp_path, ending):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path, **FORMATS[ending])
     whole = path.read_bytes()
-    assert read_picture(path).size == (40, 40)
+    assert read_image(path).size == (40, 40)
     refused = 0
     for length in [*range(0, 60, 3), *range(60, len(whole), max(1, len(whole) // 40))]:
         path.write_bytes(whole[:length])
         try:
-            assert read_picture(path).mode in ("L", "RGB")
+            assert read_image(path).mode in ("L", "RGB")
         except DomtransError as error:
             assert str(path) in str(error) and "\n" not in str(error)
             refused += 1
@@ -151,24 +151,24 @@ def test_a_picture_with_flipped_bytes_is_refused_or_read(tmp_path, ending):
             content[place] = rng.integers(256)
         path.write_bytes(content)
         with contextlib.suppress(DomtransError):
-            read_picture(path)
+            read_image(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a picture"), (b"words, no picture", "not a picture"), (b"\x89PNG\r\n\x1a\n", "picture|read")],
+    [(b"", "not an image"), (b"words, no picture", "not an image"), (b"\x89PNG\r\n\x1a\n", "image|read")],
 )
 def test_what_is_no_picture(tmp_path, content, message):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DomtransError, match=message):
-        read_picture(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
 
 
 def test_a_file_that_is_not_there_and_a_folder(tmp_path):
     with pytest.raises(DomtransError, match="there is no file"):
-        read_picture(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
     with pytest.raises(DomtransError, match="cannot be read"):
-        read_picture(tmp_path)
+        read_image(tmp_path)
 
 
 @pytest.mark.parametrize("pixels", [90, 40])
@@ -176,7 +176,7 @@ def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch, pixels):
     sample("RGB").save(tmp_path / "bomb.png")  # 96 pixels: a warning above the limit, an error above twice the limit
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
     with pytest.raises(DomtransError, match=f"too many pixels to be read safely \\(limit {pixels}\\)"):
-        read_picture(tmp_path / "bomb.png")
+        read_image(tmp_path / "bomb.png")
 
 
 def test_find_pictures_goes_down_and_passes_hidden_ones_over(tmp_path):
@@ -194,23 +194,23 @@ def test_find_pictures_goes_down_and_passes_hidden_ones_over(tmp_path):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert [str(path.relative_to(tmp_path)) for path in find_pictures(tmp_path)] == ["a.JPG", "b.png", "deep/down/c.webp"]
+    assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == ["a.JPG", "b.png", "deep/down/c.webp"]
 
 
 def test_find_pictures_works_below_a_hidden_folder(tmp_path):
     folder = tmp_path / ".local" / "pictures"
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes(b"")
-    assert len(find_pictures(folder)) == 1
+    assert len(find_images(folder)) == 1
 
 
 def test_read_pictures_names_the_first_that_is_broken(tmp_path):
     sample("RGB").save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"")
     good = [tmp_path / "good.png"] * 2
-    assert read_pictures(good, 16).shape == (2, 3, 16, 16) and read_pictures(good, 16, 1).shape == (2, 1, 16, 16)
+    assert read_images(good, 16).shape == (2, 3, 16, 16) and read_images(good, 16, 1).shape == (2, 1, 16, 16)
     with pytest.raises(DomtransError, match=r"bad\.png"):
-        read_pictures([*good, tmp_path / "bad.png"], 16)
+        read_images([*good, tmp_path / "bad.png"], 16)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -220,4 +220,4 @@ def test_pixels_survive_the_way_through_a_file(tmp_path, channels):
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         (tmp_path / f"{index}.png").write_bytes(buffer.getvalue())
-    assert torch.equal(read_pictures(find_pictures(tmp_path), 16, channels), pixels)
+    assert torch.equal(read_images(find_images(tmp_path), 16, channels), pixels)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import domtrans.data.image_set
-import domtrans.data.loader
+import domtrans.data.worker_process
 from commands import PIPED
 from domtrans import Attribute, Batches, DomtransError, ImageSet, Session, Stopped, StoredImages, use
 from domtrans.data.domains import load_domain
@@ -43,7 +43,7 @@ def session():
     """Two processes that read, ended when the test is."""
     session = Session.start("cpu", workers=2)
     yield session
-    session.readers.close()
+    session.decode_pool.close()
 
 
 def a_tar(path, *contents):
@@ -84,7 +84,7 @@ def test_a_folder_of_pictures_is_held_or_left_by_its_size_or_as_asked(tmp_path, 
         return load_domain(registry(), use("folder", path=str(tmp_path), holdout=0.0, memory=memory), "train", 32)
 
     assert [folder(memory).in_memory for memory in ("auto", "yes", "no")] == [True, True, False]
-    monkeypatch.setattr(domtrans.data.image_set, "LARGE", 8 * 3 * 32 * 32 - 1)
+    monkeypatch.setattr(domtrans.data.image_set, "MAX_AUTO_MEMORY_BYTES", 8 * 3 * 32 * 32 - 1)
     assert [folder(memory).in_memory for memory in ("auto", "yes", "no")] == [False, True, False]
     held, left = folder("yes"), folder("no")
     assert torch.equal(torch.cat(list(left.blocks())), held.images) and left.labels.tolist() == [0] * 4 + [1] * 4
@@ -121,33 +121,36 @@ def test_images_are_not_compared_where_that_would_mean_decoding_all_of_them(shar
 
 def test_batches_are_the_same_whoever_decodes_them(shards, session):
     stored, batches = load(shards, "no"), Batches(40, 6, 0)
-    ahead, here, held = session.feed(stored, batches), Session.start("cpu").feed(stored, batches), load(shards, "yes")
-    in_memory = session.feed(held, batches)
+    ahead, here, held = session.batch_loader(stored, batches), Session.start("cpu").batch_loader(stored, batches), load(shards, "yes")
+    in_memory = session.batch_loader(held, batches)
     for k in (0, 1, 2, 3, 1, 2, 30, 31, 0):  # a rollback and a resumption jump
         for one, other, memory in zip(ahead[k], here[k], in_memory[k], strict=True):
             assert torch.equal(one, other) and torch.equal(one, memory)
-    assert ahead.waited() > 0 and ahead.waited() == 0 and in_memory.waited() == 0
+    assert ahead.pop_wait_seconds() > 0 and ahead.pop_wait_seconds() == 0 and in_memory.pop_wait_seconds() == 0
 
 
 def test_a_list_of_batches_ends(shards, session):
     blocks = torch.arange(40).split(16)
-    feed = session.feed(load(shards, "no"), blocks)
-    assert torch.equal(torch.cat([feed[k][1] for k in range(3)]), load(shards, "yes").images)
+    loader = session.batch_loader(load(shards, "no"), blocks)
+    assert torch.equal(torch.cat([loader[k][1] for k in range(3)]), load(shards, "yes").images)
 
 
-def test_a_reader_that_dies_gets_a_successor_and_the_second_time_it_is_said(shards, session, monkeypatch):
-    stored = load(shards, "no")
-    feed = session.feed(stored, Batches(40, 4, 0))
-    whole = feed[0]
+def test_a_killed_decode_process_is_replaced_and_a_second_failure_is_an_error(shards, session, monkeypatch):
+    loader = session.batch_loader(load(shards, "no"), Batches(40, 4, 0))
+    processes = session.decode_pool.workers.processes
+    before = loader[0]
     time.sleep(0.2)
-    for process in list(session.readers._idle):
+    killed = list(processes.values())
+    assert killed
+    for process in killed:
         process.kill()
-    assert torch.equal(feed[0][1], whole[1])
-    for process in list(session.readers._idle):
+    assert torch.equal(loader[0][1], before[1])
+    assert any(process not in killed for process in processes.values())
+    for process in list(processes.values()):
         process.kill()
-    monkeypatch.setattr(domtrans.data.loader, "start", lambda module: start("this"))  # prints a poem, and ends
-    with pytest.raises(DomtransError, match=r"a process that reads pictures ended twice.*train\.workers"):
-        feed[7]
+    monkeypatch.setattr(domtrans.data.worker_process, "start", lambda module: start("this"))  # prints a poem and exits
+    with pytest.raises(DomtransError, match=r"a decode process ended twice.*exit code 0.*train\.workers"):
+        loader[7]
 
 
 def test_decoding_needs_no_torch():
@@ -179,13 +182,13 @@ def test_the_next_picture_of_its_class_takes_the_place_of_a_damaged_one(tmp_path
     labels = torch.arange(400) % 4
     found = ImageSet(images, labels, ("a", "b", "c", "d"))
     with caplog.at_level(logging.WARNING):
-        feed = session.feed(found, [torch.tensor([7, 8, 9]), torch.tensor([8, 12])])
-        first, second = feed[0][1], feed[1][1]
+        loader = session.batch_loader(found, [torch.tensor([7, 8, 9]), torch.tensor([8, 12])])
+        first, second = loader[0][1], loader[1][1]
     whole = found.batch(torch.tensor([7, 16, 9]))  # 8 and 12 are damaged; 16 is the next of class 0
     assert torch.equal(first, whole) and torch.equal(second, whole[[1, 1]])
     assert torch.equal(found.batch(torch.tensor([8])), whole[1:2])
     assert found.damaged == 2 and found.take(torch.tensor([8])).damaged == 2
-    assert "a.tar, byte" in caplog.text and caplog.text.count("the next picture takes its place") == 2
+    assert "a.tar, byte" in caplog.text and caplog.text.count("the next image replaces it") == 2
     unlabelled = found.unlabelled()
     assert torch.equal(unlabelled.batch(torch.tensor([8])), unlabelled.batch(torch.tensor([9])))
 
@@ -197,7 +200,7 @@ def test_more_than_one_percent_of_damage_ends_it(tmp_path):
     found = ImageSet(a_tar(tmp_path / "a.tar", *contents))
     found.batch(torch.tensor([3, 50, 3, 50]))
     assert found.damaged == 2
-    with pytest.raises(DomtransError, match=r"3 of 200 pictures cannot be read, more than 1% of the set.*a\.tar, byte"):
+    with pytest.raises(DomtransError, match=r"3 of 200 images cannot be read, more than 1% of the set.*a\.tar, byte"):
         found.batch(torch.tensor([199]))
 
 
@@ -207,9 +210,9 @@ def test_a_picture_that_is_a_bomb_or_gone_is_damaged_too(tmp_path, monkeypatch):
     images.spans[0, 2] = 2**40
     found = ImageSet(images)
     assert torch.equal(found.batch(torch.tensor([0])), found.batch(torch.tensor([1]))) and found.damaged == 1
-    assert "too many for a picture" in next(iter(images.damage.found.values()))
+    assert "too many for an image" in next(iter(images.damage.errors.values()))
     (tmp_path / "a.tar").unlink()
-    with pytest.raises(DomtransError, match=r"4 of 300 pictures cannot be read.*No such file"):
+    with pytest.raises(DomtransError, match=r"4 of 300 images cannot be read.*No such file"):
         found.batch(torch.tensor([5]))
 
 
@@ -234,19 +237,19 @@ def test_a_streamed_run_stopped_and_resumed_is_one_in_memory_never_stopped(tmp_p
     assert unlike(held, resumed) == []
     assert held.results["accuracy"] == resumed.results["accuracy"]
     assert resumed.results["test_images_in_training"] == {"source": None, "target": None}
-    assert [note for note in notes if "the source is read from its files as it goes" in note]
+    assert [note for note in notes if "the source is read from files during training" in note]
     lines = metrics(resumed.path)
     assert all(0 <= line["data_wait"] <= 1 and line["damaged"] == 0 for line in lines) and len(lines) == 6
     assert not any("data_wait" in line for line in metrics(held.path))
-    assert not [thread for thread in threading.enumerate() if "reader" in thread.name], "the processes are gone"
+    assert not [thread for thread in threading.enumerate() if "domtrans-worker" in thread.name], "the processes are gone"
 
 
 def test_features_not_computed_once_are_those_of_memory_all_the_same(tmp_path, shards):
     plain = {"source_augmentation": None, "target_augmentation": None, "train__workers": 0}
     held, stored = (tiny_trainer(streamed(tmp_path, shards, memory, **plain)) for memory in ("yes", "no"))
-    assert held.sides["source"].features is not None and all(side.features is None for side in stored.sides.values())
+    assert held.domains["source"].features is not None and all(side.features is None for side in stored.domains.values())
     for name in ("source_features", "target_features"):
-        one, other = (getattr(trainer.look(("source", "target"), 0), name) for trainer in (held, stored))
+        one, other = (getattr(trainer.load_micro_batch(("source", "target"), 0), name) for trainer in (held, stored))
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     assert torch.equal(held.f.mean, stored.f.mean)
 

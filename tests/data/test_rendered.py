@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from commands import in_process
-from domtrans import Cache, DomtransError, DrawnSet, load_domain, load_plugins, use
-from domtrans.data.render_worker import as_file
+from domtrans import Cache, DomtransError, RenderedSet, load_domain, load_plugins, use
+from domtrans.data.render_worker import encode_png
 from domtrans.data.worker_process import end, start
 from domtrans.testing import check_domain
 from installed_plugins import install
@@ -26,15 +26,15 @@ STRIPES = """
 
     domtrans_interface = 1
 
-    @domtrans.DrawnDomain
-    def stripes(split: str, size: int, *, count: int = 12, seed: int = 0, fault: str = "") -> domtrans.DrawnSet:
+    @domtrans.RenderedDomain
+    def stripes(split: str, size: int, *, count: int = 12, seed: int = 0, fault: str = "") -> domtrans.RenderedSet:
         '''Stripes.
 
         ``count``: images. ``seed``: of what is drawn. ``fault``: what to do wrong.
         '''
         options = {"size": size, "seed": seed + 1000 * (split == "test"), "fault": fault}
         words = {"way": ("across", "down")}
-        return domtrans.DrawnSet(draw, options, size=size, count=count, vocabulary=words, about="stripes, " + split)
+        return domtrans.RenderedSet(draw, options, size=size, count=count, vocabulary=words, about="stripes, " + split)
 
     def draw(numbers, *, size, seed, fault):
         for number in numbers:
@@ -74,7 +74,7 @@ def stripes(tmp_path, monkeypatch):
 
 def drawn_set(registry, split="train", size=16, **options):
     arguments = registry.arguments("domain", use("stripes", **options))
-    return registry.get("domain", "stripes").factory.drawn(split, size, **arguments)
+    return registry.get("domain", "stripes").factory.rendered(split, size, **arguments)
 
 
 def test_a_stranger_s_drawn_domain_is_a_domain(stripes, tmp_path):
@@ -112,8 +112,8 @@ def test_processes_draw_what_one_draws_in_order(stripes, tmp_path):
     ("fault", "sentence"),
     [
         ("domtrans", "^the paint is dry$"),
-        ("small", r"stripes, train is not uint8 \[16, 16, 3\]"),
-        ("word", "'around' is no value of the attribute 'way' .across, down.$"),
+        ("small", r"an image of stripes, train is not uint8 \[16, 16, 3\]"),
+        ("word", "'around' is not a value of the attribute 'way' .across, down.$"),
     ],
 )
 def test_a_fault_in_drawing_is_one_sentence(stripes, fault, sentence, workers):
@@ -122,14 +122,14 @@ def test_a_fault_in_drawing_is_one_sentence(stripes, fault, sentence, workers):
 
 
 def test_a_process_that_ends_is_one_sentence(stripes, capfd):
-    with pytest.raises(DomtransError, match="a process that draws ended with exit code 1"):
+    with pytest.raises(DomtransError, match="a render process ended twice, the last time with exit code 1"):
         drawn_set(stripes, fault="crash").load(workers=2)
     assert "RuntimeError: a bug" in capfd.readouterr().err, "its author wants to know"
 
 
 @pytest.mark.parametrize("fault", ["random", "word"])
 def test_the_contract_is_checked(stripes, fault):
-    with pytest.raises((AssertionError, DomtransError), match=r"deterministic|is another|no value"):
+    with pytest.raises((AssertionError, DomtransError), match=r"deterministic|is another|not a value"):
         check_domain(stripes, "stripes", fault=fault)
 
 
@@ -138,14 +138,14 @@ def test_functions_that_a_process_cannot_find_are_called_here():
         for number in numbers:
             yield np.full((8, 8, 3), shade + number, np.uint8), {}
 
-    found = DrawnSet(draw, {"shade": 100}, size=8, count=3, vocabulary={}).load(workers=2)
+    found = RenderedSet(draw, {"shade": 100}, size=8, count=3, vocabulary={}).load(workers=2)
     assert found.images[:, 0, 0, 0].tolist() == [100, 101, 102]
 
 
 def test_a_png_is_kept_as_it_is():
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    file = as_file(picture)
-    assert as_file(file) is file
+    file = encode_png(picture)
+    assert encode_png(file) is file
     with Image.open(io.BytesIO(file)) as image:
         assert np.array_equal(np.asarray(image), picture)
 
@@ -156,7 +156,7 @@ def test_a_signal_to_all_does_not_disturb_a_drawing_process():
     try:
         job = {"module": "domtrans_faces.domains.avatars", "function": "draw_avatars"}
         options = (
-            registry().get("domain", "avatars").factory.drawn("train", 16, **registry().arguments("domain", use("avatars")))
+            registry().get("domain", "avatars").factory.rendered("train", 16, **registry().arguments("domain", use("avatars")))
         )
         process.stdin.write(json.dumps({**job, "options": options.options}).encode() + b"\n")
         process.stdin.write(json.dumps({"first": 0, "end": 1, "files": True}).encode() + b"\n")

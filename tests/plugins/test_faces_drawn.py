@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageColor
 
 from domtrans import DomtransError, load_domain, use
-from domtrans.data.rendered import DrawnSet
+from domtrans.data.rendered import RenderedSet
 from domtrans_faces.domains.drawing import Pose, dicebear_style, imagine, rasterise, to_svg
 from domtrans_faces.domains.styles import STYLES, UNKNOWN, Style
 from domtrans_faces.vocabulary import HAIR, SKIN, USUAL, VOCABULARY, choose, with_usual
@@ -215,14 +215,15 @@ def test_nuisance_is_what_a_camera_adds():
 
 
 def test_a_portrait_is_of_any_of_its_styles():
-    drawn = registry().get("domain", "portraits").factory.drawn("train", 16, **registry().arguments("domain", use("portraits")))
-    assert isinstance(drawn, DrawnSet) and drawn.options["styles"] == ["toon-head", "micah", "lorelei", "adventurer"]
+    options = registry().arguments("domain", use("portraits"))
+    drawn = registry().get("domain", "portraits").factory.rendered("train", 16, **options)
+    assert isinstance(drawn, RenderedSet) and drawn.options["styles"] == ["toon-head", "micah", "lorelei", "adventurer"]
     assert all(word in drawn.about for word in ("Johan Melin", "Micah Lanier", "Lisa Wischofsky", "no photographs"))
 
 
 def test_a_set_is_drawn_once(monkeypatch):
     first = domain("avatars", seed=7)
-    monkeypatch.setattr(DrawnSet, "blocks", lambda *_, **__: pytest.fail("drawn again"))
+    monkeypatch.setattr(RenderedSet, "blocks", lambda *_, **__: pytest.fail("drawn again"))
     assert domain("avatars", seed=7).fingerprint() == first.fingerprint()
 
 

@@ -42,8 +42,8 @@ def test_either_split_may_be_drawn_from(bars):
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"without": ["7"]}, r"'7' in without is no class of arrays .* \(classes: 0, 1, 2, 3\)"),
-        ({"without": list("0123")}, "nothing is left of arrays"),
+        ({"without": ["7"]}, r"'7' in without is not a class of arrays .* \(classes: 0, 1, 2, 3\)"),
+        ({"without": list("0123")}, "no images of arrays .* are left without 0, 1, 2, 3"),
         ({"count": 0}, "option 'count'"),
     ],
 )

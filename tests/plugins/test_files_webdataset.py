@@ -178,14 +178,14 @@ def header(size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
         (lambda path: path.write_bytes(b""), "cannot be read as an uncompressed tar file"),
         (lambda path: path.write_bytes(b"no tar file at all" * 100), "cannot be read as an uncompressed tar file"),
         (lambda path: path.write_bytes(gzip.compress(bytes(10240))), "cannot be read as an uncompressed tar file"),
-        (lambda path: write_tar(path, {}), "there are no pictures"),
-        (lambda path: write_tar(path, {"a.txt": b"", "b.json": b"{}"}), "there are no pictures"),
+        (lambda path: write_tar(path, {}), "there are no images"),
+        (lambda path: write_tar(path, {"a.txt": b"", "b.json": b"{}"}), "there are no images"),
         (lambda path: path.write_bytes(header(b"77777777777\0")), "cut short"),
         (lambda path: path.write_bytes(header(b"77777777777\0", tarfile.XHDTYPE)), "a header of"),
         (lambda path: path.write_bytes(header(b"\xff" * 11 + b"\0")), "cut short"),
         (lambda path: path.write_bytes(header(b"\xff" * 11 + b"\0", tarfile.GNUTYPE_LONGNAME)), "cut short"),
-        (lambda path: write_tar(path, [("0.png", PNG), ("0.jpg", PNG)]), "two pictures of the name 0"),
-        (lambda path: write_tar(path, labelled("cat", 1, x_png=PNG)), "1 of the 3 pictures .* have no class"),
+        (lambda path: write_tar(path, [("0.png", PNG), ("0.jpg", PNG)]), "two images with the key 0"),
+        (lambda path: write_tar(path, labelled("cat", 1, x_png=PNG)), "1 of the 3 images .* have no class"),
         (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b"{not json")), "x.json must be of the form"),
         (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b"[1]")), "x.json must be of the form"),
         (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b'{"class": [1]}')), "x.json must be of the form"),
@@ -217,7 +217,7 @@ def test_a_value_that_the_vocabulary_does_not_name_is_refused(tmp_path):
     write_tar(tmp_path / "a.tar", labelled("cat", "bird"))
     (tmp_path / "vocabulary.json").write_text('{"class": ["cat", "dog"]}')
     with pytest.raises(
-        DomtransError, match=r"a\.tar has the class 'bird', which vocabulary.json does not name; it names cat, dog"
+        DomtransError, match=r"a\.tar has the class 'bird', which vocabulary.json does not list; it lists cat, dog"
     ):
         load(tmp_path)
     for content in ("{", "[]", '{"class": "cat"}', '{"class": [1]}', "[" * 100_000):
@@ -232,7 +232,7 @@ def test_a_value_that_the_vocabulary_does_not_name_is_refused(tmp_path):
         ("nowhere-{0..3}.tar", "there is no file nowhere-0.tar"),
         ("a-{0..3.tar", "cannot be expanded"),
         ("a-{1..999999999}.tar", "more than 100,000 shards"),
-        ("https://example.org/{0..1}.tar", "shards are files on this machine"),
+        ("https://example.org/{0..1}.tar", "give local files"),
         (".", "there are no .tar files"),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_split_without_pictures_is_refused(tmp_path):
     write_tar(tmp_path / "empty.tar", {})
     with pytest.raises(DomtransError, match="leaves no images for the test split"):
         load(tmp_path / "a.tar", "test")
-    with pytest.raises(DomtransError, match="no pictures for the test split"):
+    with pytest.raises(DomtransError, match="no images for the test split"):
         load(tmp_path / "a.tar", "test", test_path=str(tmp_path / "empty.tar"))
     assert len(load(tmp_path)) == 1, "an empty shard among others is no harm"
 

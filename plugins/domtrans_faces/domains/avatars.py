@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from domtrans import DrawnDomain, DrawnSet
+from domtrans import RenderedDomain, RenderedSet
 from domtrans_faces.domains.drawing import credit, drawn_by, imagine, rasterise, to_svg
 from domtrans_faces.domains.styles import STYLES, Style
 from domtrans_faces.vocabulary import VOCABULARY, Shares, Table
@@ -16,7 +16,7 @@ from domtrans_faces.vocabulary import VOCABULARY, Shares, Table
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
-@DrawnDomain
+@RenderedDomain
 def avatars(
     split: Literal["train", "test"],
     size: int,
@@ -27,7 +27,7 @@ def avatars(
     seed: NonNegativeInt = 0,
     background: Colour = "#ffffff",
     shares: Shares = {},  # noqa: B006 - pydantic hands in a copy
-) -> DrawnSet:
+) -> RenderedSet:
     """Drawn faces (DiceBear's avataaars and other styles), each with its attributes; made up, not Bitmoji.
 
     They stand for the random Bitmoji of the 2017 study of the paper: gender-like presentation by hair and facial hair, hair
@@ -43,7 +43,7 @@ def avatars(
     CC0 1.0; all are remixed by DiceBear and coloured anew here.
     """
     number = count if split == "train" else test_count
-    return DrawnSet(
+    return RenderedSet(
         draw_avatars,
         {"size": size, "split": split, "style": style, "seed": seed, "background": background, "shares": shares},
         size=size,

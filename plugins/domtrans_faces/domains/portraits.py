@@ -13,14 +13,14 @@ from annotated_types import MinLen
 from PIL import Image
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from domtrans import DrawnDomain, DrawnSet
+from domtrans import RenderedDomain, RenderedSet
 from domtrans_faces.domains.drawing import Pose, credit, drawn_by, imagine, rasterise, to_svg
 from domtrans_faces.domains.nuisances import photograph
 from domtrans_faces.domains.styles import STYLES, Style
 from domtrans_faces.vocabulary import VOCABULARY, Shares, Table
 
 
-@DrawnDomain
+@RenderedDomain
 def portraits(
     split: Literal["train", "test"],
     size: int,
@@ -31,7 +31,7 @@ def portraits(
     seed: NonNegativeInt = 0,
     nuisance: Annotated[float, Field(ge=0, le=1)] = 1.0,
     shares: Shares = {},  # noqa: B006 - pydantic hands in a copy
-) -> DrawnSet:
+) -> RenderedSet:
     """Faces drawn in several styles and photographed, so to speak, each with its attributes; made up, no photographs.
 
     The offline source for ``avatars``: no image shows the target's style, and every attribute means the same in both. Faces are
@@ -46,7 +46,7 @@ def portraits(
     CC BY 4.0; Lorelei by Lisa Wischofsky, CC0 1.0; all are remixed by DiceBear, coloured anew and blurred here.
     """
     number = count if split == "train" else test_count
-    return DrawnSet(
+    return RenderedSet(
         draw_portraits,
         {"size": size, "split": split, "styles": styles, "seed": seed, "nuisance": nuisance, "shares": shares},
         size=size,
