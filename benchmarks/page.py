@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.benchmark import tables
+from domtrans.reporting.markdown import markdown_table
 from domtrans.storage.atomic import write_bytes
-from domtrans.studies.markdown import markdown_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -37,7 +37,7 @@ def told(found: dict[str, Any], words: list[str]) -> Iterator[str]:
     """The lines below a command."""
     yield f"{tables.circumstances(found)}."
     if "points" in found:
-        yield from ("", *markdown_table(*tables.growth_table(found)), "", *tables.refusals(found), "")
+        yield from ("", *markdown_table(*tables.scaling_table(found)), "", *tables.refusals(found), "")
         picture = (ROOT / words[words.index("--curves") + 1] / "growth.png").relative_to(PAGE.parent)
         yield f"![images a second along every axis]({picture})"
         return

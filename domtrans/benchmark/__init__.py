@@ -1,1 +1,1 @@
-"""Speed: how fast a recipe trains on this machine, beside a plain loop and a lower bound."""
+"""Training speed of a recipe on this machine, next to a plain loop and a lower bound."""

@@ -1,4 +1,4 @@
-"""``bench``: how long a training step takes, beside other ways to take it and beside what the machine could do at best."""
+"""``bench``: the time of a training step, next to other ways to compute it and to the limits of the machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from domtrans.benchmark.plain_loop import PlainLoop, held, loaded
-from domtrans.benchmark.profile import Times, parts
-from domtrans.benchmark.roofline import floor
+from domtrans.benchmark.plain_loop import PlainLoop, data_loader_batches, fixed_batch
+from domtrans.benchmark.profile import StepTimes, profile_step
+from domtrans.benchmark.roofline import lower_bound
+from domtrans.compute.deterministic import isolated_algorithms
 from domtrans.compute.memory import enough_memory, peak
 from domtrans.errors import DomtransError
 from domtrans.recipe.files import find_recipe
@@ -24,20 +25,20 @@ from domtrans.registry.registry import Registry
 from domtrans.runs.folder import versions
 from domtrans.runs.provenance import computed_on
 from domtrans.session import Listener, Session
+from domtrans.training.domain import LoadingStatistics
 from domtrans.training.experiment import Experiment, prepare
-from domtrans.training.out_of_memory import take_step
-from domtrans.training.train import algorithms
+from domtrans.training.out_of_memory import guarded_step
 from domtrans.training.trainer import Trainer
 
-OURS, PLAIN, LOADED = "domtrans", "plain loop", "plain loop and its data"
-"""What is timed: domtrans with its data, and the plain loop with a batch that is ready, and with its DataLoader."""
-WARM_UP = 2
-LONG = 1_000_000
-"""Steps of the run in whose middle the trainer stands: more than anybody measures."""
-LOOKED_INTO = 10
-"""Steps, at most, over which it is found out where the time goes."""
+OURS, PLAIN, PLAIN_WITH_DATA = "domtrans", "plain loop", "plain loop and its data"
+"""What is timed: domtrans with its data, the plain loop with one fixed batch, and the plain loop with its DataLoader."""
+WARM_UP_STEPS = 2
+RUN_STEPS = 1_000_000
+"""Length of the run that the timed steps belong to: more steps than anybody times."""
+MAX_PROFILED_STEPS = 10
 
 Steps = Mapping[str, Callable[[], object]]
+"""Functions that take one step, by the name of what they stand for."""
 
 
 def bench(
@@ -50,151 +51,178 @@ def bench(
     registry: Registry | None = None,
     listeners: tuple[Listener, ...] = (),
 ) -> dict[str, Any]:
-    """Time whole training steps of a recipe, in turns with what they are compared with, in this process.
+    """Time training steps of a recipe, alternating with the steps that they are compared with, in this process.
 
-    ``against``: "plain" is the loop that one writes down from the paper, once with a batch that is ready and once with its
-    data; anything else is a change to the recipe, such as "train.precision=float32", by which domtrans is compared with itself.
-    ``steps``: timed repetitions of each. f has learnt nothing, which costs the same, and the run stands where the most loss
-    terms count. Returns what ``domtrans bench --json`` prints (docs/benchmarks.md); nothing is written.
-    Raises DomtransError for anything that the user can mend.
+    f is not fitted, which costs the same, and the run stands where the most loss terms are active. Nothing is written.
+
+    Args:
+        recipe: A recipe or its name.
+        overrides: Changes to the recipe.
+        against: What to compare with. "plain" is a plain training loop of the same networks, once with a fixed batch and
+            once with its own DataLoader. Anything else is a change to the recipe, such as "train.precision=float32".
+        steps: Timed steps of each.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        registry: Parts to use; by default those of all plugins.
+        listeners: Called with every progress report.
+
+    Returns:
+        What ``domtrans bench --json`` prints; docs/benchmarks.md describes it.
+
+    Raises:
+        DomtransError: If the recipe, a change or the device is wrong, or the steps do not fit into memory.
     """
     if steps < 1:
-        raise DomtransError(f"{steps} steps cannot be timed; ask for at least 1")
+        raise DomtransError(f"bench needs at least 1 step to time, not {steps}")
     registry = registry or load_plugins().registry
-    found = find_recipe(recipe, registry) if isinstance(recipe, str) else recipe.resolve(registry)
-    found = override(found, overrides, registry) if overrides else found
-    changed = {change: override(found, [change], registry) for change in against if change != "plain"}
+    resolved = find_recipe(recipe, registry) if isinstance(recipe, str) else recipe.resolve(registry)
+    resolved = override(resolved, overrides, registry) if overrides else resolved
+    changed = {change: override(resolved, [change], registry) for change in against if change != "plain"}
     with ExitStack() as stack:
-        session = stack.enter_context(session_of(found, device, listeners))
-        trainer, setup = set_up(found, registry, session)
-        contenders: dict[str, Callable[[], object]] = {OURS: lambda: take_step(trainer)}
+        session = stack.enter_context(open_session(resolved, device, listeners))
+        trainer, setup_seconds = build_trainer(resolved, registry, session)
+        contenders: dict[str, Callable[[], object]] = {OURS: lambda: guarded_step(trainer)}
         if "plain" in against:
             contenders |= plain_steps(trainer)
         for change, other in changed.items():
-            theirs = stack.enter_context(session_of(other, device, listeners))
-            contenders[change] = set_up(other, registry, theirs)[0].step
-        times = race(contenders, steps, trainer)
+            other_session = stack.enter_context(open_session(other, device, listeners))
+            contenders[change] = build_trainer(other, registry, other_session)[0].step
+        times = time_in_turns(contenders, steps, trainer)
         return {
-            "recipe": found.name,
-            "image_size": found.image_size,
-            "batch_size": found.train.batch_size,
+            "recipe": resolved.name,
+            "image_size": resolved.image_size,
+            "batch_size": resolved.train.batch_size,
             "steps": steps,
-            **surroundings(found, session),
-            "setup_seconds": setup,
+            **environment(resolved, session),
+            "setup_seconds": setup_seconds,
             "times": times,
-            **anatomy(trainer, min(steps, LOOKED_INTO)),
+            **profile(trainer, min(steps, MAX_PROFILED_STEPS)),
             **peak(session.device),
         }
 
 
 @contextmanager
-def session_of(recipe: Recipe, device: str, listeners: tuple[Listener, ...]) -> Iterator[Session]:
-    """A block with a session as the training of this recipe would have it."""
+def open_session(recipe: Recipe, device: str, listeners: tuple[Listener, ...]) -> Iterator[Session]:
+    """Open a session as the training of this recipe does."""
     config = recipe.train
     session = Session.start(device, precision=config.precision, seed=recipe.seed, listeners=listeners, workers=config.workers)
-    with closing(session.readers), algorithms(session, deterministic=config.deterministic):
+    with closing(session.decode_pool), isolated_algorithms(session.device, deterministic=config.deterministic):
         yield session
 
 
-def set_up(
-    recipe: Recipe, registry: Registry, session: Session, alter: Callable[[Experiment], Experiment] = lambda found: found
+def build_trainer(
+    recipe: Recipe,
+    registry: Registry,
+    session: Session,
+    alter: Callable[[Experiment], Experiment] = lambda experiment: experiment,
 ) -> tuple[Trainer, float]:
-    """A trainer in the middle of a run, where the most terms count, and the seconds that it took to be built.
+    """Build a trainer in the middle of a run, where the most loss terms are active.
 
-    They are what the engine does once to spare it in every step: f of every image. ``alter``: what else is to be different.
+    Args:
+        alter: A last change to the experiment, such as other images.
+
+    Returns:
+        The trainer, and the seconds that it took to build. They go into f of every image, which no step has to compute then.
     """
-    config = recipe.train.model_copy(update={"steps": LONG})
+    config = recipe.train.model_copy(update={"steps": RUN_STEPS})
     unfitted = recipe.model_copy(update={"fit": None, "adapt": None, "train": config})
     experiment = alter(prepare(unfitted, registry, session))
-    began = time.perf_counter()
+    start = time.perf_counter()
     with enough_memory("the training images and their features", "take fewer images or a smaller image_size"):
         trainer = Trainer(experiment, session.during("train"))
-    setup = time.perf_counter() - began
+    setup_seconds = time.perf_counter() - start
     terms = [item.term for item in (*experiment.generator_losses, *experiment.discriminator_losses)]
     busiest = max((term.start for term in terms), key=lambda progress: sum(term.active(progress) for term in terms))
-    trainer.step_number = math.ceil(busiest * LONG)
-    return trainer, setup
+    trainer.step_number = math.ceil(busiest * RUN_STEPS)
+    return trainer, setup_seconds
 
 
 def plain_steps(trainer: Trainer) -> dict[str, Callable[[], object]]:
-    """The plain loop's step without and with its data, which as many processes load as decode for the engine."""
+    """Steps of the plain loop with a fixed batch, and with a DataLoader of as many processes as decode for domtrans."""
     sets, size = (trainer.source, trainer.target), trainer.config.batch_size
     return {
-        PLAIN: PlainLoop(trainer, held(*sets, size)).step,
-        LOADED: PlainLoop(trainer, loaded(*sets, size, trainer.session.readers.count)).step,
+        PLAIN: PlainLoop(trainer, fixed_batch(*sets, size)).step,
+        PLAIN_WITH_DATA: PlainLoop(trainer, data_loader_batches(*sets, size, trainer.session.decode_pool.count)).step,
     }
 
 
-def race(contenders: Steps, steps: int, trainer: Trainer) -> dict[str, dict[str, Any]]:
-    """Times of every contender, taken in turns, so that what else the machine does meets all of them alike.
+def time_in_turns(contenders: Steps, steps: int, trainer: Trainer) -> dict[str, dict[str, Any]]:
+    """Time all contenders in turns, so that other load on the machine affects them alike.
 
-    Where the trainer's images are read from files they come one after another: who has to wait would read ahead for nothing.
+    If the trainer reads its images from files, the contenders run one after another instead: while one of them runs, the
+    decode processes of the others would read ahead and distort both.
+
+    Returns:
+        By name of the contender, what ``summarise`` says of its times, and their ratio to those of domtrans.
     """
-    session, times = trainer.session, {name: Times() for name in contenders}
-    during = session.during("timing steps")
-    for group in [tuple(contenders)] if in_memory(trainer) else [(name,) for name in contenders]:
+    session, times = trainer.session, {name: StepTimes() for name in contenders}
+    phase = session.during("timing steps")
+    for group in [tuple(contenders)] if is_in_memory(trainer) else [(name,) for name in contenders]:
         with enough_memory("these steps side by side", "take a smaller --batch-size"):
-            for turn in range(WARM_UP + steps):
-                during.report(turn, WARM_UP + steps)
+            for turn in range(WARM_UP_STEPS + steps):
+                phase.progress(turn, WARM_UP_STEPS + steps)
                 for name in group:
-                    (times[name] if turn >= WARM_UP else Times()).take(contenders[name], session.device)
-        during.report(WARM_UP + steps, WARM_UP + steps)
-    found = {name: in_short(taken) for name, taken in times.items()}
-    for name in found.keys() - {OURS}:
+                    (times[name] if turn >= WARM_UP_STEPS else StepTimes()).add(contenders[name], session.device)
+        phase.progress(WARM_UP_STEPS + steps, WARM_UP_STEPS + steps)
+    summaries = {name: summarise(measured) for name, measured in times.items()}
+    for name in summaries.keys() - {OURS}:
         for key, ratio in (("median", "ratio"), ("cpu_median", "cpu_ratio")):
-            found[name][ratio] = found[name][key] / found[OURS][key]
-    return found
+            summaries[name][ratio] = summaries[name][key] / summaries[OURS][key]
+    return summaries
 
 
-def in_short(times: Times) -> dict[str, Any]:
-    """Median and quartiles of the seconds of a step by the clock, the median of processor time, and all of the seconds."""
-    cuts = statistics.quantiles(times.seconds, n=4, method="inclusive") if len(times.seconds) > 1 else times.seconds * 3
-    short = {"median": cuts[1], "quartiles": [cuts[0], cuts[2]], "cpu_median": statistics.median(times.cpu)}
-    memory = {"memory_mb": round(times.memory / 2**20)} if times.memory else {}
-    return {**short, **memory, "seconds": times.seconds}
+def summarise(times: StepTimes) -> dict[str, Any]:
+    """Median, quartiles and values of the wall-clock seconds of a step, and the median of its processor time."""
+    quartiles = statistics.quantiles(times.seconds, n=4, method="inclusive") if len(times.seconds) > 1 else times.seconds * 3
+    summary = {
+        "median": quartiles[1],
+        "quartiles": [quartiles[0], quartiles[2]],
+        "cpu_median": statistics.median(times.cpu_seconds),
+    }
+    memory = {"memory_mb": round(times.memory_bytes / 2**20)} if times.memory_bytes else {}
+    return {**summary, **memory, "seconds": times.seconds}
 
 
-def anatomy(trainer: Trainer, steps: int) -> dict[str, Any]:
-    """Where the time of a step goes, the share of it that waits for images where they are read, and the floor."""
-    during = trainer.session.during("looking into a step")
-    during.report(0, 2)
-    by_part = parts(trainer, steps)
-    during.report(1, 2)
-    least = floor(trainer.step, trainer.session.device, trainer.session.dtype)
-    during.report(2, 2)
+def profile(trainer: Trainer, steps: int) -> dict[str, Any]:
+    """The time of a step by part, the share that waits for images if they are read from files, and the lower bound."""
+    phase = trainer.session.during("profiling a step")
+    phase.progress(0, 2)
+    parts = profile_step(trainer, steps)
+    phase.progress(1, 2)
+    bound = lower_bound(trainer.step, trainer.session.device, trainer.session.dtype)
+    phase.progress(2, 2)
     return {
-        "parts": by_part,
-        **waits(trainer, steps),
+        "parts": parts,
+        **data_wait(trainer, steps),
         "floor": {
-            "operations": least.operations,
-            "operations_per_second": least.operations_per_second,
-            "arithmetic_seconds": least.arithmetic,
-            "bytes": least.moved,
-            "bytes_per_second": least.moved_per_second,
-            "traffic_seconds": least.traffic,
-            "seconds": least.seconds,
+            "operations": bound.operations,
+            "operations_per_second": bound.operations_per_second,
+            "arithmetic_seconds": bound.arithmetic_seconds,
+            "bytes": bound.bytes_moved,
+            "bytes_per_second": bound.bytes_per_second,
+            "traffic_seconds": bound.traffic_seconds,
+            "seconds": bound.seconds,
         },
     }
 
 
-def waits(trainer: Trainer, steps: int) -> dict[str, float]:
-    """``{"data_wait": ...}``: the share of the time of some steps that waits for images; nothing where they are in memory."""
-    if in_memory(trainer):
+def data_wait(trainer: Trainer, steps: int) -> dict[str, float]:
+    """``{"data_wait": share of the time of some steps that waits for images}``; empty if all images are in memory."""
+    if is_in_memory(trainer):
         return {}
-    trainer.step()  # after a pause everything has been read ahead
-    trainer.reading()  # begins anew with every call
+    trainer.step()  # after a pause, everything has been read ahead
+    loading = LoadingStatistics(trainer.domains)
     for _ in range(steps):
         trainer.step()
-    return {"data_wait": trainer.reading()["data_wait"]}
+    return {"data_wait": loading.read()["data_wait"]}
 
 
-def in_memory(trainer: Trainer) -> bool:
-    """Whether no image has to be read."""
+def is_in_memory(trainer: Trainer) -> bool:
+    """Whether no training image has to be read from a file."""
     return trainer.source.in_memory and trainer.target.in_memory
 
 
-def surroundings(recipe: Recipe, session: Session) -> dict[str, Any]:
-    """What the figures hang on beside the recipe; ``load``: processes that wanted a processor in the minute before."""
+def environment(recipe: Recipe, session: Session) -> dict[str, Any]:
+    """What the times depend on beside the recipe; ``load``: processes that wanted a processor in the last minute."""
     load = {"load": round(os.getloadavg()[0], 1)} if hasattr(os, "getloadavg") else {}
     return {
         "date": datetime.now(UTC).date().isoformat(),

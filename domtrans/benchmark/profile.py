@@ -1,4 +1,4 @@
-"""How long work takes on its device, and which part of a training step the time goes to."""
+"""The time of a training step: of whole steps, and of the parts of one step."""
 
 from __future__ import annotations
 
@@ -15,74 +15,74 @@ from torch.utils.hooks import RemovableHandle
 
 from domtrans.training.trainer import Trainer
 
-TOGETHER = 10
-"""Steps that an accelerator is given at once: it works while the next are handed to it, as in a training."""
+STEPS_PER_MEASUREMENT = 10
+"""Steps that are timed at once on an accelerator: as in a training, it computes one while the next is queued."""
 REST = "losses and the rest"
-"""What is none of the parts: losses, the running average of g, health figures, Python."""
+"""What belongs to no other part: losses, the moving average of g, health values, Python."""
 
 
 @dataclass
-class Times:
-    """Repetitions of a step: seconds by the clock, seconds of this process's processors, and memory on an accelerator."""
+class StepTimes:
+    """Repeated measurements of a step: wall-clock seconds, seconds of this process's processors, and GPU memory."""
 
     seconds: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    memory: int = 0
-    """Bytes that a step needed at most beyond what was there before it; 0 where the device does not count them."""
+    cpu_seconds: list[float] = field(default_factory=list)
+    memory_bytes: int = 0
+    """The most memory that a step needed beyond what was in use before it; 0 where the device does not count it."""
 
-    def take(self, step: Callable[[], object], device: torch.device) -> None:
-        """Time a step, or as many as belong together."""
-        count, cuda = 1 if device.type == "cpu" else TOGETHER, device.type == "cuda"
-        finish(device)
+    def add(self, step: Callable[[], object], device: torch.device) -> None:
+        """Time one step, or several together on an accelerator."""
+        count, cuda = 1 if device.type == "cpu" else STEPS_PER_MEASUREMENT, device.type == "cuda"
+        synchronize(device)
         if cuda:
             torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device) if cuda else 0
-        began, busy = time.perf_counter(), time.process_time()
+        memory_before = torch.cuda.memory_allocated(device) if cuda else 0
+        start, cpu_start = time.perf_counter(), time.process_time()
         for _ in range(count):
             step()
-        finish(device)
-        self.seconds.append((time.perf_counter() - began) / count)
-        self.cpu.append((time.process_time() - busy) / count)
+        synchronize(device)
+        self.seconds.append((time.perf_counter() - start) / count)
+        self.cpu_seconds.append((time.process_time() - cpu_start) / count)
         if cuda:
-            self.memory = max(self.memory, torch.cuda.max_memory_allocated(device) - before)
+            self.memory_bytes = max(self.memory_bytes, torch.cuda.max_memory_allocated(device) - memory_before)
 
 
-def finish(device: torch.device) -> None:
-    """Wait until a device has done all that it was given."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all queued work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
-class Stopwatch:
-    """Seconds by part: whoever begins a part says so, and with it the part before has ended."""
+class PartTimer:
+    """Seconds by part. ``begin`` starts a part and ends the one before."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.part, self.since = device, REST, time.perf_counter()
+        self.device, self.part, self.start = device, REST, time.perf_counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.left: list[str] = []
-        """The parts inside which the present one runs, the innermost last."""
+        self.outer: list[str] = []
+        """The parts that contain the present one, the innermost last."""
 
     def begin(self, part: str) -> None:
-        """From here on the time is that part's."""
-        finish(self.device)  # else the work of one part would be waited for in another
+        """Count the time from now on for this part."""
+        synchronize(self.device)  # else the work of one part would be waited for in another
         now = time.perf_counter()
-        self.seconds[self.part] += now - self.since
-        self.part, self.since = part, now
+        self.seconds[self.part] += now - self.start
+        self.part, self.start = part, now
 
     def enter(self, part: str) -> None:
         """``begin`` a part inside the present one."""
-        self.left.append(self.part)
+        self.outer.append(self.part)
         self.begin(part)
 
     def leave(self, output: Any) -> None:
-        """Go back to the part around this one. The backward pass of what made ``output`` is this one's too."""
+        """Return to the outer part. The backward pass of what made ``output`` counts for the part that is left."""
         part = self.part
         if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda gradient: self.begin(part))  # when it arrives there
-        self.begin(self.left.pop())
+            output.register_hook(lambda gradient: self.begin(part))  # when the gradient arrives there
+        self.begin(self.outer.pop())
 
-    def around(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, its time that of a part."""
+    def wrap(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function; its time counts for the part."""
 
         def timed(*args: Any) -> Any:
             self.enter(part)
@@ -92,49 +92,49 @@ class Stopwatch:
 
         return timed
 
-    def follow(self, part: str, network: nn.Module) -> list[RemovableHandle]:
-        """The time of a network is that of a part, until the handles are removed."""
+    def attach(self, part: str, network: nn.Module) -> list[RemovableHandle]:
+        """Count the time of a network for a part, until the returned handles are removed."""
         return [
             network.register_forward_pre_hook(lambda *_: self.enter(part)),
             network.register_forward_hook(lambda network, inputs, output: self.leave(output)),
         ]
 
 
-def parts(trainer: Trainer, steps: int) -> dict[str, float]:
-    """Seconds of a step by part: data, f, g, D, views, optimizers, the rest; the mean over some steps.
+def profile_step(trainer: Trainer, steps: int) -> dict[str, float]:
+    """Mean seconds of a step by part: data, f, g, D, views, optimizers, the rest.
 
-    On an accelerator the parts are waited for one by one, so that their sum is more than a step takes.
+    On an accelerator every part is waited for, so the parts add up to more than a step takes.
     """
-    watch = Stopwatch(trainer.session.device)
-    with _watched(trainer, watch):
-        trainer.step()  # where hooks are set, the first step takes longer
-        watch.begin(REST)
-        watch.seconds.clear()
+    timer = PartTimer(trainer.session.device)
+    with _timed_parts(trainer, timer):
+        trainer.step()  # the first step with hooks takes longer
+        timer.begin(REST)
+        timer.seconds.clear()
         for _ in range(steps):
             trainer.step()
-        watch.begin(REST)
-    return {part: seconds / steps for part, seconds in watch.seconds.items()}
+        timer.begin(REST)
+    return {part: seconds / steps for part, seconds in timer.seconds.items()}
 
 
 @contextmanager
-def _watched(trainer: Trainer, watch: Stopwatch) -> Iterator[None]:
-    """A block in which every part of the trainer's steps tells the watch when it begins."""
+def _timed_parts(trainer: Trainer, timer: PartTimer) -> Iterator[None]:
+    """Attach the timer to every part of the trainer's steps until the block ends."""
     experiment = trainer.experiment
     trainer.experiment = replace(
         experiment,
-        view=experiment.view and watch.around("views", experiment.view),
-        discriminator_view=experiment.discriminator_view and watch.around("views", experiment.discriminator_view),
+        view=experiment.view and timer.wrap("views", experiment.view),
+        discriminator_view=experiment.discriminator_view and timer.wrap("views", experiment.discriminator_view),
     )
-    vars(trainer)["look"] = watch.around("data", trainer.look)
-    networks = {"f": trainer.run_f, "g": trainer.run_g, "D": trainer.run_D}
-    handles = [handle for name, network in networks.items() for handle in watch.follow(name, network)]
+    vars(trainer)["load_micro_batch"] = timer.wrap("data", trainer.load_micro_batch)
+    networks = {"f": trainer.forward_f, "g": trainer.forward_g, "D": trainer.forward_D}
+    handles = [handle for name, network in networks.items() for handle in timer.attach(name, network)]
     for optimizer in (trainer.g_optimizer.torch, trainer.D_optimizer.torch):
-        handles.append(optimizer.register_step_pre_hook(lambda *_: watch.begin("optimizers")))
-        handles.append(optimizer.register_step_post_hook(lambda *_: watch.begin(REST)))
+        handles.append(optimizer.register_step_pre_hook(lambda *_: timer.begin("optimizers")))
+        handles.append(optimizer.register_step_post_hook(lambda *_: timer.begin(REST)))
     try:
         yield
     finally:
-        del vars(trainer)["look"]
+        del vars(trainer)["load_micro_batch"]
         trainer.experiment = experiment
         for handle in handles:
             handle.remove()

@@ -1,4 +1,4 @@
-"""``bench --curves``: how the time of a step grows with the batch, the images, the data set, and the processes that decode."""
+"""``bench --curves``: the time of a step by batch size, image size, number of images and number of decode processes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ from typing import Any
 import torch
 from PIL import Image
 
-from domtrans.benchmark.bench import LOADED, OURS, plain_steps, race, session_of, set_up, surroundings, waits
-from domtrans.benchmark.tables import growth_table, refusals
+from domtrans.benchmark.bench import (
+    OURS,
+    PLAIN_WITH_DATA,
+    build_trainer,
+    data_wait,
+    environment,
+    open_session,
+    plain_steps,
+    time_in_turns,
+)
+from domtrans.benchmark.tables import refusals, scaling_table
 from domtrans.compute import torchrun
 from domtrans.data.image_files import to_pil
 from domtrans.data.image_set import ImageSet
@@ -22,24 +31,26 @@ from domtrans.errors import DomtransError
 from domtrans.recipe.overrides import override
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.registry import Registry
-from domtrans.reporting.plots import growth_png
+from domtrans.reporting.markdown import markdown_table
+from domtrans.reporting.plots import scaling_png
 from domtrans.session import Listener
 from domtrans.storage.atomic import write_bytes, write_json
-from domtrans.studies.markdown import markdown_table
 from domtrans.training.experiment import Experiment
-from domtrans.training.out_of_memory import take_step
+from domtrans.training.out_of_memory import guarded_step
 
 FILES = ("growth.json", "growth.md", "growth.png")
-WRITTEN = 2_000
-"""Images of each domain that are written to files, at most, to be read again."""
+MAX_FILE_IMAGES = 2_000
+"""Images of each domain that are written to files, to be read again."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Something that is varied while all else stays as the recipe has it.
+    """A quantity that is varied while everything else stays as in the recipe.
 
-    ``path``: where the recipe takes the value, if it does. ``images``: (images, value, scratch folder) -> what each domain
-    gives instead.
+    Args:
+        values: What it is set to, one after another.
+        path: Path of the recipe that takes the value; empty if none does.
+        images: Makes other images of a domain's: (images, value, scratch folder) -> images.
     """
 
     values: Sequence[int]
@@ -47,32 +58,32 @@ class Axis:
     images: Callable[[ImageSet, int, Path], ImageSet] = lambda images, value, scratch: images
 
 
-def repeated(images: ImageSet, count: int, _: Path) -> ImageSet:
-    """Some of the images, or all of them over and over."""
+def repeat_images(images: ImageSet, count: int, _: Path) -> ImageSet:
+    """The first ``count`` images, repeated from the start if there are fewer."""
     return images.take(torch.arange(count) % len(images))
 
 
-def from_files(images: ImageSet, _: int, scratch: Path) -> ImageSet:
-    """Some of the images as PNG pictures in a file, one behind the other, from which they are read again."""
-    few = images.take(torch.arange(min(len(images), WRITTEN)))
-    pictures = [_png(picture) for block in few.blocks() for picture in to_pil(block)]
+def write_to_file(images: ImageSet, _: int, scratch: Path) -> ImageSet:
+    """Some of the images as PNG, one after another in one file, from which they are read again."""
+    subset = images.take(torch.arange(min(len(images), MAX_FILE_IMAGES)))
+    pngs = [_png(image) for block in subset.blocks() for image in to_pil(block)]
     with tempfile.NamedTemporaryFile(dir=scratch, delete=False) as file:
-        file.write(b"".join(pictures))
-    lengths = torch.tensor([len(picture) for picture in pictures])
+        file.write(b"".join(pngs))
+    lengths = torch.tensor([len(png) for png in pngs])
     spans = torch.stack([torch.zeros_like(lengths), lengths.cumsum(0) - lengths, lengths], 1)
     pixels = StoredImages(str(scratch), [Path(file.name).name], spans, images.shape[-1], images.channels)
-    return ImageSet(pixels, few.labels, few.classes, few.about)
+    return ImageSet(pixels, subset.labels, subset.classes, subset.about)
 
 
 AXES = {
     "batch size": Axis((16, 32, 64, 128, 256), "train.batch_size"),
     "image size": Axis((32, 48, 64, 96, 128), "image_size"),
-    "images of each domain": Axis((500, 2_000, 8_000, 32_000), images=repeated),
-    "processes that decode": Axis([n for n in (0, 1, 2, 4, 8) if n <= torchrun.cores()], "train.workers", from_files),
+    "images of each domain": Axis((500, 2_000, 8_000, 32_000), images=repeat_images),
+    "processes that decode": Axis([n for n in (0, 1, 2, 4, 8) if n <= torchrun.cores()], "train.workers", write_to_file),
 }
 
 
-def curves(
+def measure_scaling(
     recipe: Recipe,
     folder: Path,
     *,
@@ -82,48 +93,56 @@ def curves(
     listeners: tuple[Listener, ...] = (),
     axes: Mapping[str, Axis] = AXES,
 ) -> dict[str, Any]:
-    """Time ``steps`` steps of domtrans and of the plain loop with its data at every value of every axis.
+    """Time steps of domtrans and of the plain loop with its data, at every value of every axis.
 
-    Writes the figures, a Markdown table and a chart into ``folder`` (``FILES``) and returns the figures. A value that the
-    recipe's networks are not built for is kept with the reason, in their words.
-    Raises DomtransError if the folder cannot be written, before anything is timed.
+    The results, a Markdown table and a chart are written to ``folder``, as ``FILES``. For a value that the parts of the
+    recipe cannot handle, the results hold their error message.
+
+    Raises:
+        DomtransError: If the folder cannot be written, before anything is timed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DomtransError(f"the folder {folder} cannot be written: {error.strerror or error}") from None
-    with session_of(recipe, device, ()) as session:
-        data = {"recipe": recipe.name, "steps": steps, "batch_size": recipe.train.batch_size, **surroundings(recipe, session)}
+    with open_session(recipe, device, ()) as session:
+        data = {"recipe": recipe.name, "steps": steps, "batch_size": recipe.train.batch_size, **environment(recipe, session)}
 
-    def measured(axis: Axis, value: int) -> dict[str, Any]:
-        def alter(found: Experiment) -> Experiment:
-            source, target = (axis.images(images, value, Path(scratch)) for images in (found.source, found.target))
-            return replace(found, source=source, target=target)
+    def measure(axis: Axis, value: int) -> dict[str, Any]:
+        def alter(experiment: Experiment) -> Experiment:
+            source, target = (axis.images(images, value, Path(scratch)) for images in (experiment.source, experiment.target))
+            return replace(experiment, source=source, target=target)
 
-        there = override(recipe, {axis.path: value}, registry) if axis.path else recipe
-        with session_of(there, device, listeners) as session:
-            trainer, setup = set_up(there, registry, session, alter)
-            times = race({OURS: lambda: take_step(trainer), LOADED: plain_steps(trainer)[LOADED]}, steps, trainer)
-            images = 2 * there.train.batch_size
-            return {"images_in_a_step": images, "setup_seconds": setup, "times": times, **waits(trainer, steps)}
+        changed = override(recipe, {axis.path: value}, registry) if axis.path else recipe
+        with open_session(changed, device, listeners) as session:
+            trainer, setup_seconds = build_trainer(changed, registry, session, alter)
+            contenders = {OURS: lambda: guarded_step(trainer), PLAIN_WITH_DATA: plain_steps(trainer)[PLAIN_WITH_DATA]}
+            times = time_in_turns(contenders, steps, trainer)
+            images = 2 * changed.train.batch_size
+            return {
+                "images_in_a_step": images,
+                "setup_seconds": setup_seconds,
+                "times": times,
+                **data_wait(trainer, steps),
+            }
 
     points = data["points"] = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, axis in axes.items():
             for value in axis.values:
                 try:
-                    found = measured(axis, value)
+                    point = measure(axis, value)
                 except DomtransError as refusal:
-                    found = {"refused": str(refusal)}
-                points.append({"axis": name, "value": value, **found})
-    page = "\n".join([*markdown_table(*growth_table(data)), "", *refusals(data)]).rstrip() + "\n"
+                    point = {"refused": str(refusal)}
+                points.append({"axis": name, "value": value, **point})
+    page = "\n".join([*markdown_table(*scaling_table(data)), "", *refusals(data)]).rstrip() + "\n"
     write_json(folder / FILES[0], data)
     write_bytes(folder / FILES[1], page.encode())
-    write_bytes(folder / FILES[2], growth_png(points))
+    write_bytes(folder / FILES[2], scaling_png(points))
     return data
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()

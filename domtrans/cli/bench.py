@@ -84,13 +84,13 @@ def bench(
                 listeners=listeners,
             )
         else:
-            data = scaling.curves(
+            data = scaling.measure_scaling(
                 resolved, curves, steps=steps or 5, device=device, registry=context.registry, listeners=listeners
             )
     if as_json:
         terminal.print_json(data)
         return
-    for header, rows in [tables.growth_table(data)] if curves else tables.tables(data):
+    for header, rows in [tables.scaling_table(data)] if curves else tables.tables(data):
         terminal.show_table(header, rows)
         typer.echo()
     for sentence in tables.refusals(data) if curves else ():

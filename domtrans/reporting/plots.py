@@ -53,8 +53,8 @@ def confusion_png(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> 
     return _png(figure)
 
 
-def growth_png(points: Sequence[Mapping[str, Any]]) -> bytes:
-    """Images a second along every axis of ``bench --curves``, a line for every contender."""
+def scaling_png(points: Sequence[Mapping[str, Any]]) -> bytes:
+    """Images per second along every axis of ``bench --curves``, one line per contender."""
     from matplotlib.figure import Figure
 
     there = [point for point in points if "times" in point]

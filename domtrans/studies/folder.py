@@ -87,7 +87,7 @@ class StudyFolder:
         grids = [grid for run in runs.values() for grid in sorted(run.samples.glob("*.png"))[-1:]]
         if grids:
             pictures["grid.png"] = grids[0].read_bytes()
-        found = [results["confusion"] for run in runs.values() if "confusion" in (results := run.results() or {})]
+        found = [metrics["confusion"] for run in runs.values() if "confusion" in (metrics := (run.results() or {}).get("metrics", {}))]
         if found and all(len(one) == len(classes) for one in found):
             counts = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
             pictures["confusion.png"] = confusion_png(counts, classes)

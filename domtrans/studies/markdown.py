@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from domtrans.reporting.markdown import markdown_table
 
 Data = Mapping[str, Any]
 
@@ -49,13 +51,6 @@ def cite(one: Data, columns: Sequence[Data]) -> str:
     column = next(column for column in columns if column["title"] == (one["column"] or columns[0]["title"]))
     value = f"{100 * one['value']:.2f} %" if column["percent"] else f"{one['value']:g}"
     return f"{'' if column is columns[0] else column['title'] + ' '}{value} ({one['source']})"
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table."""
-    yield _line(header)
-    yield _line(["---"] * len(header))
-    yield from map(_line, rows)
 
 
 def is_measured(row: Data) -> bool:
@@ -132,7 +127,3 @@ def _row(places: Sequence[Data]) -> Iterator[str]:
 
 def _is_supervised(row: Data) -> bool:
     return str(row["supervision"]).startswith("supervised")
-
-
-def _line(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"

@@ -75,7 +75,7 @@ def tables_of(found: Found) -> dict[str, Any]:
 
 def figure_at(results: Mapping[str, Any], path: str) -> float | None:
     """The number at a path of the results, e.g. "accuracy" or "per_class.3"; None where there is none."""
-    found: Any = results
+    found: Any = {key: value for section in in_sections(results).values() for key, value in section.items()}
     for step in path.split("."):
         try:
             found = found[int(step)] if isinstance(found, list) else found[step]
