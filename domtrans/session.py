@@ -1,8 +1,9 @@
-"""What the engine lends to work that takes a while: a device, random numbers, a cache, a way to tell how it goes."""
+"""What the engine lends to work that takes a while: a device, random numbers, a cache, and a way to report progress."""
 
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -14,30 +15,61 @@ from domtrans.compute.device import Precision, autocast, pick_device, pick_dtype
 from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.data.batches import Batches, derive_seed
 from domtrans.data.image_set import ImageSet
-from domtrans.data.loader import Feed, Readers
-from domtrans.errors import Stopped
+from domtrans.data.loader import BatchLoader, DecodePool
+from domtrans.errors import DomtransError, Stopped
 from domtrans.storage.cache import Cache
+
+RANDOM_STREAMS = {phase: phase for phase in ("data", "fit", "adapt", "train", "evaluate", "generate", "oracle")}
+"""The name of each phase in the seeds of its random numbers. To rename a phase, change the key only: another value would
+change the results of every recipe."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a phase has come. ``values`` are its latest figures, by name."""
+    """How far a phase has come.
+
+    Args:
+        phase: "data" (loading the domains), "fit" and "adapt" (training f), "train" (training g and D), "evaluate",
+            "generate" or "transfer".
+        step: Steps done in this phase, 0 at its start.
+        steps: Steps of the whole phase.
+        values: The latest values by name, e.g. losses.
+        note: A sentence for the user about something that stops nothing; empty for plain progress.
+    """
 
     phase: str
     step: int
     steps: int
     values: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
-    """One sentence for the user: something that should be known and stops nothing."""
 
 
 Listener = Callable[[Progress], None]
-"""Called with every Progress; must not change anything of the training."""
+"""Called with every Progress. It must not change anything in the training."""
+
+
+def check_listeners(listeners: object) -> None:
+    """Raise DomtransError if somebody passed one function instead of a tuple of functions."""
+    if callable(listeners):
+        raise DomtransError("listeners takes several functions; pass a single one as a tuple: listeners=(listener,)")
 
 
 @dataclass(frozen=True)
 class Session:
-    """Where and how to compute, for one run. Handed to fits and metrics."""
+    """Where and how to compute, for one run. Fits, losses and metrics get one.
+
+    Args:
+        device: Where to compute.
+        dtype: The autocast type: float32 or bfloat16.
+        seed: The seed of the run; every random number is derived from it.
+        cache: Keeps what can be computed again.
+        listeners: Called with every Progress.
+        stop: Set by the caller to stop.
+        phase: The present phase; see Progress.
+        stream: Names the random numbers of the phase.
+        decode_pool: Worker processes that decode images.
+        group: The processes that train together.
+    """
 
     device: torch.device
     dtype: torch.dtype = torch.float32
@@ -46,9 +78,9 @@ class Session:
     listeners: tuple[Listener, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
     phase: str = ""
-    readers: Readers = field(default_factory=Readers)
+    stream: str = ""
+    decode_pool: DecodePool = field(default_factory=DecodePool)
     group: Group = SINGLE_PROCESS
-    """The processes that train together."""
 
     @classmethod
     def start(
@@ -63,42 +95,89 @@ class Session:
         workers: int | None = 0,
         group: Group = SINGLE_PROCESS,
     ) -> Session:
-        """Pick the device and its precision; raises DomtransError if the device is not there.
+        """Pick the device and its precision.
 
-        ``workers``: processes that decode pictures for ``feed``. ``group``: the processes that train together.
+        Args:
+            device: "cpu", "cuda", "cuda:N", "mps", or "auto" for the best one here.
+            precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
+            seed: The seed of the run.
+            listeners: Called with every Progress.
+            stop: An event that the caller sets to stop.
+            cache: A cache; by default the user's.
+            workers: Processes that decode images for ``batch_loader``; None: one for every core but one.
+            group: The processes that train together.
+
+        Raises:
+            DomtransError: If the device is not available, or ``listeners`` is a single function.
         """
-        found = pick_device(device)
-        dtype = pick_dtype(precision, found)
-        heard, readers = stop or threading.Event(), Readers(workers)
-        return cls(found, dtype, seed, cache or Cache(), listeners, heard, readers=readers, group=group)
+        check_listeners(listeners)
+        chosen = pick_device(device)
+        return cls(
+            chosen,
+            pick_dtype(precision, chosen),
+            seed,
+            cache or Cache(),
+            listeners,
+            stop or threading.Event(),
+            decode_pool=DecodePool(workers),
+            group=group,
+        )
 
     def during(self, phase: str) -> Session:
-        """The same session in a named phase, with random numbers of its own."""
-        return replace(self, phase=phase)
+        """The same session in another phase, with random numbers of its own."""
+        return replace(self, phase=phase, stream=RANDOM_STREAMS.get(phase, phase))
 
     def rng(self, *purpose: str | int) -> torch.Generator:
         """A generator on the device, seeded for one purpose, e.g. ``session.rng("noise", step)``."""
-        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, self.phase, *purpose))
+        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, self.stream, *purpose))
 
-    def feed(self, images: ImageSet, batches: Batches | Sequence[Tensor]) -> Feed:
-        """Batches of a set, on the device: ``feed[k]`` is ``(index, images)``, int64 [B] and uint8 [B, C, H, W].
+    def batch_loader(self, images: ImageSet, batches: Batches | Sequence[Tensor]) -> BatchLoader:
+        """Load the batches of a set onto the device.
 
-        Asked for one after another, batches of a set that is not in memory are decoded ahead by other processes.
+        Images in files are decoded in advance by worker processes if batches are requested in order.
+
+        Args:
+            images: The set.
+            batches: The indices of batch ``k``, int64 [B].
+
+        Returns:
+            A loader; ``loader[k]`` is ``(index, images)``, int64 [B] and uint8 [B, C, H, W].
         """
-        return Feed(images, batches, self.device, self.readers)
+        return BatchLoader(images, batches, self.device, self.decode_pool)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Mixed precision as the recipe asks for it."""
+        """Mixed precision, as the recipe says."""
         return autocast(self.dtype, self.device)
 
-    def tell(self, step: int, steps: int, note: str) -> None:
-        """Tell the listeners something that the user should know; unlike ``report``, no place to stop at."""
-        for listener in self.listeners:
-            listener(Progress(self.phase, step, steps, note=note))
+    def progress(self, step: int, steps: int, values: Mapping[str, float] | None = None) -> None:
+        """Report how far this phase has come.
 
-    def report(self, step: int, steps: int, values: Mapping[str, float] | None = None) -> None:
-        """Tell the listeners how far this phase has come. Raises Stopped if the caller asked to stop."""
+        Raises:
+            Stopped: If the caller asked to stop.
+        """
         for listener in self.listeners:
             listener(Progress(self.phase, step, steps, values or {}))
         if self.stop.is_set():
             raise Stopped(f"stopped during {self.phase}")
+
+    def note(self, step: int, steps: int, note: str) -> None:
+        """Tell the user something that stops nothing. Unlike ``progress``, it never raises Stopped."""
+        for listener in self.listeners:
+            listener(Progress(self.phase, step, steps, note=note))
+
+    # Names of version 0.1, for plugins that were written for it.
+
+    def feed(self, images: ImageSet, batches: Batches | Sequence[Tensor]) -> BatchLoader:
+        """Deprecated; use ``batch_loader``."""
+        warnings.warn("Session.feed is deprecated; use Session.batch_loader", DeprecationWarning, stacklevel=2)
+        return self.batch_loader(images, batches)
+
+    def report(self, step: int, steps: int, values: Mapping[str, float] | None = None) -> None:
+        """Deprecated; use ``progress``."""
+        warnings.warn("Session.report is deprecated; use Session.progress", DeprecationWarning, stacklevel=2)
+        self.progress(step, steps, values)
+
+    def tell(self, step: int, steps: int, note: str) -> None:
+        """Deprecated; use ``note``."""
+        warnings.warn("Session.tell is deprecated; use Session.note", DeprecationWarning, stacklevel=2)
+        self.note(step, steps, note)

@@ -22,7 +22,7 @@ from domtrans.inference.pipeline import Detector, JobResult, Pipeline
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
 from domtrans.runs.run import Run, as_run
-from domtrans.session import Listener, Progress
+from domtrans.session import Listener, Progress, check_listeners
 
 __all__ = ["BATCH_SIZE", "Format", "Transferred", "output_names", "transfer"]
 
@@ -185,6 +185,7 @@ class ProgressReporter:
     """Calls the listeners of a transfer, and ends the transfer when the caller asks to stop."""
 
     def __init__(self, listeners: tuple[Listener, ...], stop: threading.Event) -> None:
+        check_listeners(listeners)
         self.listeners, self.stop = listeners, stop
         self.start = self.last_report = time.monotonic()
 

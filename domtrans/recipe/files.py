@@ -77,7 +77,10 @@ def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Reci
         return make_recipe(data, f"recipe file {path}")
     if not isinstance(base, str):
         raise DomtransError(f"recipe file {path}: extends must be the name of a recipe, not {base!r}")
-    return merge(_find(base, registry, (*extended_by, path)), data, f"recipe file {path}")
+    parent = _find(base, registry, (*extended_by, path))
+    if data.get("name", parent.name) != parent.name:  # the parent's description does not fit a recipe of another name
+        data = {"description": "", **data}
+    return merge(parent, data, f"recipe file {path}")
 
 
 def _without_none(value: Any) -> Any:

@@ -91,7 +91,7 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
     inner = _inner(fields[key].annotation)
     if get_origin(inner) is dict:
         if not rest:
-            data[key] = value
+            data[key] = {} if value in ("none", None) else value
             return
         data, key, rest, inner = data[key], rest[0], rest[1:], get_args(inner)[1]
         _check_table(data, path)
@@ -112,6 +112,10 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
 
 def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str, stays: tuple[str, ...]) -> None:
     if not rest:
+        if isinstance(value, Mapping) and value and "name" not in value:
+            raise DomtransError(
+                f"'{path}' is a part, so its value needs a name; to change one of its options, set '{path}.{next(iter(value))}'"
+            )
         kept = data[key] if isinstance(data.get(key), dict) else {}
         if isinstance(value, str) and value != "none":
             data[key] = {word: kept[word] for word in stays if word in kept} | {"name": value}
@@ -151,14 +155,28 @@ def _inner(annotation: Any) -> Any:
 
 
 def _leaves(annotation: Any, changes: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[list[str], Any]]:
-    """The assignments that a tree of changes stands for; a table with a ``name`` replaces a whole part."""
-    found: list[tuple[list[str], Any]] = []
+    """The assignments that a tree of changes stands for.
+
+    A table with a ``name`` replaces a whole part, and an empty table empties a table of parts or an option. An empty table
+    in the place of a part, or of a group of options such as train, changes nothing.
+    """
+    leaves: list[tuple[list[str], Any]] = []
     for key, value in changes.items():
-        if isinstance(value, Mapping) and "name" not in value:
-            found += _leaves(annotation, value, (*path, key))
+        inner = _annotation_of(annotation, key)
+        has_fields = isinstance(inner, type) and issubclass(inner, BaseModel)
+        if isinstance(value, Mapping) and "name" not in value and (value or has_fields):
+            leaves += _leaves(inner, value, (*path, key))
         else:
-            found.append(([*path, key], dict(value) if isinstance(value, Mapping) else value))
-    return found
+            leaves.append(([*path, key], dict(value) if isinstance(value, Mapping) else value))
+    return leaves
+
+
+def _annotation_of(annotation: Any, key: str) -> Any:
+    """The type at a key of a recipe, of one of its tables, or of a part; Any for options of parts."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    fields = annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
+    return _inner(fields[key].annotation) if key in fields else Any
 
 
 def _flatten(data: Any, path: str = "") -> dict[str, Any]:

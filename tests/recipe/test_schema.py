@@ -113,6 +113,11 @@ def test_none_removes_an_optional_part(path, word):
     assert getattr(changed(f"{path}={word}", base=VIEWED), path) is None
 
 
+@pytest.mark.parametrize("word", ["none", "null", "{}"])
+def test_none_removes_all_parts_of_a_table(word):
+    assert changed(f"metrics={word}").metrics == {} and override(BASE, {"metrics": None}, registry()).metrics == {}
+
+
 def test_none_removes_a_nested_optional_part():
     assert at(VIEWED, "fit.source_view.name") == "chain"
     for word in ("none", "null"):
@@ -152,7 +157,8 @@ def test_none_removes_a_nested_optional_part():
         ("train.updates=apart", "joint"),
         ("generator_losses.const.weight=-1", "weight"),
         ("generator_losses.const.start=2", "start"),
-        ("generator_losses=none", "generator_losses"),
+        ("generator_losses=none", "g needs at least one loss"),
+        ('source={"count": 5}', "'source' is a part, so its value needs a name; .* set 'source.count'"),
         ("generator_losses={}", "g needs at least one loss"),
         ("image_size=0", "image_size"),
         ("seed=-1", "seed"),
@@ -256,6 +262,7 @@ def test_a_toml_file_extends_a_recipe_by_what_differs(tmp_path):
     found = find_recipe(str(tmp_path / "mine.toml"), registry())
     wanted = changed(
         "name=mine",
+        "description=",
         "fit=self-training",
         "source.count=500",
         "train.steps=7",
@@ -337,7 +344,24 @@ def test_files_that_extend_each_other_are_refused(tmp_path):
         find_recipe(str(a), registry())
 
 
-def test_an_empty_table_in_a_file_changes_nothing(tmp_path):
+@pytest.mark.parametrize("text", ["metrics = {}", "[metrics]", 'metrics = "none"'])
+def test_an_empty_table_of_parts_in_a_file_empties_it(tmp_path, text):
+    (tmp_path / "a.toml").write_text(f'extends = "digits-dtn-paper"\n{text}\n')
+    assert BASE.metrics and find_recipe(str(tmp_path / "a.toml"), registry()) == changed("metrics={}")
+
+
+def test_a_recipe_that_extends_under_another_name_needs_its_own_description(tmp_path):
+    for text, description in (
+        ("seed = 1", BASE.description),
+        (f'name = "{BASE.name}"', BASE.description),
+        ('name = "mine"', ""),
+        ('name = "mine"\ndescription = "my own"', "my own"),
+    ):
+        (tmp_path / "a.toml").write_text(f'extends = "digits-dtn-paper"\n{text}\n')
+        assert find_recipe(str(tmp_path / "a.toml"), registry()).description == description
+
+
+def test_an_empty_table_of_a_part_or_of_training_options_in_a_file_changes_nothing(tmp_path):
     (tmp_path / "a.toml").write_text('extends = "digits-dtn-paper"\n[train]\n[generator_losses.const]\n')
     assert find_recipe(str(tmp_path / "a.toml"), registry()) == BASE
 
