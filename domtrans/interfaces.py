@@ -148,6 +148,8 @@ class Discriminator(nn.Module, ABC):
     """Index of D_2: the image is G(x_t)."""
     REAL_TARGET: ClassVar[int] = 2
     """Index of D_3: the image is a real target image."""
+    real_logits: ClassVar[tuple[int, ...]] = (REAL_TARGET,)
+    """The logits that mean "real"; all others mean "generated". The health checks read it."""
 
     condition_classes: int = 0
     """K of a class-conditional D, whose ``forward(images, classes=None)`` also gets a condition, one-hot [B, K]. 0: none.

@@ -1,21 +1,30 @@
-"""One of the two domains of a training: its images, part after part, and f's features of them."""
+"""One of the two domains of a training: its batches of images, and f's features of them."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from domtrans.data.batches import Batches, balanced, derive_seed
-from domtrans.data.image_set import ImageSet, in_blocks, to_float
+from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.interfaces import Augmentation
 from domtrans.model.transfer import FrozenEncoder, measured
 from domtrans.session import Session
 
 
-class Side:
-    """The images of a domain as the trainer takes them.
+class TrainingDomain:
+    """Batches of a domain's images and their features.
 
-    ``name``: "source" or "target". ``balance``: draw evenly over the classes that f's head sees in the images.
+    Args:
+        name: "source" or "target".
+        images: The training images.
+        f: The encoder, which never changes.
+        session: Device, seed and processes.
+        augmentation: Changes every image before anything else sees it.
+        balance: Draw evenly over the classes that f's head predicts.
     """
 
     def __init__(
@@ -29,25 +38,33 @@ class Side:
         balance: bool = False,
     ) -> None:
         self.name, self.images, self.f, self.session, self.augmentation = name, images, f, session, augmentation
-        # f never changes, so the features of images that are held and not augmented are computed once.
+        # f never changes, so features of images that are in memory and not augmented are computed once.
         self.features = f.encode(images) if images.in_memory and augmentation is None else None
-        self.weights = balanced(self._classes()) if balance else None
+        self.weights = balanced(self._predicted_classes()) if balance else None
 
-    def measured(self) -> Tensor:
-        """Features of as many images as their mean and covariance need, unaugmented: [N, F]."""
+    def sample_features(self) -> Tensor:
+        """Features [N, F] of as many images as their mean and covariance need, not augmented."""
         return self.f.encode(measured(self.images)) if self.features is None else self.features
 
-    def cut(self, size: int) -> None:
-        """Take parts of ``size`` images from here on."""
+    def set_batch_size(self, size: int) -> None:
+        """Set the images in a batch of this process."""
         seed, group = derive_seed(self.session.seed, self.name), self.session.group
         self.batches = Batches(
             len(self.images), size, seed, self.weights, block=self.images.block, rank=group.rank, ranks=group.size
         )
-        self.feed = self.session.feed(self.images, self.batches)
+        self.loader = self.session.batch_loader(self.images, self.batches)
 
-    def look(self, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Part ``k``: index int64 [B], images x [B, C, H, W], and f(x) [B, F]; ``rng``: for the augmentation."""
-        index, pixels = self.feed[k]
+    def load_batch(self, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Batch ``k``.
+
+        Args:
+            k: The number of the batch.
+            rng: Random numbers of the augmentation.
+
+        Returns:
+            The indices int64 [B], the images x [B, C, H, W] in [-1, 1], and the features f(x) [B, F].
+        """
+        index, pixels = self.loader[k]
         images = to_float(pixels)
         if self.augmentation is not None:
             images = self.augmentation(images, rng)
@@ -57,11 +74,35 @@ class Side:
             return index, images, self.f(images)
 
     @torch.no_grad()
-    def _classes(self) -> Tensor:
-        """What f's head sees in every image: int64 [N], on the CPU."""
+    def _predicted_classes(self) -> Tensor:
+        """The class that f's head predicts for every image: int64 [N], on the CPU."""
         if self.features is not None:
             return self.f.classify(self.features).argmax(1).cpu()
-        blocks = in_blocks(len(self.images), self.session.device)
-        feed = self.session.feed(self.images, blocks)
-        # Features of millions of images would not fit, what f sees in them does.
-        return torch.cat([self.f.classify(self.f(to_float(feed[k][1]))).argmax(1).cpu() for k in range(len(blocks))])
+        blocks = inference_batches(len(self.images), self.session.device)
+        loader = self.session.batch_loader(self.images, blocks)
+        # Features of millions of images do not fit into memory; their predicted classes do.
+        return torch.cat([self.f.classify(self.f(to_float(loader[k][1]))).argmax(1).cpu() for k in range(len(blocks))])
+
+
+class LoadingStatistics:
+    """How loading went since the last reading, for domains that are not in memory."""
+
+    def __init__(self, domains: Mapping[str, TrainingDomain]) -> None:
+        self.domains = tuple(domains.values())
+        self.last = time.perf_counter()
+
+    def read(self) -> dict[str, float]:
+        """Read and reset.
+
+        Returns:
+            "data_wait", the share of the time, 0 to 1, that the trainer waited for images; "damaged", the number of image
+            files that could not be read since the training started or resumed. Empty if both domains are in memory.
+        """
+        if all(domain.images.in_memory for domain in self.domains):
+            return {}
+        before, self.last = self.last, time.perf_counter()
+        waited = sum(domain.loader.pop_wait_seconds() for domain in self.domains)
+        return {
+            "data_wait": round(waited / max(self.last - before, 1e-9), 4),
+            "damaged": sum(domain.images.damaged for domain in self.domains),
+        }

@@ -1,39 +1,28 @@
-"""From a recipe to things: load its data, make and fit f, build g, D and the losses."""
+"""From a recipe to an experiment: domains, networks, losses and augmentations, built and checked, with f trained."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from domtrans.compute.memory import enough_memory
-from domtrans.compute.seeding import reseed
-from domtrans.data.batches import derive_seed
 from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.evaluation.leak_guard import check_for_evaluators, evaluators_kept_out
-from domtrans.interfaces import Augmentation, Discriminator, Encoder
+from domtrans.interfaces import Augmentation, Discriminator
 from domtrans.model.build import build_transfer, expect, fits_memory, layers_of
 from domtrans.model.transfer import Transfer
-from domtrans.model.weights import load_encoder
 from domtrans.recipe.schema import Recipe, TrainConfig
-from domtrans.registry.parts import Part, handed_in, nested_parts
+from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
 from domtrans.session import Session
-from domtrans.storage.tensors import fingerprint
+from domtrans.training.fit_encoder import fit_encoder
 from domtrans.training.losses import WeightedLoss, build_losses
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a recipe names, built: the players, what they minimise, and what they see."""
+    """All that a recipe names, built: training images, f, g and D, their losses, and augmentations."""
 
     config: TrainConfig
     source: ImageSet
@@ -50,40 +39,24 @@ class Experiment:
 
 
 def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
-    """Everything of a resolved recipe, ready to train. Fits f, or finds it in the cache."""
-    data = session.during("data")
-    data.report(0, 2)
-    with session.group.leader_first():
-        source = load_domain(registry, recipe.source, "train", recipe.image_size)
-        data.report(1, 2)
-        target = load_domain(registry, recipe.target, "train", recipe.image_size)
-    data.report(2, 2)
+    """Build everything that a resolved recipe names, and train f or load it from the cache.
+
+    Raises:
+        DomtransError: If parts do not fit together or are not what their kind promises.
+    """
+    source, target = _load_domains(recipe, registry, session)
     transfer = build_transfer(recipe, registry, len(source.classes), target.channels)
-    if recipe.train.balance_source and (not transfer.encoder.has_head() or transfer.encoder.encoder.heads):
-        raise DomtransError(
-            "train.balance_source needs an encoder with one classification head; set it to false or change the encoder"
-        )
     with layers_of(recipe, "discriminator"), fits_memory("discriminator", recipe.discriminator):
         discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)
     expect(discriminator, Discriminator, "discriminator", recipe.discriminator)
-    if discriminator.reads_classes and discriminator.reads_classes != transfer.encoder.classes():
-        raise DomtransError(
-            f"the discriminator '{recipe.discriminator.name}' reads {discriminator.reads_classes} classes, but f's head has "
-            f"{transfer.encoder.classes()}; give it as many, or 0 to judge images alone"
-        )
+    _check_parts_fit(recipe, transfer, discriminator)
+    with layers_of(recipe, "losses"):
+        generator_losses = build_losses(registry, recipe.generator_losses, session)
+        discriminator_losses = build_losses(registry, recipe.discriminator_losses, session)
 
-    if recipe.align_features and transfer.generator.reads_images:
-        raise DomtransError(
-            f"align_features=true moves features, but the generator '{recipe.generator.name}' reads images; "
-            "set align_features=false"
-        )
-
-    def optional(part: Part | None) -> Any:
+    def augmentation(part: Part | None) -> Any:
         return None if part is None else registry.build("augmentation", part)
 
-    with layers_of(recipe, "losses"):
-        generator_losses = build_losses(registry, recipe.generator_losses)
-        discriminator_losses = build_losses(registry, recipe.discriminator_losses)
     experiment = Experiment(
         config=recipe.train,
         source=source,
@@ -92,91 +65,63 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
         discriminator=discriminator,
         generator_losses=generator_losses,
         discriminator_losses=discriminator_losses,
-        source_augmentation=optional(recipe.source_augmentation),
-        target_augmentation=optional(recipe.target_augmentation),
-        view=optional(recipe.view),
-        discriminator_view=optional(recipe.discriminator_view),
+        source_augmentation=augmentation(recipe.source_augmentation),
+        target_augmentation=augmentation(recipe.target_augmentation),
+        view=augmentation(recipe.view),
+        discriminator_view=augmentation(recipe.discriminator_view),
         align_features=recipe.align_features,
     )
-    check_for_evaluators(_parts(experiment, recipe, registry), oracle=recipe.oracle)
-    if session.group.leads:
+    check_for_evaluators(_learning_parts(experiment, recipe, registry), oracle=recipe.oracle)
+    if session.group.is_main:
         with evaluators_kept_out(oracle=recipe.oracle):
             fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
         transfer.encoder.to(session.device).standardize(source)
     if session.group.size > 1:
-        transfer.encoder.load_state_dict(session.group.share(transfer.encoder.state_dict()))
+        transfer.encoder.load_state_dict(session.group.broadcast(transfer.encoder.state_dict()))
     return experiment
 
 
-def _parts(experiment: Experiment, recipe: Recipe, registry: Registry) -> dict[str, object]:
-    """All that f, g and D learn from or with, by its place in the recipe."""
+def _load_domains(recipe: Recipe, registry: Registry, session: Session) -> tuple[ImageSet, ImageSet]:
+    """The training images of source and target. The main process goes first, so that the others find its cache."""
+    data = session.during("data")
+    data.progress(0, 2)
+    with session.group.main_process_first():
+        source = load_domain(registry, recipe.source, "train", recipe.image_size)
+        data.progress(1, 2)
+        target = load_domain(registry, recipe.target, "train", recipe.image_size)
+    data.progress(2, 2)
+    return source, target
+
+
+def _check_parts_fit(recipe: Recipe, transfer: Transfer, discriminator: Discriminator) -> None:
+    """Raise DomtransError for a recipe whose parts or settings contradict one another."""
+    if recipe.train.balance_source and set(transfer.encoder.encoder.heads) != {"class"}:
+        raise DomtransError(
+            "train.balance_source needs an encoder with one classification head; set it to false or change the encoder"
+        )
+    wanted, classes = discriminator.condition_classes, transfer.encoder.classes()
+    if wanted and wanted != classes:
+        raise DomtransError(
+            f"the discriminator '{recipe.discriminator.name}' is conditioned on {wanted} classes, but f's head has {classes}; "
+            f"set discriminator.classes={classes}, or 0 for a discriminator without a condition"
+        )
+    if recipe.align_features and transfer.generator.reads_images:
+        raise DomtransError(
+            f"align_features=true moves features, but the generator '{recipe.generator.name}' takes images; "
+            "set align_features=false"
+        )
+
+
+def _learning_parts(experiment: Experiment, recipe: Recipe, registry: Registry) -> dict[str, object]:
+    """All parts that f, g and D learn with, by their path in the recipe."""
     terms = {"generator_losses": experiment.generator_losses, "discriminator_losses": experiment.discriminator_losses}
     views = ("source_augmentation", "target_augmentation", "view", "discriminator_view")
     fits = {name: part for name in ("fit", "adapt") if (part := getattr(recipe, name)) is not None}
     return {
-        **{f"{side}.{item.name}": item.loss for side, items in terms.items() for item in items},
+        **{f"{field}.{item.name}": item.loss for field, items in terms.items() for item in items},
         **{name: getattr(experiment, name) for name in views},
         **{name: registry.build("fit", part) for name, part in fits.items()},
         "encoder": experiment.transfer.encoder.encoder,
         "generator": experiment.transfer.generator,
         "discriminator": experiment.discriminator,
     }
-
-
-def fit_encoder(
-    recipe: Recipe, registry: Registry, encoder: Encoder, source: ImageSet, target: ImageSet, session: Session
-) -> None:
-    """Load f's weights, or fit them on the source; then adapt them. Every stage is cached by what it depends on."""
-    key: dict[str, Any] = {
-        "encoder": _identity(registry, "encoder", recipe.encoder),
-        "size": recipe.image_size,
-        "computed": f"{session.device.type} {session.dtype}",
-    }
-    stages = [("fit", recipe.fit), ("adapt", recipe.adapt)]
-    if recipe.encoder.weights is not None:
-        load_encoder(encoder, Path(recipe.encoder.weights))
-        stages = stages[1:]
-    else:
-        encoder.load_pretrained()
-    key |= {"begins_as": fingerprint(encoder.state_dict())}
-    for stage, part in stages:
-        if part is None:
-            continue
-        if next(encoder.parameters(), None) is None:
-            raise DomtransError(f"the encoder '{recipe.encoder.name}' has nothing to learn; set {stage}=none")
-        during = session.during(stage)
-        fit = registry.build("fit", part)
-        sees_target = len(handed_in(registry.get("fit", part.name).factory)) == 4
-        key = {"before": key, "by": _identity(registry, "fit", part), "seed": recipe.seed, "source": source.fingerprint()}
-        if sees_target:
-            key |= {"target": target.fingerprint()}
-        arguments = (encoder, source, during) + ((target.unlabelled(),) if sees_target else ())
-
-        def train_f(fit: Any = fit, arguments: tuple[Any, ...] = arguments, stage: str = stage) -> None:
-            encoder.to(session.device).to(memory_format=torch.channels_last).train().requires_grad_(True)
-            reseed(derive_seed(recipe.seed, stage))  # for dropout in f
-            with enough_memory(
-                f"{'fitting' if stage == 'fit' else 'adapting'} f", f"choose a smaller {stage}.batch_size or a smaller encoder"
-            ):
-                fit(*arguments)
-            encoder.requires_grad_(False).eval()
-
-        during.report(0, 1)
-        session.cache.fitted(encoder, "encoders", key, train_f)
-        during.report(1, 1)
-
-
-def _identity(registry: Registry, kind: str, part: Part) -> dict[str, Any]:
-    """What a part's outcome depends on: its name, its options, and the code of its module and of its nested parts'."""
-    code = hashlib.sha256()
-    for factory in _factories(registry, kind, part):
-        with suppress(TypeError, OSError):  # defined at a prompt: no file to read
-            code.update(Path(inspect.getfile(factory)).read_bytes())
-    return {"name": part.name, "options": part.options, "code": code.hexdigest()[:16]}
-
-
-def _factories(registry: Registry, kind: str, part: Part) -> Iterator[Callable[..., Any]]:
-    yield registry.get(kind, part.name).factory
-    options = registry.options(kind, part)
-    for nested in nested_parts([getattr(options, name) for name in type(options).model_fields]):
-        yield from _factories(registry, nested.kind, nested.part)

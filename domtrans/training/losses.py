@@ -1,4 +1,4 @@
-"""What a player minimises: the losses of a recipe, each with its weight and its share of the run."""
+"""What a network minimises: the losses of a recipe, each with its weight and the share of the run in which it counts."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from domtrans.errors import DomtransError
 from domtrans.interfaces import OUTPUT_FIELDS, Loss, Outputs
 from domtrans.model.build import expect
 from domtrans.recipe.schema import Term
+from domtrans.registry.parts import positional_parameters
 from domtrans.registry.registry import Registry
+from domtrans.session import Session
 
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A loss built from a recipe's term, under the name it is logged by."""
+    """A loss built from a term of the recipe. ``name`` is the key of the term, under which the loss is logged."""
 
     name: str
     loss: Loss
     term: Term
 
 
-def build_losses(registry: Registry, terms: dict[str, Term]) -> tuple[WeightedLoss, ...]:
-    """The losses of a recipe, checked to read only what there is."""
+def build_losses(registry: Registry, terms: dict[str, Term], session: Session) -> tuple[WeightedLoss, ...]:
+    """Build the losses of a recipe. Raises DomtransError for one that reads a field that Outputs does not have."""
     losses = []
     for name, term in terms.items():
-        loss = registry.build("loss", term)
+        takes_session = positional_parameters(registry.get("loss", term.name).factory)
+        loss = registry.build("loss", term, *([session] if takes_session else []))
         expect(loss, Loss, "loss", term)
         unknown = frozenset(loss.reads) - OUTPUT_FIELDS
         if unknown:
@@ -38,22 +41,33 @@ def build_losses(registry: Registry, terms: dict[str, Term]) -> tuple[WeightedLo
 
 
 def active(losses: Iterable[WeightedLoss], progress: float) -> list[WeightedLoss]:
-    """The losses that count at this share of the run."""
-    return [loss for loss in losses if loss.term.active(progress)]
+    """The losses that count at this share of the run, 0 to 1."""
+    return [item for item in losses if item.term.active(progress)]
 
 
-def weighted_sum(terms: Iterable[WeightedLoss], seen: Outputs, player: str) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """What a player minimises, and its terms unweighted, for the log. A term whose fields are not there is left out."""
-    total, losses = None, {}
-    for item in terms:
-        if all(getattr(seen, name) is None for name in item.loss.reads - {"classify"}):
-            continue  # a term of the other domain, in separate updates
-        value = item.loss(seen if "source_labels" in item.loss.reads else replace(seen, source_labels=None))
+def fields_read(losses: Iterable[WeightedLoss]) -> frozenset[str]:
+    """The fields of Outputs that some losses read."""
+    return frozenset().union(*(item.loss.reads for item in losses))
+
+
+def weighted_sum(losses: Iterable[WeightedLoss], outputs: Outputs, network: str) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """The weighted sum of the losses, and each loss unweighted under ``network.name`` for the log.
+
+    A separate update has outputs of one domain only. Losses of the other domain are left out; the sum is None if all are.
+    """
+    total, values = None, {}
+    for item in losses:
+        if all(getattr(outputs, name) is None for name in item.loss.reads - {"classify"}):
+            continue
+        # Only a loss that declares the source labels gets them.
+        value = item.loss(outputs if "source_labels" in item.loss.reads else replace(outputs, source_labels=None))
         total = item.term.weight * value + (0 if total is None else total)
-        losses[f"{player}.{item.name}"] = value.detach()
-    return total, losses
+        values[f"{network}.{item.name}"] = value.detach()
+    return total, values
 
 
-def means(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each figure over the parts of a batch."""
-    return parts[0] if len(parts) == 1 else {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+def mean_over_micro_batches(values: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each named scalar over the micro-batches of a batch."""
+    if len(values) == 1:
+        return values[0]
+    return {name: torch.stack([each[name] for each in values]).mean() for name in values[0]}

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from domtrans.compute.distributed import ALONE, Group
+from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.recipe.schema import OptimizerConfig
 
 
-def rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate of a step; a function of the step alone."""
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of a step, after warm-up and decay; a function of the step alone."""
     progress = step / steps
     factor = 1.0
     if config.schedule == "linear":
@@ -28,12 +28,16 @@ def rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 
 class Optimizer:
-    """A torch optimizer as a recipe describes it, whose state is plain named tensors.
+    """A torch optimizer as a recipe describes it. Its state is plain named tensors.
 
-    ``group``: the processes whose gradients are averaged before every step.
+    Args:
+        network: The network whose parameters it updates.
+        config: Algorithm, learning rate and schedule.
+        steps: Steps of the whole run, for the schedule.
+        group: The processes whose gradients are averaged before every step.
     """
 
-    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int, group: Group = ALONE) -> None:
+    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int, group: Group = SINGLE_PROCESS) -> None:
         self.config, self.steps, self.group = config, steps, group
         self.parameters = list(network.parameters())
         options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
@@ -43,24 +47,24 @@ class Optimizer:
             kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
             self.torch = kind(self.parameters, betas=config.betas, **options)
 
-    def schedule(self, step: int, factor: float = 1.0) -> None:
+    def set_learning_rate(self, step: int, factor: float = 1.0) -> None:
         """Set the learning rate of this step, times a factor."""
         for group in self.torch.param_groups:
-            group["lr"] = rate(self.config, step, self.steps) * factor
+            group["lr"] = learning_rate(self.config, step, self.steps) * factor
 
     def zero_grad(self) -> None:
-        """Forget the last gradient."""
+        """Remove the last gradient."""
         self.torch.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Move the parameters along their gradient, the mean over all processes."""
+        """Update the parameters by their gradient, the mean over all processes."""
         if self.group.size > 1:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             torch._foreach_copy_(gradients, self.group.mean(gradients))
         self.torch.step()
 
     def state(self) -> dict[str, Tensor]:
-        """``{"3.exp_avg": tensor, ...}``: the running figures of every parameter by its position."""
+        """``{"3.exp_avg": tensor, ...}``: the moments of every parameter, by its position."""
         return {
             f"{position}.{name}": torch.as_tensor(value)
             for position, parameter in enumerate(self.parameters)
@@ -69,31 +73,36 @@ class Optimizer:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take up a saved state; raises ValueError if it belongs to other parameters or to another optimizer."""
-        figures = (
+        """Load a saved state. Raises ValueError if it belongs to other parameters or to another optimizer."""
+        is_scalar = (
             {"momentum_buffer": False} if self.config.name == "sgd" else {"exp_avg": False, "exp_avg_sq": False, "step": True}
         )
-        taken: dict[str, set[str]] = {}
+        loaded: dict[str, set[str]] = {}
         self.torch.state.clear()
         for key, value in state.items():
             position, _, name = key.partition(".")
             parameter = (
                 self.parameters[int(position)] if position.isdecimal() and int(position) < len(self.parameters) else None
             )
-            fits = parameter is not None and name in figures and value.is_floating_point()
-            if parameter is None or not fits or value.shape != (() if figures[name] else parameter.shape):
+            fits = parameter is not None and name in is_scalar and value.is_floating_point()
+            if parameter is None or not fits or value.shape != (() if is_scalar[name] else parameter.shape):
                 raise ValueError(f"optimizer state {key[:200]} of shape {list(value.shape)} belongs to no parameter")
-            taken.setdefault(position, set()).add(name)
-            # In the parameter's own memory layout: fused kernels walk through both side by side.
+            loaded.setdefault(position, set()).add(name)
+            # In the memory layout of the parameter, which fused kernels need.
             empty = torch.empty_like(parameter if value.ndim else value, dtype=value.dtype, device=parameter.device)
             self.torch.state[parameter][name] = empty.copy_(value)
-        for position, names in taken.items():
-            if names != figures.keys():
-                raise ValueError(f"the optimizer state of parameter {position} lacks {sorted(figures.keys() - names)[0]}")
+        for position, names in loaded.items():
+            if names != is_scalar.keys():
+                raise ValueError(f"the optimizer state of parameter {position} lacks {sorted(is_scalar.keys() - names)[0]}")
 
 
-class Average:
-    """Exponential moving average of a network, its buffers (batch-norm statistics) copied along."""
+class ExponentialMovingAverage:
+    """Exponential moving average (EMA) of a network's parameters. Buffers, e.g. batch-norm statistics, are copied.
+
+    Args:
+        network: The network.
+        decay: Weight of the old average in an update, 0 to 1.
+    """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -101,8 +110,8 @@ class Average:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Move the average towards the network; early on it follows faster, so as not to remember the start."""
+        """Move the average towards the network, faster in the first steps, so that the initial weights fade."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.module.parameters()), list(network.parameters()), 1.0 - decay)
-        for mine, theirs in zip(self.module.buffers(), network.buffers(), strict=True):
-            mine.copy_(theirs)
+        for own, current in zip(self.module.buffers(), network.buffers(), strict=True):
+            own.copy_(current)

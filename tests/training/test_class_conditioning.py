@@ -18,7 +18,7 @@ def test_d_is_told_of_every_image_what_f_sees_in_its_x(tmp_path, norm):
     trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__classes=K, discriminator__norm=norm))
     told = []
     trainer.D.register_forward_hook(lambda _, inputs, __: told.append(inputs[1]))
-    seen = trainer.generate(trainer.look(("source", "target"), 0), learning=False)
+    seen = trainer.generate(trainer.load_micro_batch(("source", "target"), 0), with_graph=False)
     trainer.judge(seen, "source_fake", "target_fake", "target")
     origins = (seen.source_features, seen.target_features, seen.target_features)
     wanted = torch.cat([F.one_hot(trainer.f.classify(features).argmax(1), K) for features in origins])
@@ -47,7 +47,7 @@ def test_training_with_it_moves_d_and_g(tmp_path):
 
 
 def test_as_many_classes_as_f_s_head_has(tmp_path):
-    with pytest.raises(DomtransError, match="reads 3 classes, but f's head has 4"):
+    with pytest.raises(DomtransError, match="is conditioned on 3 classes, but f's head has 4"):
         tiny_trainer(tiny_recipe(tmp_path, discriminator__classes=3))
 
 

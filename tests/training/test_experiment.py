@@ -134,7 +134,7 @@ def test_the_f_of_the_earlier_study_loads(tmp_path):
     recipe = tiny_recipe(
         tmp_path, encoder__weights=str(SEED_F), source={"name": "street-digits", "count": 20, "test_count": 20}
     )
-    features = tiny_trainer(recipe).sides["source"].features
+    features = tiny_trainer(recipe).domains["source"].features
     assert features.shape == (20, 128) and torch.isfinite(features).all()
 
 
@@ -154,7 +154,7 @@ def test_features_that_are_no_numbers_are_refused(counted, tmp_path):
         (
             "domain",
             lambda split, size: ImageSet.from_arrays(bars(4)[0], size=8),
-            r"gave \[8, 8\] pixels where 32 were asked for",
+            r"gave \[8, 8\] pixels instead of 32",
         ),
         ("encoder", lambda size, classes: torch.nn.Identity(), "must be a domtrans.Encoder, not Identity"),
         ("generator", lambda feature_size, channels, size: torch.nn.Identity(), "must be a domtrans.Generator"),

@@ -7,7 +7,7 @@ import torch
 
 from domtrans import OptimizerConfig
 from domtrans.storage.tensors import read_tensors
-from domtrans.training.optim import Average, Optimizer, rate
+from domtrans.training.optim import ExponentialMovingAverage, Optimizer, learning_rate
 from tiny import tiny_recipe, tiny_trainer
 from tiny_runs import go
 
@@ -24,12 +24,12 @@ from tiny_runs import go
 )
 def test_schedules(config, wanted):
     made = OptimizerConfig(lr=2.0, **config)
-    assert [rate(made, step, 8) for step in (0, 2, 4, 6, 8)] == pytest.approx(wanted, abs=1e-8)
+    assert [learning_rate(made, step, 8) for step in (0, 2, 4, 6, 8)] == pytest.approx(wanted, abs=1e-8)
 
 
 def test_a_warmup_rises_to_the_full_rate():
     made = OptimizerConfig(lr=1.0, warmup=0.5)
-    rates = [rate(made, step, 8) for step in range(8)]
+    rates = [learning_rate(made, step, 8) for step in range(8)]
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
 
 
@@ -77,7 +77,7 @@ def test_a_reloaded_optimizer_steps_the_same_whatever_the_memory_layout(name):
 def test_the_average_follows_by_its_formula():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
-    average = Average(net, 0.3)
+    average = ExponentialMovingAverage(net, 0.3)
     wanted = [w.detach().clone().double() for w in net.parameters()]
     for step in range(12):
         with torch.no_grad():

@@ -35,15 +35,15 @@ def changes(trainer, turn):
 @pytest.fixture(params=["spectral", "batch", "none"])
 def trainer(request, tmp_path):
     made = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm=request.param))
-    made.rng = made.session.rng("step", 0)
+    made._begin_step()
     return made
 
 
 def test_d_learns_while_g_stands_still_and_the_other_way_round(trainer):
-    seen = trainer.generate(trainer.look(("source", "target"), 0), learning=True)
-    assert changes(trainer, lambda: trainer.discriminator_turn([seen], 0.0)) == ({"D"}, {"D"})
+    seen = trainer.generate(trainer.load_micro_batch(("source", "target"), 0), with_graph=True)
+    assert changes(trainer, lambda: trainer.train_discriminator([seen])) == ({"D"}, {"D"})
     buffers = {name: value.clone() for name, value in trainer.D.named_buffers() if not name.endswith("num_batches_tracked")}
-    assert changes(trainer, lambda: trainer.generator_turn([seen], 0.0)) == ({"g"}, {"g"})
+    assert changes(trainer, lambda: trainer.train_generator([seen])) == ({"g"}, {"g"})
     if trainer.judges_jointly:  # power iteration and the like stand still too
         assert all(torch.equal(value, buffers[name]) for name, value in trainer.D.named_buffers() if name in buffers)
 
@@ -72,7 +72,7 @@ def test_the_const_loss_alone_moves_g_through_every_shipped_f(tmp_path, name, di
 def test_joint_judging_equals_separate_judging_where_d_has_no_norm(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="none"))
     trainer.rng = trainer.session.rng("step", 0)
-    seen = trainer.generate(trainer.look(("source", "target"), 0), learning=False)
+    seen = trainer.generate(trainer.load_micro_batch(("source", "target"), 0), with_graph=False)
     names = ("source_fake", "target_fake", "target")
     assert trainer.judges_jointly
     joint = trainer.judge(seen, *names)
@@ -118,8 +118,8 @@ def test_turns_of_each_player(tmp_path, g_turns, d_turns):
 
 def test_no_batch_is_seen_twice_in_an_epoch_however_many_turns_a_step_has(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__generator_steps=3))
-    seen, look = [], trainer.look
-    trainer.look = lambda sides, k: seen.append(trainer.sides["source"].batches[k]) or look(sides, k)
+    seen, load = [], trainer.load_micro_batch
+    trainer.load_micro_batch = lambda domains, k: seen.append(trainer.domains["source"].batches[k]) or load(domains, k)
     trainer.step()
     assert sorted(torch.cat(seen).tolist()) == list(range(12))
 
@@ -243,10 +243,10 @@ def test_batch_norm_sees_a_part_at_a_time(tmp_path):
 
 def test_features_computed_once_are_those_computed_anew(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path))
-    kept = trainer.look(("source", "target"), 0)
-    trainer.sides["source"].features = trainer.sides["target"].features = None
+    kept = trainer.load_micro_batch(("source", "target"), 0)
+    trainer.domains["source"].features = trainer.domains["target"].features = None
     trainer.rng = trainer.session.rng("step", 0)
-    anew = trainer.look(("source", "target"), 0)
+    anew = trainer.load_micro_batch(("source", "target"), 0)
     for name in ("source", "target", "source_features", "target_features"):
         torch.testing.assert_close(getattr(kept, name), getattr(anew, name), rtol=1e-4, atol=1e-4)
 
@@ -266,13 +266,13 @@ def test_the_view_is_what_f_sees_and_labels_are_offered(tmp_path):
     trainer.f.encoder.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(inputs[0].shape)))
     trainer.step()
     assert shapes == [(4, 3, 32, 32)]  # the target is grey, f takes three channels
-    assert trainer.look(("source",), 0).source_labels.shape == (4,)
+    assert trainer.load_micro_batch(("source",), 0).source_labels.shape == (4,)
 
 
 def test_a_balanced_source_is_drawn_evenly_over_what_f_sees(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__balance_source=True))
-    seen = trainer.f.classify(trainer.sides["source"].features).argmax(1)
-    weights = trainer.sides["source"].batches.weights
+    seen = trainer.f.classify(trainer.domains["source"].features).argmax(1)
+    weights = trainer.domains["source"].batches.weights
     sums = torch.stack([weights[seen == k].sum() for k in seen.unique()])
     torch.testing.assert_close(sums, torch.ones_like(sums))
 

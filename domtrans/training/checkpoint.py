@@ -1,0 +1,48 @@
+"""The training state as named tensors: all that the next step depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from domtrans.errors import DomtransError
+from domtrans.training.trainer import Trainer
+
+
+def training_state(trainer: Trainer) -> dict[str, Tensor]:
+    """The state of a trainer: step, rollbacks, weights, EMA and optimizer moments."""
+    return {
+        "step": torch.tensor(trainer.step_number),
+        "rollbacks": torch.tensor(trainer.rollbacks),
+        **_prefixed("generator.", trainer.g.state_dict()),
+        **_prefixed("average.", trainer.average.module.state_dict()),
+        **_prefixed("discriminator.", trainer.D.state_dict()),
+        **_prefixed("generator_optimizer.", trainer.g_optimizer.state()),
+        **_prefixed("discriminator_optimizer.", trainer.D_optimizer.state()),
+    }
+
+
+def load_training_state(trainer: Trainer, state: Mapping[str, Tensor]) -> None:
+    """Put a trainer into a saved state. Raises DomtransError if the state does not fit the networks of the recipe."""
+    try:
+        trainer.g.load_state_dict(with_prefix(state, "generator."))
+        trainer.average.module.load_state_dict(with_prefix(state, "average."))
+        trainer.D.load_state_dict(with_prefix(state, "discriminator."))
+        trainer.g_optimizer.load_state(with_prefix(state, "generator_optimizer."))
+        trainer.D_optimizer.load_state(with_prefix(state, "discriminator_optimizer."))
+        trainer.step_number = int(state["step"])
+        trainer.rollbacks = int(state.get("rollbacks", torch.tensor(0)))
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DomtransError(f"the saved training state does not fit this recipe's networks: {reason}") from None
+
+
+def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def _prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
