@@ -8,6 +8,7 @@ import torch
 
 import domtrans
 from domtrans import Stopped, load_plugins, override, train
+from domtrans.inference.transfer_files import ProgressReporter
 from tiny import tiny_recipe
 
 
@@ -109,4 +110,4 @@ def test_a_single_listener_without_a_tuple_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(domtrans.DomtransError, match=r"pass a single one as a tuple: listeners=\(listener,\)"):
         train(tiny_recipe(tmp_path), tmp_path / "run", device="cpu", listeners=lambda progress: None)
     with pytest.raises(domtrans.DomtransError, match="as a tuple"):
-        domtrans.transfer("run", [], tmp_path, listeners=lambda progress: None)
+        ProgressReporter(lambda progress: None, threading.Event())
