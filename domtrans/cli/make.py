@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from domtrans.cli.shared import INTERRUPTED, Quiet, explain, load_plugins, run_context
+from domtrans.cli.shared import INTERRUPTED, Out, Quiet, explain, load_plugins, output_and_rest, run_context
 from domtrans.compute import torchrun
 from domtrans.errors import DomtransError, Stopped
 
@@ -33,23 +33,22 @@ def add_to(app: typer.Typer) -> None:
 
 def make(
     domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="A rendered domain, such as avatars.")],
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder for the shards.")],
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER", help="Folder for the shards.")] = None,
     options: Annotated[
         list[str] | None, typer.Argument(metavar="OPTION=VALUE", help="Options of the domain; `domtrans show domain DOMAIN`.")
     ] = None,
+    out: Out = None,
     count: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Number of images.", show_default="the domain's own")
+        int | None, typer.Option(min=1, metavar="N", help="Number of images.  [default: the domain's own]")
     ] = None,
     size: Annotated[int, typer.Option(min=8, max=1024, metavar="PIXELS", help="Side of the images.")] = 96,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="train or test.")] = "train",
     seed: Annotated[int | None, typer.Option(metavar="N", help="The same as seed=N.")] = None,
     shard: Annotated[int, typer.Option(min=1, max=MAX_IMAGES_PER_SHARD, metavar="N", help="Images per shard.")] = 10_000,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Render processes.", show_default="one per core")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Render processes.  [default: one per core]")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import progress, terminal
     from domtrans.data.rendered import RenderedDomain
     from domtrans.data.shard_writer import Shards, Share
@@ -57,16 +56,17 @@ def make(
     from domtrans.recipe.schema import use
     from domtrans.session import Progress
 
+    folder, options = output_and_rest(folder, out, options)
     registry = load_plugins().registry
     if split not in ("train", "test"):
         raise DomtransError(f"--split must be train or test, not '{split}'")
-    given = dict(parse(options or [])) | ({} if seed is None else {"seed": seed})
+    given = dict(parse(options)) | ({} if seed is None else {"seed": seed})
     factory = registry.get("domain", domain).factory
     if not isinstance(factory, RenderedDomain):
         raise DomtransError(f"the domain '{domain}' is not a rendered domain; use one such as avatars")
     rendered = factory.rendered(split, size, **registry.arguments("domain", use(domain, **given)))
     rendered = replace(rendered, count=count or rendered.count)
-    shards, share = Shards(rendered, out, shard), Share(torchrun.rank(), torchrun.size())
+    shards, share = Shards(rendered, folder, shard), Share(torchrun.rank(), torchrun.size())
     shards.prepare({"domain": domain, "split": split})
     missing = shards.missing(share)
     total, start = sum(end - first for first, end in missing.values()), time.perf_counter()
@@ -87,4 +87,4 @@ def make(
             terminal.print_note(f"continue with: {shlex.join([*torchrun.command(), *sys.argv[1:]])}")
             raise typer.Exit(INTERRUPTED) from None
     shard_count = f"{len(missing)} shard{'' if len(missing) == 1 else 's'}"
-    typer.echo(f"wrote {total:,} images to {out} in {shard_count}" if missing else f"{out} is already complete")
+    typer.echo(f"wrote {total:,} images to {folder} in {shard_count}" if missing else f"{folder} is already complete")

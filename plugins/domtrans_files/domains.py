@@ -54,7 +54,7 @@ def folder(
     """
     root = Path(path)
     if not root.is_dir():
-        raise DomtransError(f"there is no folder {root}")
+        raise DomtransError(f"{root} is a file, not a folder" if root.is_file() else f"there is no folder {root}")
     if (root / "train").is_dir() and (root / "test").is_dir():
         root, split_by_folder = root / split, True
     else:

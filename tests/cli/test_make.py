@@ -1,4 +1,4 @@
-"""``domtrans make``: a drawn domain as shards, the same bytes however they are made, and never half of one."""
+"""``domtrans make``: a rendered domain as shards, always with the same bytes, and never a partial shard."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def content(folder):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A finished folder, and what was said."""
+    """A finished folder, and the command's result."""
     out = tmp_path_factory.mktemp("made") / "deep" / "avatars"
     done = subprocess.run(
         [sys.executable, "-m", "domtrans", "make", "avatars", str(out), *SMALL[:-3], "--workers", "2"],
@@ -46,7 +46,7 @@ def made(tmp_path_factory):
     return out, done
 
 
-def test_shards_hold_pictures_and_what_they_show(made):
+def test_shards_hold_images_and_their_attributes(made):
     out, done = made
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"wrote 25 images to {out} in 3 shards\n" and "images/s" in done.stderr
@@ -66,7 +66,7 @@ def test_shards_hold_pictures_and_what_they_show(made):
     assert number == 25
 
 
-def test_the_webdataset_domain_reads_them_as_the_avatars_that_they_are(made):
+def test_the_webdataset_domain_reads_the_same_avatars(made):
     drawn = load_domain(registry(), use("avatars", count=25), "train", 32)
     found = [
         load_domain(registry(), use("webdataset", path=str(made[0]), holdout=0.2), split, 32) for split in ("train", "test")
@@ -77,8 +77,8 @@ def test_the_webdataset_domain_reads_them_as_the_avatars_that_they_are(made):
         assert torch.equal(torch.cat([part.attributes[name].index for part in found]), of.index)
 
 
-def test_another_make_gives_the_same_bytes_and_every_rank_its_part(made, tmp_path, capsys, monkeypatch):
-    """Two workers made the first; here one process makes them, as one of two ranks and then as the other."""
+def test_the_bytes_are_the_same_when_two_ranks_share_the_work(made, tmp_path, capsys, monkeypatch):
+    """The fixture used two workers; here one process writes the shards, first as rank 0 and then as rank 1."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, wanted in (("0", [SHARDS[0], SHARDS[2]]), ("1", [SHARDS[1]])):
         monkeypatch.setenv("RANK", rank)
@@ -89,7 +89,7 @@ def test_another_make_gives_the_same_bytes_and_every_rank_its_part(made, tmp_pat
     assert content(tmp_path / "out") == content(made[0])
 
 
-def test_it_goes_on_where_it_stopped(made, tmp_path, capsys):
+def test_it_continues_where_it_stopped(made, tmp_path, capsys):
     for name, whole in content(made[0]).items():
         if name != SHARDS[1]:
             (tmp_path / name).write_bytes(whole)
@@ -111,7 +111,7 @@ def test_it_goes_on_where_it_stopped(made, tmp_path, capsys):
         (["--split", "test"], 'split="train", not "test"'),
     ],
 )
-def test_a_folder_of_other_pictures_is_refused(made, capsys, words, sentence):
+def test_a_folder_made_with_other_settings_is_refused(made, capsys, words, sentence):
     before = content(made[0])
     code, out, err = make(capsys, made[0], *words)
     assert code == 2 and sentence in err and "choose another folder" in err and out == ""
@@ -130,12 +130,12 @@ def test_a_folder_of_other_pictures_is_refused(made, capsys, words, sentence):
         (["avatars", "--shard", "1000000"], "--shard"),
     ],
 )
-def test_what_cannot_be_made_is_refused(tmp_path, capsys, words, sentence):
+def test_wrong_arguments_are_refused(tmp_path, capsys, words, sentence):
     code, _, err = in_process(capsys, "make", words[0], tmp_path / "out", *words[1:])
     assert code == 2 and sentence in " ".join(err.split()).replace("│ ", "") and not (tmp_path / "out").exists()
 
 
-def test_a_rank_that_cannot_be_is_refused(tmp_path, capsys, monkeypatch):
+def test_an_impossible_rank_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, _, err = make(capsys, tmp_path)
@@ -152,13 +152,13 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", "7"])
-def test_a_damaged_note_is_one_sentence(tmp_path, capsys, text):
+def test_damaged_settings_are_one_sentence(tmp_path, capsys, text):
     (tmp_path / "make.json").write_text(text)
     code, _, err = make(capsys, tmp_path)
     assert code == 2 and "make.json" in err and "Traceback" not in err
 
 
-def test_a_full_disk_leaves_whole_shards_alone(made, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_leaves_complete_shards(made, tmp_path, capsys, monkeypatch):
     whole = shard_writer.write_bytes
 
     def full(path, content):
@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_whole_shards_alone(made, tmp_path, capsys, monkeypat
     assert make(capsys, tmp_path)[0] == 0 and content(tmp_path) == content(made[0])
 
 
-def test_ctrl_c_keeps_what_is_whole_and_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+def test_ctrl_c_keeps_complete_shards_and_prints_how_to_continue(tmp_path, capsys, monkeypatch):
     @contextmanager
     def at_once():
         stop = Event()
@@ -190,7 +190,7 @@ def test_ctrl_c_keeps_what_is_whole_and_says_how_to_go_on(tmp_path, capsys, monk
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes by /proc")
-def test_a_killed_make_leaves_no_process_and_no_half_of_a_shard(tmp_path, capsys):
+def test_a_killed_make_leaves_no_process_and_no_partial_shard(tmp_path, capsys):
     words = [*SMALL[:-3], "--workers", "2", "--count", "100000", "--shard", "200", "--quiet"]
     command = [sys.executable, "-m", "domtrans", "make", "avatars", str(tmp_path), *words]
     process = subprocess.Popen(command, env=os.environ | PIPED)

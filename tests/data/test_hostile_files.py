@@ -1,4 +1,4 @@
-"""Pictures by the hundred: every kind that may lie in a folder is transferred or named, and nothing is lost or waited for."""
+"""Folders of odd and damaged image files: each file is transferred or reported, and nothing is lost or blocks."""
 
 import io
 import os
@@ -25,7 +25,7 @@ from tiny import bars, registry
 
 
 def of_mode(mode):
-    """An image of any mode that Pillow has."""
+    """An image of any Pillow mode."""
     base = Image.fromarray(bars(1)[0][0])
     if mode.startswith("I;16"):
         return Image.frombytes(mode, (32, 32), np.arange(1024, dtype=np.uint16).tobytes())
@@ -41,7 +41,7 @@ MODES = ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK",
 
 
 @pytest.mark.parametrize("mode", [*MODES, "I;16", "I;16L", "I;16B", "I;16N"])
-def test_every_mode_there_is(mode):
+def test_every_pillow_mode(mode):
     image = of_mode(mode)
     assert image.mode == mode
     for channels in (1, 3):
@@ -72,7 +72,7 @@ def test_every_mode_from_a_file(tmp_path, mode, ending):
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png", "tif"])
-def test_of_an_animation_the_first_frame(tmp_path, ending):
+def test_the_first_frame_of_an_animation_is_read(tmp_path, ending):
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue")]
     lossless = {"lossless": True} if ending == "webp" else {}
     frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **lossless)
@@ -87,7 +87,7 @@ def test_odd_sizes(tmp_path, size):
     assert colour_of(tmp_path / "b.png") == (255, 0, 0)
 
 
-def test_a_small_file_that_would_unpack_to_a_giant(tmp_path):
+def test_a_decompression_bomb_is_refused(tmp_path):
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     assert (tmp_path / "bomb.png").stat().st_size < 100_000
     with pytest.raises(DomtransError, match="too many pixels to be read safely"):
@@ -95,7 +95,7 @@ def test_a_small_file_that_would_unpack_to_a_giant(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["png-inside.jpg", "a.PNG", "JPEG.gif"])
-def test_a_wrong_ending_is_no_matter(tmp_path, name):
+def test_a_wrong_suffix_does_not_matter(tmp_path, name):
     content = io.BytesIO()
     Image.new("RGB", (9, 9), "red").save(content, "PNG")
     (tmp_path / name).write_bytes(content.getvalue())
@@ -112,7 +112,7 @@ def test_formats_that_start_other_programs_are_not_tried(tmp_path, content):
 
 
 def soon(work, seconds=10):
-    """The outcome of work that might wait for ever."""
+    """The result of work that might block forever."""
     outcome = []
 
     def run():
@@ -124,13 +124,13 @@ def soon(work, seconds=10):
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
-    assert outcome, "still waiting"
+    assert outcome, "it blocks"
     return outcome[0]
 
 
 @pytest.fixture
 def zoo(tmp_path):
-    """A folder of good pictures among all that is not one."""
+    """A folder of two images among files, links and devices that are none."""
     folder = tmp_path / "zoo"
     folder.mkdir()
     (folder / "folder.png").mkdir()
@@ -146,7 +146,7 @@ def zoo(tmp_path):
     return folder
 
 
-def test_what_is_no_regular_file_is_passed_over_or_refused(zoo, tmp_path):
+def test_anything_but_a_regular_file_is_skipped_or_refused(zoo, tmp_path):
     assert [path.name for path in soon(lambda: find_images(zoo))] == ["empty.png", "linked.png", "short.jpg", "whole.png"]
     for name in ("pipe.png", "device.png", "folder.png"):
         assert "not a regular file" in soon(lambda name=name: read_image(zoo / name))
@@ -157,7 +157,7 @@ def test_what_is_no_regular_file_is_passed_over_or_refused(zoo, tmp_path):
     assert [path.name for path, _ in done.failed] == ["empty.png", "short.jpg"]
 
 
-def test_pipes_given_as_data_or_recipes_are_not_waited_for(tmp_path):
+def test_pipes_given_as_data_or_recipes_do_not_block(tmp_path):
     for name in ("pipe.npz", "pipe.toml", "pipe.safetensors"):
         os.mkfifo(tmp_path / name)
     arrays = registry().get("domain", "arrays").factory
@@ -166,7 +166,7 @@ def test_pipes_given_as_data_or_recipes_are_not_waited_for(tmp_path):
     assert "no regular file" in soon(lambda: read_weights(tmp_path / "pipe.safetensors"))
 
 
-def test_what_may_not_be_read():
+def test_files_without_read_permission_are_reported():
     with as_anyone() as folder:
         photo(folder / "in" / "good.png")
         photo(folder / "in" / "closed.png").chmod(0)
@@ -175,10 +175,10 @@ def test_what_may_not_be_read():
         done = transfer(Mirror(), folder / "in", folder / "out")
         assert [path.name for path in done.written] == ["good.png"]
         assert [(path.name, "Permission denied" in reason) for path, reason in done.failed] == [("closed.png", True)]
-        deep.chmod(0o700)  # so that it can be cleared away
+        deep.chmod(0o700)  # so that it can be deleted
 
 
-def test_a_folder_that_may_not_be_written():
+def test_a_folder_without_write_permission_is_an_error():
     with as_anyone() as folder:
         photo(folder / "in" / "good.png")
         (folder / "out").mkdir(0o500)
@@ -202,25 +202,25 @@ NAMES += ["x" * 251 + ".png", "e\u0301.png", "\x1b[31mred.png", "a.b.c.png", "en
 
 
 @pytest.mark.parametrize("bad", [False, True])
-def test_names_of_every_sort(tmp_path, bad):
+def test_file_names_with_any_characters(tmp_path, bad):
     for name in NAMES:
         photo(tmp_path / "in" / name)
         if bad:
             (tmp_path / "in" / name).write_bytes(b"")
     done = transfer(Mirror(), tmp_path / "in", tmp_path / "out")
     assert len(done.failed if bad else done.written) == len(NAMES)
-    assert all(reason.isprintable() for _, reason in done.failed), "one line each, and nothing that steers a terminal"
+    assert all(reason.isprintable() for _, reason in done.failed), "one line each, without control characters"
     assert {path.name for path in done.written} == set(() if bad else NAMES)
 
 
-def test_a_picture_whose_name_a_file_cannot_have(tmp_path):
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
     for source, target in [("y" * 300 + ".png", "b.png"), ("a.png", "y" * 300 + ".png"), ("a.png", "y\0.png")]:
         photo(tmp_path / "a.png")
         with pytest.raises(DomtransError):
             transfer(Mirror(), tmp_path / source, tmp_path / target)
 
 
-def test_pictures_that_would_become_one_file_all_survive(tmp_path):
+def test_images_with_the_same_output_name_all_survive(tmp_path):
     colours = {
         "a.jpg": "red",
         "a.png": "lime",
@@ -245,12 +245,12 @@ def test_output_names():
 
     assert named("a.jpg", "b.jpg") == ["a.png", "b.png"]
     assert named("a.jpg", "A.png", "b/a.png") == ["a.jpg.png", "A.png.png", "b/a.png"]
-    assert named("a.jpg", "a.png/x.jpg") == ["a.jpg.png", "a.png/x.png"], "a folder of that name will be there"
+    assert named("a.jpg", "a.png/x.jpg") == ["a.jpg.png", "a.png/x.png"], "there will be a folder a.png"
     assert len(set(named("a.jpg", "a.png", "a.jpg.png", "a.jpg.gif"))) == 4
     assert named("\u00e9.jpg", "e\u0301.png") == ["\u00e9.jpg.png", "e\u0301.png.png"]
 
 
-def test_a_picture_is_never_written_over_one_that_is_to_be_read(tmp_path):
+def test_an_input_is_never_overwritten(tmp_path):
     folder = tmp_path / "in"
     before = photo(folder / "a.png").read_bytes()
     photo(folder / "in" / "a.png", "lime")
@@ -264,14 +264,14 @@ def test_a_picture_is_never_written_over_one_that_is_to_be_read(tmp_path):
     assert (folder / "a.png").read_bytes() == before
 
 
-def test_a_destination_inside_the_source_is_no_part_of_it(tmp_path):
+def test_a_destination_inside_the_source_is_not_part_of_it(tmp_path):
     photo(tmp_path / "a.jpg")
     for _ in range(2):
         done = transfer(Mirror(), tmp_path, tmp_path / "made")
         assert [path.relative_to(tmp_path).as_posix() for path in done.written] == ["made/a.png"]
 
 
-def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_an_image_is_written_completely_or_not_at_all(tmp_path, monkeypatch):
     photo(tmp_path / "in.png", "lime")
     old = photo(tmp_path / "out.png", "red").read_bytes()
 
@@ -280,19 +280,19 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(DomtransError, match="cannot be written: No space left"):
-        transfer(Mirror(), tmp_path / "in.png", tmp_path / "out.png")
+        transfer(Mirror(), tmp_path / "in.png", tmp_path / "out.png", force=True)
     monkeypatch.undo()
     assert (tmp_path / "out.png").read_bytes() == old and len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_large_folder_is_read_in_batches_with_memory_bounded(tmp_path):
+def test_a_large_folder_is_read_in_batches_with_limited_memory(tmp_path):
     count, side = BATCH_SIZE + 40, 400
     first = photo(tmp_path / "in" / "0.png", size=(side, side))
     for number in range(1, count):
         (tmp_path / "in" / f"{number}.png").hardlink_to(first)
     for number in (7, 70, 270):
         (tmp_path / "in" / f"{number}.png").unlink()
-        (tmp_path / "in" / f"{number}.png").write_bytes(b"no picture")
+        (tmp_path / "in" / f"{number}.png").write_bytes(b"no image")
     mirror = Mirror()
     tracemalloc.start()
     done = transfer(mirror, tmp_path / "in", tmp_path / "out")
@@ -300,24 +300,24 @@ def test_a_large_folder_is_read_in_batches_with_memory_bounded(tmp_path):
     tracemalloc.stop()
     assert len(done.written) == count - 3 == sum(mirror.batches) and max(mirror.batches) <= BATCH_SIZE
     assert sorted(path.name for path, _ in done.failed) == ["270.png", "7.png", "70.png"]
-    assert peak < 20 * 3 * side * side, "a few pictures at full size, not a batch of them"
+    assert peak < 20 * 3 * side * side, "a few images at full size, not a batch of them"
 
 
-def test_three_bad_ones_among_thousands_from_the_command_line(trained, tmp_path, capsys):
+def test_the_command_reports_three_damaged_images_among_thousands(trained, tmp_path, capsys):
     first = photo(tmp_path / "in" / "0.png", size=(8, 8))
     for number in range(1, 2000):
         (tmp_path / "in" / f"{number}.png").hardlink_to(first)
     for number in (7, 70, 700):
         (tmp_path / "in" / f"{number}.png").unlink()
-        (tmp_path / "in" / f"{number}.png").write_bytes(b"no picture")
+        (tmp_path / "in" / f"{number}.png").write_bytes(b"no image")
     code, stdout, stderr = in_process(capsys, "transfer", trained[0], tmp_path / "in", tmp_path / "out")
     assert code == 1 and "1,997 images" in stdout and "3 files failed" in stdout
     assert [line for line in stderr.splitlines() if "not an image" in line] == stderr.splitlines() and stderr.count("\n") == 3
     assert len(list((tmp_path / "out").iterdir())) == 1997
 
 
-def test_hundreds_of_damaged_pictures(tmp_path):
-    """Flipped, cut, spliced and swapped bytes in every format: read, or refused in one line, within seconds."""
+def test_hundreds_of_damaged_images(tmp_path):
+    """Flipped, removed, spliced and replaced bytes in every format: the file is read, or refused in one line."""
     rng = np.random.default_rng(3)
     noise = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
     wholes = []
@@ -347,7 +347,7 @@ def test_hundreds_of_damaged_pictures(tmp_path):
     assert 100 < refused < 700
 
 
-def test_the_pixels_of_a_folder_are_those_of_its_pictures_one_by_one(tmp_path):
+def test_a_folder_gives_the_same_pixels_as_its_images_one_by_one(tmp_path):
     for number, image in enumerate(bars(3)[0]):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     done = transfer(Mirror(), tmp_path, tmp_path / "out")

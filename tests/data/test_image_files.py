@@ -1,4 +1,4 @@
-"""Picture files of every mode, damaged ones, and what counts as a picture."""
+"""Image files of every mode, damaged files, and finding images in folders."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from domtrans import DomtransError, find_images, read_images
+from domtrans import DomtransError, decode_picture, find_images, find_pictures, read_images, read_pictures
 from domtrans.data.image_files import flatten, from_pil, read_image, to_pil
 
 COLOUR = (200, 40, 90)
@@ -16,7 +16,7 @@ FORMATS = {"png": {}, "jpg": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True
 
 
 def sample(mode, size=(12, 8)):
-    """An image of some mode with something in it."""
+    """An image of a mode, not uniform."""
     image = Image.new("RGB", size, COLOUR)
     image.paste((10, 250, 30), (0, 0, 5, 4))
     if mode in ("I", "F"):
@@ -40,7 +40,7 @@ def test_colours_stay(mode):
     assert flatten(sample(mode)).getpixel((8, 6)) == COLOUR
 
 
-def test_transparency_is_laid_over_white():
+def test_transparency_is_composited_over_white():
     image = Image.new("RGBA", (4, 4), (*COLOUR, 0))
     image.putpixel((0, 0), (*COLOUR, 255))
     flat = flatten(image)
@@ -79,7 +79,7 @@ def test_floats_and_wide_integers_are_scaled_by_their_own_range(tmp_path, mode):
     assert not np.asarray(flatten(Image.new(mode, (3, 3), 7))).any()  # flat: no range to scale by
 
 
-def test_floats_that_are_no_numbers_are_black():
+def test_nan_pixels_are_black():
     values = np.array([[np.nan, 0.0], [np.inf, 1.0]], dtype=np.float32)
     found = np.asarray(flatten(Image.fromarray(values)))
     assert found[0].tolist() == [0, 0] and found[1, 1] == 255
@@ -87,9 +87,9 @@ def test_floats_that_are_no_numbers_are_black():
 
 @pytest.mark.parametrize("ending", ["png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_the_way_they_were_taken(tmp_path, orientation, ending):
+def test_exif_rotation_is_applied(tmp_path, orientation, ending):
     upright = sample("RGB", (12, 8))
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how a camera held so would have stored it
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # how a camera in that orientation stores it
     stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -98,7 +98,7 @@ def test_pictures_are_turned_the_way_they_were_taken(tmp_path, orientation, endi
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
-def test_damaged_exif_data_costs_no_picture(tmp_path, ending):
+def test_an_image_with_damaged_exif_data_is_read(tmp_path, ending):
     exif = Image.Exif()
     exif[0x0112], exif[0x8769] = 6, {0x9000: b"0230"}
     whole, rng = exif.tobytes(), np.random.default_rng(2)
@@ -110,7 +110,7 @@ def test_damaged_exif_data_costs_no_picture(tmp_path, ending):
         assert sorted(read_image(tmp_path / f"a.{ending}").size) == [8, 12]
 
 
-def test_the_centre_square_is_taken():
+def test_images_are_cropped_to_the_centre_square():
     image = Image.new("L", (30, 10), 0)
     image.paste(255, (10, 0, 20, 10))
     assert (from_pil(image, 10, 1) == 255).all() and from_pil(image, 5, 1).min() > 200
@@ -122,7 +122,7 @@ def test_an_image_without_pixels_is_refused():
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_a_picture_cut_short_anywhere_is_refused_or_read(tmp_path, ending):
+def test_a_truncated_image_is_refused_or_read(tmp_path, ending):
     path = tmp_path / f"cut.{ending}"
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path, **FORMATS[ending])
@@ -140,7 +140,7 @@ def test_a_picture_cut_short_anywhere_is_refused_or_read(tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_a_picture_with_flipped_bytes_is_refused_or_read(tmp_path, ending):
+def test_an_image_with_flipped_bytes_is_refused_or_read(tmp_path, ending):
     path = tmp_path / f"flipped.{ending}"
     sample("RGB").save(path, **FORMATS[ending])
     whole = path.read_bytes()
@@ -158,13 +158,13 @@ def test_a_picture_with_flipped_bytes_is_refused_or_read(tmp_path, ending):
     ("content", "message"),
     [(b"", "not an image"), (b"words, no picture", "not an image"), (b"\x89PNG\r\n\x1a\n", "image|read")],
 )
-def test_what_is_no_picture(tmp_path, content, message):
+def test_a_file_that_is_not_an_image_is_refused(tmp_path, content, message):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(DomtransError, match=message):
         read_image(tmp_path / "a.png")
 
 
-def test_a_file_that_is_not_there_and_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(DomtransError, match="there is no file"):
         read_image(tmp_path / "a.png")
     with pytest.raises(DomtransError, match="cannot be read"):
@@ -172,14 +172,14 @@ def test_a_file_that_is_not_there_and_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("pixels", [90, 40])
-def test_a_picture_of_too_many_pixels_is_refused(tmp_path, monkeypatch, pixels):
+def test_an_image_with_too_many_pixels_is_refused(tmp_path, monkeypatch, pixels):
     sample("RGB").save(tmp_path / "bomb.png")  # 96 pixels: a warning above the limit, an error above twice the limit
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
     with pytest.raises(DomtransError, match=f"too many pixels to be read safely \\(limit {pixels}\\)"):
         read_image(tmp_path / "bomb.png")
 
 
-def test_find_pictures_goes_down_and_passes_hidden_ones_over(tmp_path):
+def test_find_images_descends_and_skips_hidden_files(tmp_path):
     for name in (
         "b.png",
         "a.JPG",
@@ -197,14 +197,22 @@ def test_find_pictures_goes_down_and_passes_hidden_ones_over(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)] == ["a.JPG", "b.png", "deep/down/c.webp"]
 
 
-def test_find_pictures_works_below_a_hidden_folder(tmp_path):
+def test_find_images_works_below_a_hidden_folder(tmp_path):
     folder = tmp_path / ".local" / "pictures"
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes(b"")
     assert len(find_images(folder)) == 1
 
 
-def test_read_pictures_names_the_first_that_is_broken(tmp_path):
+def test_the_old_names_still_work(tmp_path):
+    sample("RGB").save(tmp_path / "a.png")
+    sample("RGB").save(tmp_path / "b.bmp")
+    assert find_pictures(tmp_path, endings={".bmp"}) == [tmp_path / "b.bmp"]
+    assert torch.equal(read_pictures([tmp_path / "a.png"], 8), read_images([tmp_path / "a.png"], 8))
+    assert decode_picture(tmp_path / "a.png", "a").size == (12, 8)
+
+
+def test_read_images_names_the_first_that_is_damaged(tmp_path):
     sample("RGB").save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"")
     good = [tmp_path / "good.png"] * 2
@@ -214,7 +222,7 @@ def test_read_pictures_names_the_first_that_is_broken(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pixels_survive_the_way_through_a_file(tmp_path, channels):
+def test_pixels_survive_a_round_trip_through_a_file(tmp_path, channels):
     pixels = torch.randint(0, 256, (2, channels, 16, 16), dtype=torch.uint8)
     for index, image in enumerate(to_pil(pixels)):
         buffer = io.BytesIO()

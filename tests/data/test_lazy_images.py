@@ -1,4 +1,4 @@
-"""Sets that stay in their files: the same images and the same training as in memory, whatever is damaged or killed."""
+"""Sets that stay in their files: the same images and the same training as in memory, even if files or processes fail."""
 
 import json
 import logging
@@ -40,14 +40,14 @@ def load(path, memory, **options):
 
 @pytest.fixture
 def session():
-    """Two processes that read, ended when the test is."""
+    """A session with two decode processes, ended after the test."""
     session = Session.start("cpu", workers=2)
     yield session
     session.decode_pool.close()
 
 
-def a_tar(path, *contents):
-    """Stored images, of encoded pictures one after another in a tar file."""
+def stored_in_tar(path, *contents):
+    """StoredImages of encoded images in a tar file."""
     write_tar(path, {f"{i}.png": content for i, content in enumerate(contents)})
     lengths = torch.tensor([len(content) for content in contents])
     begins = 512 + torch.cumsum(torch.cat([torch.zeros(1, dtype=torch.int64), (lengths + 511) // 512 * 512 + 512]), 0)[:-1]
@@ -55,10 +55,10 @@ def a_tar(path, *contents):
     return StoredImages(str(path.parent), [path.name], spans, 32)
 
 
-# The face of a set
+# The interface of a set
 
 
-def test_a_set_in_files_is_the_set_in_memory(shards):
+def test_a_set_in_files_equals_the_set_in_memory(shards):
     held, stored = load(shards, "yes"), load(shards, "no")
     assert held.in_memory and not stored.in_memory
     assert (len(stored), stored.shape, stored.channels, stored.classes) == (40, held.shape, 3, held.classes)
@@ -75,7 +75,7 @@ def test_a_set_in_files_is_the_set_in_memory(shards):
     assert alone.labels is None and not alone.attributes and not alone.in_memory
 
 
-def test_a_folder_of_pictures_is_held_or_left_by_its_size_or_as_asked(tmp_path, monkeypatch):
+def test_size_or_the_memory_option_decide_where_a_folder_is(tmp_path, monkeypatch):
     for i in range(8):
         (tmp_path / f"class-{i % 2}").mkdir(exist_ok=True)
         (tmp_path / f"class-{i % 2}" / f"{i}.png").write_bytes(encoded(IMAGES[i]))
@@ -92,7 +92,7 @@ def test_a_folder_of_pictures_is_held_or_left_by_its_size_or_as_asked(tmp_path, 
         _ = left.images
 
 
-def test_a_fingerprint_is_cheap_and_tells_sets_apart(tmp_path):
+def test_a_fingerprint_covers_names_sizes_and_sampled_bytes(tmp_path):
     for i in range(4):
         (tmp_path / "one").mkdir(exist_ok=True)
         (tmp_path / "one" / f"{i}.png").write_bytes(encoded(IMAGES[i]))
@@ -111,17 +111,21 @@ def test_a_fingerprint_is_cheap_and_tells_sets_apart(tmp_path):
     assert before != fingerprint("one")
 
 
-def test_images_are_not_compared_where_that_would_mean_decoding_all_of_them(shards):
+def test_sets_in_files_are_not_searched_for_repeated_images(shards):
     held, stored = load(shards, "yes"), load(shards, "no")
     assert repeated(held, held) == 40 and repeated(stored, held) is None and repeated(held, stored) is None
 
 
-# Batches from other processes
+# Batches from decode processes
 
 
-def test_batches_are_the_same_whoever_decodes_them(shards, session):
+def test_batches_do_not_depend_on_the_process_that_decodes(shards, session):
     stored, batches = load(shards, "no"), Batches(40, 6, 0)
-    ahead, here, held = session.batch_loader(stored, batches), Session.start("cpu").batch_loader(stored, batches), load(shards, "yes")
+    ahead, here, held = (
+        session.batch_loader(stored, batches),
+        Session.start("cpu").batch_loader(stored, batches),
+        load(shards, "yes"),
+    )
     in_memory = session.batch_loader(held, batches)
     for k in (0, 1, 2, 3, 1, 2, 30, 31, 0):  # a rollback and a resumption jump
         for one, other, memory in zip(ahead[k], here[k], in_memory[k], strict=True):
@@ -153,12 +157,19 @@ def test_a_killed_decode_process_is_replaced_and_a_second_failure_is_an_error(sh
         loader[7]
 
 
+def test_feed_is_the_deprecated_name_of_batch_loader(shards, session):
+    stored, batches = load(shards, "no"), Batches(40, 6, 0)
+    with pytest.warns(DeprecationWarning, match=r"use Session\.batch_loader"):
+        loader = session.feed(stored, batches)
+    assert torch.equal(loader[0][1], session.batch_loader(stored, batches)[0][1])
+
+
 def test_decoding_needs_no_torch():
     code = "import domtrans.data.decode_worker, sys; assert not {'torch', 'pydantic'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_blocks_of_neighbours_stay_together_and_every_image_comes_once_an_epoch():
+def test_blocks_of_neighbours_stay_together_and_every_image_occurs_once_per_epoch():
     n, block = 1003, 16
     batches = Batches(n, n, 5, block=block)
     epochs = [batches[k] for k in range(2)]
@@ -168,17 +179,17 @@ def test_blocks_of_neighbours_stay_together_and_every_image_comes_once_an_epoch(
         assert together == pytest.approx(1 - 1 / block, abs=0.01)
     assert not torch.equal(*epochs)
     begins = [set(order[1:][order.diff() != 1].tolist()) for order in epochs]
-    assert len(begins[0] & begins[1]) < len(begins[0]) / 2, "another epoch, other blocks"
+    assert len(begins[0] & begins[1]) < len(begins[0]) / 2, "block borders change with the epoch"
 
 
 # Damage
 
 
-def test_the_next_picture_of_its_class_takes_the_place_of_a_damaged_one(tmp_path, session, caplog):
+def test_the_next_image_of_its_class_replaces_a_damaged_one(tmp_path, session, caplog):
     contents = [encoded(image) for image in bars(400)[0]]
     contents[8] = contents[8][:50]
     contents[12] = b"nothing"
-    images = a_tar(tmp_path / "a.tar", *contents)
+    images = stored_in_tar(tmp_path / "a.tar", *contents)
     labels = torch.arange(400) % 4
     found = ImageSet(images, labels, ("a", "b", "c", "d"))
     with caplog.at_level(logging.WARNING):
@@ -193,20 +204,20 @@ def test_the_next_picture_of_its_class_takes_the_place_of_a_damaged_one(tmp_path
     assert torch.equal(unlabelled.batch(torch.tensor([8])), unlabelled.batch(torch.tensor([9])))
 
 
-def test_more_than_one_percent_of_damage_ends_it(tmp_path):
+def test_more_than_one_percent_of_damage_is_an_error(tmp_path):
     contents = [encoded(image) for image in bars(200)[0]]
     for i in (3, 50, 199):
         contents[i] = b""
-    found = ImageSet(a_tar(tmp_path / "a.tar", *contents))
+    found = ImageSet(stored_in_tar(tmp_path / "a.tar", *contents))
     found.batch(torch.tensor([3, 50, 3, 50]))
     assert found.damaged == 2
     with pytest.raises(DomtransError, match=r"3 of 200 images cannot be read, more than 1% of the set.*a\.tar, byte"):
         found.batch(torch.tensor([199]))
 
 
-def test_a_picture_that_is_a_bomb_or_gone_is_damaged_too(tmp_path, monkeypatch):
+def test_oversized_and_missing_images_count_as_damaged(tmp_path, monkeypatch):
     contents = [encoded(image) for image in bars(300)[0]]
-    images = a_tar(tmp_path / "a.tar", *contents)
+    images = stored_in_tar(tmp_path / "a.tar", *contents)
     images.spans[0, 2] = 2**40
     found = ImageSet(images)
     assert torch.equal(found.batch(torch.tensor([0])), found.batch(torch.tensor([1]))) and found.damaged == 1
@@ -226,7 +237,7 @@ def streamed(folder, shards, memory, **changes):
     return tiny_recipe(folder, **{"source": source, "target": target, "train__steps": 6, **augmented, **changes})
 
 
-def test_a_streamed_run_stopped_and_resumed_is_one_in_memory_never_stopped(tmp_path, shards):
+def test_a_streamed_run_stopped_and_resumed_equals_one_in_memory(tmp_path, shards):
     held = go(streamed(tmp_path, shards, "yes", train__balance_source=True), tmp_path / "held")
     stop = threading.Event()
     with pytest.raises(Stopped):
@@ -241,10 +252,10 @@ def test_a_streamed_run_stopped_and_resumed_is_one_in_memory_never_stopped(tmp_p
     lines = metrics(resumed.path)
     assert all(0 <= line["data_wait"] <= 1 and line["damaged"] == 0 for line in lines) and len(lines) == 6
     assert not any("data_wait" in line for line in metrics(held.path))
-    assert not [thread for thread in threading.enumerate() if "domtrans-worker" in thread.name], "the processes are gone"
+    assert not [thread for thread in threading.enumerate() if "domtrans-worker" in thread.name], "the processes have ended"
 
 
-def test_features_not_computed_once_are_those_of_memory_all_the_same(tmp_path, shards):
+def test_features_computed_per_batch_equal_those_computed_once(tmp_path, shards):
     plain = {"source_augmentation": None, "target_augmentation": None, "train__workers": 0}
     held, stored = (tiny_trainer(streamed(tmp_path, shards, memory, **plain)) for memory in ("yes", "no"))
     assert held.domains["source"].features is not None and all(side.features is None for side in stored.domains.values())
@@ -259,28 +270,28 @@ import sys
 import domtrans
 from tiny import registry
 recipe = domtrans.find_recipe(sys.argv[1], registry())
-def tell(progress):
+def print_step(progress):
     if progress.phase == "train" and progress.step:
         print(progress.step, flush=True)
-domtrans.train(recipe, sys.argv[2], device="cpu", registry=registry(), listeners=(tell,))
+domtrans.train(recipe, sys.argv[2], device="cpu", registry=registry(), listeners=(print_step,))
 """
 
 
 def children(pid):
-    """Processes that a process has started and that are still at work; Linux only."""
+    """The running child processes of a process; Linux only."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
                 state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            except OSError:  # gone meanwhile
+            except OSError:  # it has just ended
                 continue
             if int(parent) == pid and state != "Z":
                 found.append(int(folder.name))
     return found
 
 
-def at_work(pid):
+def is_running(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -288,7 +299,7 @@ def at_work(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_a_killed_run_leaves_no_process_behind_and_goes_on_where_it_was(tmp_path, shards):
+def test_a_killed_run_leaves_no_processes_and_resumes(tmp_path, shards):
     recipe = streamed(tmp_path, shards, "no", train__workers=2, train__steps=100_000, train__save_every=2)
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     command = [sys.executable, "-c", RUN, str(tmp_path / "recipe.json"), str(tmp_path / "run")]
@@ -298,18 +309,18 @@ def test_a_killed_run_leaves_no_process_behind_and_goes_on_where_it_was(tmp_path
     for line in run.stdout:
         if int(line) >= 3:
             break
-    readers = children(run.pid)
+    workers = children(run.pid)
     for number in (signal.SIGINT, signal.SIGTERM):  # as a terminal or a scheduler sends it, to the whole group
-        for reader in readers:
-            os.kill(reader, number)
-    assert len(readers) == 2 and int(run.stdout.readline()) > 3, "a signal to the group does not end them"
+        for worker in workers:
+            os.kill(worker, number)
+    assert len(workers) == 2 and int(run.stdout.readline()) > 3, "a signal to the whole group does not end them"
     run.kill()
     run.wait()
     run.stdout.close()
     deadline = time.monotonic() + 20
-    while any(map(at_work, readers)) and time.monotonic() < deadline:
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(map(at_work, readers))
+    assert not any(map(is_running, workers))
     done = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     shorter = streamed(tmp_path, shards, "no", train__workers=0, train__steps=done + 2, train__save_every=2)
     assert go(shorter, tmp_path / "run", resume=True).results["steps"] == done + 2

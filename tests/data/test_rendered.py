@@ -1,4 +1,4 @@
-"""Drawn domains of anyone: into memory, into files, by any number of processes, and held to their contract."""
+"""Rendered domains of other plugins: into memory and into files, by any number of processes, and their contract."""
 
 import importlib
 import io
@@ -6,15 +6,18 @@ import json
 import signal
 import sys
 import tarfile
+from contextlib import closing
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import domtrans
 from commands import in_process
 from domtrans import Cache, DomtransError, RenderedSet, load_domain, load_plugins, use
 from domtrans.data.render_worker import encode_png
-from domtrans.data.worker_process import end, start
+from domtrans.data.rendered import receive_block
+from domtrans.data.worker_process import WorkerPool, end, start
 from domtrans.testing import check_domain
 from installed_plugins import install
 from paths import DOCS
@@ -63,7 +66,7 @@ STRIPES = """
 
 @pytest.fixture
 def stripes(tmp_path, monkeypatch):
-    """A registry with a stranger's domain, installed beside ours."""
+    """A registry with a rendered domain of another plugin."""
     folder = tmp_path / "installed"
     folder.mkdir()
     install(folder, "stripes", STRIPES)
@@ -72,12 +75,12 @@ def stripes(tmp_path, monkeypatch):
     sys.modules.pop("neighbour_stripes", None)
 
 
-def drawn_set(registry, split="train", size=16, **options):
+def rendered_set(registry, split="train", size=16, **options):
     arguments = registry.arguments("domain", use("stripes", **options))
     return registry.get("domain", "stripes").factory.rendered(split, size, **arguments)
 
 
-def test_a_stranger_s_drawn_domain_is_a_domain(stripes, tmp_path):
+def test_a_rendered_domain_of_a_plugin_is_a_domain(stripes, tmp_path):
     check_domain(stripes, "stripes")
     found = load_domain(stripes, use("stripes"), "test", 16)
     assert found.images.shape == (12, 3, 16, 16) and found.attributes["way"].index.tolist() == [-1, 0, 1] * 4
@@ -85,7 +88,7 @@ def test_a_stranger_s_drawn_domain_is_a_domain(stripes, tmp_path):
     assert len(kept) == 4 and kept.attributes["way"].values == ("across", "down")
 
 
-def test_a_stranger_s_drawn_domain_can_be_made(stripes, tmp_path, capsys):
+def test_a_rendered_domain_of_a_plugin_can_be_written(stripes, tmp_path, capsys):
     code, _, err = in_process(capsys, "make", "stripes", tmp_path / "out", "seed=4", "--count", "5", "--size", "16", "-q")
     assert code == 0, err
     with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar, Image.open(tar.extractfile("00000002.png")) as image:
@@ -101,10 +104,28 @@ def test_the_domain_in_the_docs_works(tmp_path, monkeypatch):
     check_domain(importlib.import_module("of_the_docs").stripes, count=8)
 
 
-def test_processes_draw_what_one_draws_in_order(stripes, tmp_path):
-    drawn = drawn_set(stripes, count=250)
-    alone, together = (drawn.load(Cache(tmp_path / str(workers)), workers=workers) for workers in (1, 3))
+def test_several_processes_render_the_same_images_in_order(stripes, tmp_path):
+    rendered = rendered_set(stripes, count=250)
+    alone, together = (rendered.load(Cache(tmp_path / str(workers)), workers=workers) for workers in (1, 3))
     assert alone.fingerprint() == together.fingerprint() and len(alone) == 250
+
+
+def test_killed_render_processes_are_replaced(stripes):
+    rendered = rendered_set(stripes)
+    setup = {"module": rendered.draw.__module__, "function": "draw", "options": rendered.options}
+    requests = [{"first": number, "end": number + 1, "files": False} for number in range(20)]
+    with closing(WorkerPool("domtrans.data.render_worker", 2, task="render", advice="", setup=setup)) as pool:
+        blocks = pool.map(requests, receive_block)
+        first = next(blocks)
+        for process in list(pool.processes.values()):
+            process.kill()
+        assert [first, *blocks] == list(rendered.blocks([(n, n + 1) for n in range(20)], files=False, workers=1))
+
+
+def test_the_old_names_still_work(stripes):
+    assert domtrans.DrawnSet is RenderedSet and domtrans.DrawnDomain is domtrans.RenderedDomain
+    factory = stripes.get("domain", "stripes").factory
+    assert factory.drawn is factory.rendered
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -116,15 +137,15 @@ def test_processes_draw_what_one_draws_in_order(stripes, tmp_path):
         ("word", "'around' is not a value of the attribute 'way' .across, down.$"),
     ],
 )
-def test_a_fault_in_drawing_is_one_sentence(stripes, fault, sentence, workers):
+def test_an_error_in_rendering_is_one_sentence(stripes, fault, sentence, workers):
     with pytest.raises(DomtransError, match=sentence):
-        drawn_set(stripes, fault=fault).load(workers=workers)
+        rendered_set(stripes, fault=fault).load(workers=workers)
 
 
-def test_a_process_that_ends_is_one_sentence(stripes, capfd):
+def test_a_render_process_that_crashes_is_one_sentence(stripes, capfd):
     with pytest.raises(DomtransError, match="a render process ended twice, the last time with exit code 1"):
-        drawn_set(stripes, fault="crash").load(workers=2)
-    assert "RuntimeError: a bug" in capfd.readouterr().err, "its author wants to know"
+        rendered_set(stripes, fault="crash").load(workers=2)
+    assert "RuntimeError: a bug" in capfd.readouterr().err, "the author of the domain needs the traceback"
 
 
 @pytest.mark.parametrize("fault", ["random", "word"])
@@ -133,7 +154,7 @@ def test_the_contract_is_checked(stripes, fault):
         check_domain(stripes, "stripes", fault=fault)
 
 
-def test_functions_that_a_process_cannot_find_are_called_here():
+def test_a_function_that_a_process_cannot_import_is_called_here():
     def draw(numbers, *, shade):
         for number in numbers:
             yield np.full((8, 8, 3), shade + number, np.uint8), {}
@@ -142,7 +163,7 @@ def test_functions_that_a_process_cannot_find_are_called_here():
     assert found.images[:, 0, 0, 0].tolist() == [100, 101, 102]
 
 
-def test_a_png_is_kept_as_it_is():
+def test_png_files_are_not_encoded_again():
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     file = encode_png(picture)
     assert encode_png(file) is file
@@ -150,8 +171,8 @@ def test_a_png_is_kept_as_it_is():
         assert np.array_equal(np.asarray(image), picture)
 
 
-def test_a_signal_to_all_does_not_disturb_a_drawing_process():
-    """Ctrl-C goes to every process of a terminal; when a drawing one ends is for its parent to say."""
+def test_a_render_process_ignores_ctrl_c():
+    """Ctrl-C reaches every process of a terminal; the parent decides when its workers end."""
     process = start("domtrans.data.render_worker")
     try:
         job = {"module": "domtrans_faces.domains.avatars", "function": "draw_avatars"}

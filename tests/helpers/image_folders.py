@@ -1,4 +1,4 @@
-"""Folders of images, whole and damaged, and a network that mirrors an image."""
+"""Image files for tests, and a run that returns its input."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ from domtrans import Run
 
 
 class Mirror(Run):
-    """Stands in for a run: what comes in goes out, 16 pixels wide."""
+    """A run whose ``transfer`` returns its input, of 16 pixels."""
 
     def __init__(self):
         self.batches, self.recipe = [], SimpleNamespace(image_size=16)

@@ -1,4 +1,4 @@
-"""WebDataset shards, whole and otherwise."""
+"""WebDataset shards for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def encoded(image: np.ndarray, form: str = "PNG") -> bytes:
-    """A picture file's bytes."""
+    """The bytes of an image file."""
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, form)
     return file.getvalue()
@@ -30,7 +30,7 @@ def write_tar(path: Path, members: Mapping[str, bytes] | Iterable[tuple[str, byt
 
 
 def write_shards(folder: Path, images: np.ndarray, labels: Iterable[int], *, shard: int = 8) -> str:
-    """Labelled pictures in shards of ``shard`` each, as ``domtrans make`` lays them out; returns the folder."""
+    """Labelled images in shards of ``shard`` images, in the layout of ``domtrans make``; returns the folder."""
     folder.mkdir()
     pairs = list(enumerate(zip(images, labels, strict=True)))
     for first in range(0, len(pairs), shard):

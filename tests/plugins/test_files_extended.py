@@ -1,4 +1,4 @@
-"""The domain extended: a domain with images of others to learn from."""
+"""The domain ``extended``: a domain with images of other domains added for training."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_contracts(bars, faces):
     check_domain(registry(), "extended", of=bars.model_dump(), by=[faces.model_dump()])
 
 
-def test_images_follow_each_other_in_the_domains_channels(tmp_path, faces):
+def test_images_of_all_domains_follow_in_the_channels_of_the_first(tmp_path, faces):
     np.savez(tmp_path / "grey.npz", images=np.arange(4 * 32 * 32, dtype=np.uint8).reshape(4, 32, 32))
     grey = use("arrays", path=str(tmp_path / "grey.npz"), holdout=0.25)
     one, other = (load_domain(registry(), part, "train", 32) for part in (grey, faces))
@@ -45,18 +45,18 @@ def test_an_attribute_is_unknown_where_a_domain_does_not_have_it(bars, faces):
     assert found.attributes["glasses"].index.tolist() == [-1] * (len(found) - 6) + there.index.tolist()
 
 
-def test_classes_of_one_name_are_one_and_what_has_none_of_them_is_of_the_others(bars, faces):
+def test_classes_with_the_same_name_are_merged_and_the_rest_are_others(bars, faces):
     one, found = load_domain(registry(), bars, "train", 32), load("train", bars, bars, faces)
     assert found.classes == (*one.classes, "others")
     assert found.labels.tolist() == one.labels.tolist() * 2 + [len(one.classes)] * 6
 
 
-def test_it_is_tested_on_its_own(bars, faces):
+def test_the_test_split_is_the_domains_own(bars, faces):
     one, found = load_domain(registry(), bars, "test", 32), load("test", bars, faces)
     assert torch.equal(found.images, one.images) and found.labels.tolist() == one.labels.tolist()
 
 
-def test_other_values_under_one_name_are_refused(faces):
+def test_different_values_of_an_attribute_are_refused(faces):
     def hatted(split, size):
         shape = torch.zeros(2, 3, size, size, dtype=torch.uint8)
         return ImageSet(shape, attributes={"glasses": Attribute(("round", "square"), torch.tensor([0, 1]))})

@@ -1,4 +1,4 @@
-"""The domain subset, and options that hold a domain."""
+"""The domain ``subset``, and options that are domains."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_fewer_images_are_spread_evenly(bars):
     assert load("train", bars, count=100).fingerprint() == whole.fingerprint()
 
 
-def test_either_split_may_be_drawn_from(bars):
+def test_both_splits_can_come_from_one_split(bars):
     splits = {split: load_domain(registry(), bars, split, 32).fingerprint() for split in ("train", "test")}
     for wanted, fingerprint in splits.items():
         for asked in splits:
@@ -47,7 +47,7 @@ def test_either_split_may_be_drawn_from(bars):
         ({"count": 0}, "option 'count'"),
     ],
 )
-def test_what_cannot_be_is_refused(bars, options, fault):
+def test_impossible_options_are_refused(bars, options, fault):
     with pytest.raises(DomtransError, match=fault):
         load("train", bars, **options)
 
@@ -57,7 +57,7 @@ def test_unlabelled_images_have_no_classes_to_leave_out(tmp_path):
         load("train", use("arrays", path=write_bars(tmp_path / "b.npz", labelled=False)), without=["1"])
 
 
-def test_options_of_the_domain_within_are_set_by_path(tmp_path):
+def test_options_of_the_inner_domain_are_set_by_path(tmp_path):
     recipe = override(
         tiny_recipe(tmp_path), ["source=subset", "source.of=arrays", f"source.of.path={tmp_path / 'source.npz'}"], registry()
     )

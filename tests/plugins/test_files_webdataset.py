@@ -1,4 +1,4 @@
-"""The domain ``webdataset``: what is read from tar shards, and what is refused in one sentence."""
+"""The domain ``webdataset``: what it reads from tar shards, and what it refuses in one sentence."""
 
 import gzip
 import io
@@ -28,15 +28,15 @@ def load(path, split="train", size=32, **options):
 
 
 def labelled(*classes, **more):
-    """Members of a shard with these classes, and others."""
+    """Members of a shard: images with these classes, and any others."""
     pairs = {f"{i}.png": PNG for i in range(len(classes))} | {f"{i}.cls": str(name).encode() for i, name in enumerate(classes)}
     return pairs | {name.replace("_", "."): content for name, content in more.items()}
 
 
-# What is read
+# What it reads
 
 
-def test_pictures_come_as_they_were_put_in_with_classes_and_attributes(tmp_path):
+def test_images_are_read_with_their_classes_and_attributes(tmp_path):
     found = load(write_shards(tmp_path / "shards", IMAGES, LABELS, shard=3))
     assert np.array_equal(found.images.permute(0, 2, 3, 1).numpy(), IMAGES)
     assert found.labels.tolist() == LABELS.tolist() and found.classes == ("0", "1", "2", "3")
@@ -53,12 +53,12 @@ def test_other_formats_sizes_and_grey_are_read(tmp_path, form, ending):
     assert found.shape == (1, 1, 16, 16) and found.images.min() > 200, "the centre square is white"
 
 
-def test_keys_of_folders_and_what_else_lies_beside_a_picture(tmp_path):
+def test_keys_with_folders_and_other_members(tmp_path):
     members = {
         "a/0.png": PNG,
         "b/0.png": PNG,
         "b/0.txt": b"a caption",
-        "b/0.mask.png": b"no picture",
+        "b/0.mask.png": b"no image",
         "._0.png": b"",
         "README": b"",
     }
@@ -67,21 +67,21 @@ def test_keys_of_folders_and_what_else_lies_beside_a_picture(tmp_path):
     assert found.labels.tolist() == [1, 0] and found.attributes == {}
 
 
-def test_classes_that_are_numbers_are_ordered_by_size(tmp_path):
+def test_numeric_classes_are_in_numeric_order(tmp_path):
     write_tar(tmp_path / "a.tar", labelled(10, 9, 2))
     assert load(tmp_path).classes == ("2", "9", "10")
     write_tar(tmp_path / "a.tar", labelled("dog", "cat", "10"))
     assert load(tmp_path).classes == ("10", "cat", "dog")
 
 
-def test_a_class_by_name_counts_for_more_than_its_number(tmp_path):
+def test_a_class_name_in_json_wins_over_a_number_in_cls(tmp_path):
     named = {"0.json": b'{"class": "cat"}', "1.json": b'{"class": "dog"}'}
     for members in (labelled(1, 0) | named, named | labelled(1, 0)):
         write_tar(tmp_path / "a.tar", members)
         assert load(tmp_path).classes == ("cat", "dog")
 
 
-def test_a_vocabulary_fixes_values_and_their_order(tmp_path):
+def test_a_vocabulary_sets_the_values_and_their_order(tmp_path):
     write_tar(tmp_path / "a.tar", {"0.png": PNG, "0.json": b'{"attributes": {"hair": "red", "wings": null}}', "1.png": PNG})
     (tmp_path / "vocabulary.json").write_text(json.dumps({"hair": ["brown", "red"], "glasses": ["no", "yes"]}))
     found = load(tmp_path)
@@ -91,7 +91,7 @@ def test_a_vocabulary_fixes_values_and_their_order(tmp_path):
     assert (glasses.values, glasses.index.tolist()) == (("no", "yes"), [-1, -1])
 
 
-def test_shards_are_named_by_braces_or_by_their_folder_and_may_bring_a_test_split(tmp_path):
+def test_shards_are_given_by_braces_or_folder_with_a_test_split(tmp_path):
     for number in range(4):
         write_tar(tmp_path / f"s-{number:03d}.tar", {f"{number}.png": PNG, f"{number}.cls": str(number).encode()})
     assert load(tmp_path).labels.tolist() == [0, 1, 2, 3]
@@ -102,14 +102,14 @@ def test_shards_are_named_by_braces_or_by_their_folder_and_may_bring_a_test_spli
     assert train.labels.tolist() == [0, 1, 2] and test.labels.tolist() == [3] and train.classes == test.classes
 
 
-def test_the_last_pictures_are_held_out(tmp_path):
+def test_the_last_images_are_the_test_split(tmp_path):
     path = write_shards(tmp_path / "shards", *bars(40), shard=16)
     train, test = (load(path, split, holdout=0.1) for split in ("train", "test"))
     assert len(train) == 36 and len(test) == 4
     assert np.array_equal(torch.cat([train.images, test.images]).permute(0, 2, 3, 1).numpy(), bars(40)[0])
 
 
-def test_a_shard_is_scanned_once_and_again_when_it_has_changed(tmp_path, monkeypatch):
+def test_a_shard_is_scanned_again_only_after_a_change(tmp_path, monkeypatch):
     path = write_tar(tmp_path / "a.tar", labelled("cat"))
     load(path)
     scanned = []
@@ -122,7 +122,7 @@ def test_a_shard_is_scanned_once_and_again_when_it_has_changed(tmp_path, monkeyp
     assert load(path).classes == ("dog",) and scanned
 
 
-def test_the_fingerprint_is_of_the_data_wherever_it_lies(tmp_path):
+def test_the_fingerprint_does_not_depend_on_the_location(tmp_path):
     path = write_shards(tmp_path / "shards", IMAGES, LABELS, shard=3)
     shutil.copytree(path, tmp_path / "copy")
     one = load(path, memory="no")
@@ -137,10 +137,10 @@ def test_the_fingerprint_is_of_the_data_wherever_it_lies(tmp_path):
     assert len({one.fingerprint(), *(other.fingerprint() for other in others)}) == 5
 
 
-# Path tricks: nothing is extracted, nothing outside a shard is read
+# Path traversal: nothing is extracted, nothing outside a shard is read
 
 
-def test_names_that_lead_elsewhere_are_keys_and_links_are_passed_over(tmp_path):
+def test_member_names_are_only_keys_and_links_are_skipped(tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()
     secret = tmp_path / "secret.png"
@@ -160,11 +160,11 @@ def test_names_that_lead_elsewhere_are_keys_and_links_are_passed_over(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "inside", "secret.png"]
 
 
-# What is refused
+# What it refuses
 
 
 def header(size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
-    """A member's header with a size field of its own and a sum that is right."""
+    """A member's header with the given size field and a valid checksum."""
     block = bytearray(tarfile.TarInfo("0.png").tobuf(tarfile.USTAR_FORMAT))
     block[124:136], block[156:157] = size, kind
     block[148:156] = b" " * 8
@@ -173,7 +173,7 @@ def header(size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "message"),
     [
         (lambda path: path.write_bytes(b""), "cannot be read as an uncompressed tar file"),
         (lambda path: path.write_bytes(b"no tar file at all" * 100), "cannot be read as an uncompressed tar file"),
@@ -195,14 +195,14 @@ def header(size: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
         (lambda path: write_tar(path, labelled(x_png=PNG, x_json=b" " * 2**21)), "too many for labels"),
     ],
 )
-def test_what_is_no_sound_shard_is_refused_in_a_sentence(tmp_path, write, said):
+def test_an_invalid_shard_is_refused_in_a_sentence(tmp_path, write, message):
     write(tmp_path / "bad.tar")
-    with pytest.raises(DomtransError, match=said) as refusal:
+    with pytest.raises(DomtransError, match=message) as refusal:
         load(tmp_path / "bad.tar")
     assert "bad.tar" in str(refusal.value)
 
 
-def test_a_shard_cut_short_or_damaged_in_the_middle_is_not_taken_for_a_smaller_one(tmp_path):
+def test_a_truncated_or_damaged_shard_is_not_read_as_a_smaller_one(tmp_path):
     whole = write_tar(tmp_path / "a.tar", labelled(*range(6))).read_bytes()
     second = whole.index(b"1.png")
     for number, content in enumerate(
@@ -213,7 +213,7 @@ def test_a_shard_cut_short_or_damaged_in_the_middle_is_not_taken_for_a_smaller_o
             load(tmp_path / f"bad{number}.tar")
 
 
-def test_a_value_that_the_vocabulary_does_not_name_is_refused(tmp_path):
+def test_a_value_outside_the_vocabulary_is_refused(tmp_path):
     write_tar(tmp_path / "a.tar", labelled("cat", "bird"))
     (tmp_path / "vocabulary.json").write_text('{"class": ["cat", "dog"]}')
     with pytest.raises(
@@ -227,7 +227,7 @@ def test_a_value_that_the_vocabulary_does_not_name_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "said"),
+    ("pattern", "message"),
     [
         ("nowhere-{0..3}.tar", "there is no file nowhere-0.tar"),
         ("a-{0..3.tar", "cannot be expanded"),
@@ -236,24 +236,24 @@ def test_a_value_that_the_vocabulary_does_not_name_is_refused(tmp_path):
         (".", "there are no .tar files"),
     ],
 )
-def test_shards_that_are_not_there_are_named(tmp_path, monkeypatch, pattern, said):
+def test_missing_shards_are_named(tmp_path, monkeypatch, pattern, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DomtransError, match=said):
+    with pytest.raises(DomtransError, match=message):
         load(pattern)
 
 
-def test_a_split_without_pictures_is_refused(tmp_path):
+def test_a_split_without_images_is_refused(tmp_path):
     write_tar(tmp_path / "a.tar", {"0.png": PNG})
     write_tar(tmp_path / "empty.tar", {})
     with pytest.raises(DomtransError, match="leaves no images for the test split"):
         load(tmp_path / "a.tar", "test")
     with pytest.raises(DomtransError, match="no images for the test split"):
         load(tmp_path / "a.tar", "test", test_path=str(tmp_path / "empty.tar"))
-    assert len(load(tmp_path)) == 1, "an empty shard among others is no harm"
+    assert len(load(tmp_path)) == 1, "an empty shard among others does no harm"
 
 
-def test_the_command_says_it_in_a_line_and_exits_with_2(capsys, tmp_path):
-    code, _, said = in_process(
+def test_the_command_prints_one_line_and_exits_with_2(capsys, tmp_path):
+    code, _, stderr = in_process(
         capsys, "train", "digits-dtn", "source=webdataset", f"source.path={tmp_path}", "--out", tmp_path / "o"
     )
-    assert code == 2 and "there are no .tar files" in said and "Traceback" not in said
+    assert code == 2 and "there are no .tar files" in stderr and "Traceback" not in stderr
