@@ -57,8 +57,10 @@ class TernaryDiscriminator(Loss):
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the kinds of images in this update."""
-        kinds = {name: kind for name, kind in KINDS.items() if name in self.reads}
-        terms = (negative_log_likelihood(getattr(outputs, name), kind, self.label_smoothing) for name, kind in kinds.items())
+        terms = []
+        for name, kind in KINDS.items():
+            if name in self.reads:
+                terms.append(negative_log_likelihood(getattr(outputs, name), kind, self.label_smoothing))
         return sum_of_present(*terms)
 
 

@@ -1,4 +1,4 @@
-"""From a recipe to things: f is fitted, cached or loaded, and what plugins build is checked."""
+"""From a recipe to an experiment: f is fitted, cached or loaded, and parts from plugins are checked."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_a_damaged_cache_entry_is_made_again(counted, tmp_path):
     assert len(calls) == 3
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(counted, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_only_costs_time(counted, tmp_path, monkeypatch):
     recipe, extended, calls = counted
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path / "file"))
@@ -138,13 +138,13 @@ def test_the_f_of_the_earlier_study_loads(tmp_path):
     assert features.shape == (20, 128) and torch.isfinite(features).all()
 
 
-def test_features_that_are_no_numbers_are_refused(counted, tmp_path):
+def test_features_that_are_not_finite_are_refused(counted, tmp_path):
     recipe, extended, _ = counted
     with pytest.raises(DomtransError, match="not finite numbers"):
         prepare(override(recipe, ["fit.nudge=1e30"], extended), extended)
 
 
-# Plugins that do not keep their word
+# Plugins that break their contract
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_features_that_are_no_numbers_are_refused(counted, tmp_path):
         ("loss", lambda: torch.nn.Identity(), "must be a domtrans.Loss"),
     ],
 )
-def test_what_a_plugin_builds_is_checked(tmp_path, kind, make, message):
+def test_parts_from_plugins_are_checked(tmp_path, kind, make, message):
     class Wrong:
         @domtrans.hookimpl
         def register(self, registry):
@@ -174,7 +174,7 @@ def test_what_a_plugin_builds_is_checked(tmp_path, kind, make, message):
         prepare(override(tiny_recipe(tmp_path), [f"{path}=wrong"], extended), extended)
 
 
-def test_a_loss_that_reads_what_there_is_not_is_refused(tmp_path):
+def test_a_loss_that_reads_an_unknown_field_is_refused(tmp_path):
     class Reader(domtrans.Loss):
         reads = frozenset({"source_fakes"})
 

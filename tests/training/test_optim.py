@@ -1,4 +1,4 @@
-"""Optimizers with their schedules, and the average of g."""
+"""Optimizers with their schedules, and the EMA of g."""
 
 import copy
 
@@ -41,7 +41,7 @@ def test_the_schedule_reaches_both_optimizers(tmp_path):
     assert trainer.D_optimizer.torch.param_groups[0]["lr"] == pytest.approx(2e-4)
 
 
-def test_optimizers_take_what_the_recipe_says():
+def test_optimizers_use_the_settings_of_the_recipe():
     network = torch.nn.Linear(2, 2)
     sgd = Optimizer(network, OptimizerConfig(name="sgd", betas=(0.7, 0.9), weight_decay=0.1), 5).torch
     adamw = Optimizer(network, OptimizerConfig(name="adamw", betas=(0.7, 0.9), weight_decay=0.1), 5).torch
@@ -52,7 +52,7 @@ def test_optimizers_take_what_the_recipe_says():
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_a_reloaded_optimizer_steps_the_same_whatever_the_memory_layout(name):
+def test_a_reloaded_optimizer_takes_the_same_steps_in_any_memory_layout(name):
     torch.manual_seed(0)
     net = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
     gradients = [[torch.randn_like(w) for w in net.parameters()] for _ in range(3)]
@@ -74,7 +74,7 @@ def test_a_reloaded_optimizer_steps_the_same_whatever_the_memory_layout(name):
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
 
 
-def test_the_average_follows_by_its_formula():
+def test_the_ema_follows_its_formula():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     average = ExponentialMovingAverage(net, 0.3)
@@ -93,14 +93,14 @@ def test_the_average_follows_by_its_formula():
     assert not average.module.training
 
 
-def test_without_average_the_last_weights_are_saved(tmp_path):
+def test_without_ema_the_last_weights_are_saved(tmp_path):
     run = go(tiny_recipe(tmp_path, train__ema=0), tmp_path / "run")
     state = read_tensors(run.path / "training.safetensors")[0]
     for key, value in run.model.generator.state_dict().items():
         assert torch.equal(value, state[f"generator.{key}"]) and torch.equal(value, state[f"average.{key}"])
 
 
-def test_the_average_is_what_is_saved_and_loaded(tmp_path):
+def test_the_ema_is_saved_and_loaded(tmp_path):
     run = go(tiny_recipe(tmp_path, train__ema=0.9), tmp_path / "run")
     state = read_tensors(run.path / "training.safetensors")[0]
     for key, value in run.model.generator.state_dict().items():

@@ -1,4 +1,4 @@
-"""``train``: a run that is stopped, killed or prolonged goes on exactly, and its folder holds what it should."""
+"""``train``: a run that is stopped, killed or extended resumes exactly, and its folder is complete."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tiny_runs import TENSOR_FILES, go, losses, metrics, stop_at, unlike
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("at", [0, 1])
-def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, optimizer, at):
+def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, optimizer, at):
     recipe = tiny_recipe(
         tmp_path,
         "digits-dtn",
@@ -46,7 +46,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, optimizer, a
     assert resumed.results["accuracy"] == whole.results["accuracy"]
 
 
-def test_a_crash_after_the_last_save_costs_only_the_steps_since(tmp_path):
+def test_a_crash_loses_only_the_steps_since_the_last_save(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=6, train__save_every=2)
     whole = go(recipe, tmp_path / "whole")
 
@@ -62,7 +62,7 @@ def test_a_crash_after_the_last_save_costs_only_the_steps_since(tmp_path):
     assert [line["step"] for line in metrics(tmp_path / "cut")] == list(range(1, 7))
 
 
-def test_a_finished_run_is_not_trained_again_and_may_be_prolonged(tmp_path):
+def test_a_finished_run_is_not_trained_again_and_can_be_extended(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=2)
     first = go(recipe, tmp_path / "run")
     heard = []
@@ -77,14 +77,14 @@ def test_a_finished_run_is_not_trained_again_and_may_be_prolonged(tmp_path):
         go(override(longer, ["seed=1"], registry()), tmp_path / "run", resume=True)
 
 
-def test_a_start_that_failed_does_not_stand_in_the_way_of_the_mended_one(tmp_path):
+def test_a_failed_start_does_not_block_the_fixed_recipe(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=2)
     with pytest.raises(DomtransError, match="there is no file"):
         go(override(recipe, {"source.path": str(tmp_path / "nowhere.npz")}, registry()), tmp_path / "run")
     assert go(recipe, tmp_path / "run").results["steps"] == 2
 
 
-def test_the_seed_decides_everything(tmp_path):
+def test_the_same_seed_gives_the_same_run(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=2)
     first = go(recipe, tmp_path / "a")
     torch.manual_seed(123)  # what the caller did with torch's own generator does not matter
@@ -137,7 +137,7 @@ def test_a_damaged_training_state_is_refused_and_kept(tmp_path):
 # The run folder
 
 
-def test_a_run_folder_holds_what_it_should(tmp_path):
+def test_a_run_folder_is_complete(tmp_path):
     recipe = tiny_recipe(tmp_path, train__sample_every=2)
     run = go(recipe, tmp_path / "deep" / "run")
     assert sorted(path.name for path in run.path.iterdir() if not path.name.startswith(".")) == [
@@ -157,7 +157,7 @@ def test_the_default_folder_is_named_after_the_recipe(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks /proc which file is waited for")
-def test_the_log_is_on_the_disk_before_the_save_that_follows_it(tmp_path, monkeypatch):
+def test_the_log_is_on_disk_before_the_next_save(tmp_path, monkeypatch):
     folder, waited_for, fsync = RunFolder(tmp_path), [], os.fsync
 
     def watched(handle):
@@ -173,7 +173,7 @@ def test_the_log_is_on_the_disk_before_the_save_that_follows_it(tmp_path, monkey
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_folder_that_is_no_run_is_left_alone(tmp_path, resume):
+def test_a_folder_that_is_not_a_run_is_not_touched(tmp_path, resume):
     out = tmp_path / "photos"
     out.mkdir()
     (out / "me.jpg").write_text("")
@@ -184,7 +184,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path, resume):
         go(tiny_recipe(tmp_path), tmp_path / "nowhere", resume=True)
 
 
-def test_progress_is_told_in_phases_that_come_to_their_end(tmp_path, monkeypatch):
+def test_progress_is_reported_in_phases_that_finish(tmp_path, monkeypatch):
     monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path / "cache"))
     heard = []
     go(tiny_recipe(tmp_path, fit__steps=20), tmp_path / "run", listeners=(heard.append,))
@@ -203,7 +203,7 @@ def test_a_stop_in_any_phase_loses_nothing(tmp_path, phase):
     assert (tmp_path / "run" / "samples" / "step-000004.png").is_file()
 
 
-def test_folder_times_add_up_over_sittings(tmp_path):
+def test_times_add_up_when_a_run_resumes(tmp_path):
     folder = RunFolder(tmp_path)
     assert folder.seconds() == 0 and folder.metrics() == []
     for step in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""The trainer: who learns when, from what, and what is computed for it."""
+"""The trainer: which network learns when, from which images, and what is computed."""
 
 import copy
 
@@ -16,17 +16,17 @@ from domtrans.training.trainer import Trainer
 from published_weights import NEED_A_FILE
 from tiny import registry, tiny_recipe, tiny_trainer, write_bars
 
-# Who learns when
+# Which network learns
 
 
-def changes(trainer, turn):
-    """Names of parameters of g and D that have a gradient, and of those that moved, after a turn."""
-    players = {"g": trainer.g, "D": trainer.D}
-    before = {f"{p}.{name}": w.detach().clone() for p, net in players.items() for name, w in net.named_parameters()}
-    for net in players.values():
+def changes(trainer, update):
+    """The networks, g or D, that have a gradient after an update, and those whose parameters changed."""
+    networks = {"g": trainer.g, "D": trainer.D}
+    before = {f"{p}.{name}": w.detach().clone() for p, net in networks.items() for name, w in net.named_parameters()}
+    for net in networks.values():
         net.zero_grad(set_to_none=True)
-    turn()
-    now = {f"{p}.{name}": w for p, net in players.items() for name, w in net.named_parameters()}
+    update()
+    now = {f"{p}.{name}": w for p, net in networks.items() for name, w in net.named_parameters()}
     graded = {name[0] for name, w in now.items() if w.grad is not None}
     moved = {name[0] for name, w in now.items() if not torch.equal(w, before[name])}
     return graded, moved
@@ -39,16 +39,16 @@ def trainer(request, tmp_path):
     return made
 
 
-def test_d_learns_while_g_stands_still_and_the_other_way_round(trainer):
-    seen = trainer.generate(trainer.load_micro_batch(("source", "target"), 0), with_graph=True)
-    assert changes(trainer, lambda: trainer.train_discriminator([seen])) == ({"D"}, {"D"})
+def test_one_network_learns_while_the_other_is_fixed(trainer):
+    outputs = trainer.generate(trainer.load_micro_batch(("source", "target"), 0), with_graph=True)
+    assert changes(trainer, lambda: trainer.train_discriminator([outputs])) == ({"D"}, {"D"})
     buffers = {name: value.clone() for name, value in trainer.D.named_buffers() if not name.endswith("num_batches_tracked")}
-    assert changes(trainer, lambda: trainer.train_generator([seen])) == ({"g"}, {"g"})
-    if trainer.judges_jointly:  # power iteration and the like stand still too
+    assert changes(trainer, lambda: trainer.train_generator([outputs])) == ({"g"}, {"g"})
+    if trainer.judges_jointly:  # power iteration is off too
         assert all(torch.equal(value, buffers[name]) for name, value in trainer.D.named_buffers() if name in buffers)
 
 
-def test_f_never_moves(trainer):
+def test_f_never_changes(trainer):
     before = copy.deepcopy(trainer.f.state_dict())
     trainer.step()
     assert all(torch.equal(value, before[name]) for name, value in trainer.f.state_dict().items())
@@ -58,11 +58,11 @@ def test_f_never_moves(trainer):
 OF_FACES = {"attributes", "attribute-probe", "colour-grid"}  # test_faces_training.py
 
 
-# Those that begin from a published file have neither a fit nor a head: test_encoders_published.py and test_encoders_onnx.py.
+# Encoders that start from a published file have neither a fit nor a head: test_encoders_published.py and test_encoders_onnx.py.
 @pytest.mark.parametrize("name", sorted(set(registry().names("encoder")) - set(NEED_A_FILE) - OF_FACES))
 @pytest.mark.parametrize("distance", ["mse", "cosine", "contrastive", "cross-entropy", "weighted"])
 @pytest.mark.parametrize("of", ["source", "target"])
-def test_the_const_loss_alone_moves_g_through_every_shipped_f(tmp_path, name, distance, of):
+def test_the_const_loss_alone_trains_g_through_every_shipped_f(tmp_path, name, distance, of):
     alone = {"const": {"name": "feature-consistency", "distance": distance, "of": of}}
     trainer = tiny_trainer(tiny_recipe(tmp_path, encoder=name, generator_losses=alone))
     assert changes(trainer, trainer.step)[1] == {"g", "D"}
@@ -72,17 +72,17 @@ def test_the_const_loss_alone_moves_g_through_every_shipped_f(tmp_path, name, di
 def test_joint_judging_equals_separate_judging_where_d_has_no_norm(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="none"))
     trainer.rng = trainer.session.rng("step", 0)
-    seen = trainer.generate(trainer.load_micro_batch(("source", "target"), 0), with_graph=False)
+    outputs = trainer.generate(trainer.load_micro_batch(("source", "target"), 0), with_graph=False)
     names = ("source_fake", "target_fake", "target")
     assert trainer.judges_jointly
-    joint = trainer.judge(seen, *names)
+    joint = trainer.judge(outputs, *names)
     trainer.judges_jointly = False
-    apart = trainer.judge(seen, *names)
+    apart = trainer.judge(outputs, *names)
     for name in names:
         torch.testing.assert_close(getattr(joint, f"{name}_logits"), getattr(apart, f"{name}_logits"))
 
 
-def test_batch_norm_sees_every_kind_of_image_in_a_batch_of_its_own(tmp_path):
+def test_batch_norm_gets_each_kind_of_image_in_its_own_batch(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="batch"))
     assert not trainer.judges_jointly
     sizes = []
@@ -91,40 +91,40 @@ def test_batch_norm_sees_every_kind_of_image_in_a_batch_of_its_own(tmp_path):
     assert sizes == [4] * 5  # three kinds in D's turn, two in g's
 
 
-def test_separate_updates_see_one_domain_at_a_time(tmp_path):
+def test_separate_updates_use_one_domain_at_a_time(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__updates="separate"))
-    seen = []
+    outputs = []
     for item in (*trainer.experiment.generator_losses, *trainer.experiment.discriminator_losses):
-        item.loss.register_forward_pre_hook(lambda module, inputs: seen.append((type(module).__name__, inputs[0])))
+        item.loss.register_forward_pre_hook(lambda module, inputs: outputs.append((type(module).__name__, inputs[0])))
     trainer.step()
-    assert all((record.source is None) != (record.target is None) for _, record in seen)
-    assert [name for name, _ in seen] == [
+    assert all((record.source is None) != (record.target is None) for _, record in outputs)
+    assert [name for name, _ in outputs] == [
         "TernaryDiscriminator", "TernaryGenerator", "FeatureConsistency",
         "TernaryDiscriminator", "TernaryGenerator", "TargetIdentity",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("g_turns", "d_turns"), [(1, 1), (3, 1), (1, 3), (2, 2)])
-def test_turns_of_each_player(tmp_path, g_turns, d_turns):
-    recipe = tiny_recipe(tmp_path, train__generator_steps=g_turns, train__discriminator_steps=d_turns)
+@pytest.mark.parametrize(("g_updates", "d_updates"), [(1, 1), (3, 1), (1, 3), (2, 2)])
+def test_each_network_takes_its_number_of_updates(tmp_path, g_updates, d_updates):
+    recipe = tiny_recipe(tmp_path, train__generator_steps=g_updates, train__discriminator_steps=d_updates)
     trainer = tiny_trainer(recipe)
     counts = {"g": 0, "D": 0}
     for name, optimizer in (("g", trainer.g_optimizer), ("D", trainer.D_optimizer)):
         optimizer.torch.register_step_post_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
     trainer.step()
     trainer.step()
-    assert counts == {"g": 2 * g_turns, "D": 2 * d_turns}
+    assert counts == {"g": 2 * g_updates, "D": 2 * d_updates}
 
 
-def test_no_batch_is_seen_twice_in_an_epoch_however_many_turns_a_step_has(tmp_path):
+def test_every_update_of_a_step_draws_other_images(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__generator_steps=3))
-    seen, load = [], trainer.load_micro_batch
-    trainer.load_micro_batch = lambda domains, k: seen.append(trainer.domains["source"].batches[k]) or load(domains, k)
+    outputs, load = [], trainer.load_micro_batch
+    trainer.load_micro_batch = lambda domains, k: outputs.append(trainer.domains["source"].batches[k]) or load(domains, k)
     trainer.step()
-    assert sorted(torch.cat(seen).tolist()) == list(range(12))
+    assert sorted(torch.cat(outputs).tolist()) == list(range(12))
 
 
-def test_a_loss_below_the_floor_leaves_d_alone(tmp_path):
+def test_d_is_not_updated_below_the_loss_floor(tmp_path):
     for floor, moved in ((1e9, {"g"}), (0.01, {"g", "D"})):
         trainer = tiny_trainer(tiny_recipe(tmp_path, train__discriminator_floor=floor))
         assert changes(trainer, trainer.step)[1] == moved
@@ -142,11 +142,11 @@ def test_a_term_counts_from_its_start_to_its_stop(tmp_path):
     assert found == [["gan"], ["const", "gan"], ["const", "gan", "tid"], ["gan", "tid"]]
 
 
-def test_the_weight_scales_the_pull_of_a_term_and_zero_takes_it_out():
+def test_a_term_of_weight_zero_is_not_active():
     assert not Term(name="x", weight=0).active(0.5) and Term(name="x").active(0.0) and not Term(name="x").active(1.0)
 
 
-def test_weights_multiply_what_g_minimises(tmp_path):
+def test_the_gradient_is_proportional_to_the_weight(tmp_path):
     def gradient(weight):
         alone = {"tid": {"name": "target-identity", "weight": weight}}
         trainer = tiny_trainer(
@@ -160,11 +160,11 @@ def test_weights_multiply_what_g_minimises(tmp_path):
     assert logged_one == logged_five  # the log holds terms unweighted
 
 
-# A batch in parts
+# Gradient accumulation
 
 
 RATE = 1e-4
-"""Small, for what rounding differs in must not grow: const is large for an f as little fitted as this."""
+"""Small, so that rounding errors do not grow: const is large for an f that has hardly learned."""
 
 
 class PlainGenerator(Generator):
@@ -181,7 +181,7 @@ class PlainGenerator(Generator):
 
 @pytest.fixture
 def plain(tmp_path):
-    """Makes trainers of that g, and a D without norm, with a batch in so many parts."""
+    """A function that makes trainers with that g, a D without norm, and a number of micro-batches."""
 
     class Plugin:
         @domtrans.hookimpl
@@ -200,7 +200,7 @@ def plain(tmp_path):
     return make
 
 
-def test_the_gradient_of_a_batch_in_parts_is_that_worked_out_by_hand(plain):
+def test_the_accumulated_gradient_equals_one_computed_by_hand(plain):
     trainer = plain(4, generator_losses={"tid": {"name": "target-identity", "weight": 3}}, discriminator_losses={})
     index = trainer.experiment.target.take(Batches(12, 8, derive_seed(0, "target"))[0])
     images = to_float(index.images)
@@ -216,42 +216,42 @@ def test_the_gradient_of_a_batch_in_parts_is_that_worked_out_by_hand(plain):
 
 
 @pytest.mark.parametrize("updates", ["joint", "separate"])
-def test_a_batch_in_parts_trains_the_same_weights_where_there_is_no_batch_norm(plain, updates):
+def test_accumulation_trains_the_same_weights_without_batch_norm(plain, updates):
     turns = {"train__updates": updates, "train__discriminator_steps": 2, "train__discriminator_floor": 0.1}
     whole, cut = plain(1, **turns), plain(4, **turns)
     begin = whole.g.layer.weight.detach().clone()
     for _ in range(3):
         found, wanted = cut.step(), whole.step()
         assert found.keys() == wanted.keys()
-        for name in set(wanted) - {DIVERSITY}:  # it is told of every part by itself
+        for name in set(wanted) - {DIVERSITY}:  # it is computed per micro-batch
             torch.testing.assert_close(found[name], wanted[name], rtol=1e-3, atol=1e-4, msg=name)
     for a, b in zip([*whole.g.parameters(), *whole.D.parameters()], [*cut.g.parameters(), *cut.D.parameters()], strict=True):
         assert (b - a).abs().max() <= 1e-4 * a.abs().max()
     assert (whole.g.layer.weight - begin).abs().max() > 1e-3 * begin.abs().max()
 
 
-def test_batch_norm_sees_a_part_at_a_time(tmp_path):
+def test_batch_norm_gets_one_micro_batch_at_a_time(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__accumulate=2))
-    seen = []
-    trainer.g.register_forward_hook(lambda module, inputs, output: seen.append((len(inputs[0]), output.requires_grad)))
+    outputs = []
+    trainer.g.register_forward_hook(lambda module, inputs, output: outputs.append((len(inputs[0]), output.requires_grad)))
     trainer.step()
-    assert seen == [(4, False), (4, False), (4, True), (4, True)]  # both domains of a part; once for D, once for g
+    assert outputs == [(4, False), (4, False), (4, True), (4, True)]  # both domains of a micro-batch; once for D, once for g
 
 
 # What is computed
 
 
-def test_features_computed_once_are_those_computed_anew(tmp_path):
+def test_cached_features_equal_recomputed_ones(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path))
     kept = trainer.load_micro_batch(("source", "target"), 0)
     trainer.domains["source"].features = trainer.domains["target"].features = None
     trainer.rng = trainer.session.rng("step", 0)
-    anew = trainer.load_micro_batch(("source", "target"), 0)
+    again = trainer.load_micro_batch(("source", "target"), 0)
     for name in ("source", "target", "source_features", "target_features"):
-        torch.testing.assert_close(getattr(kept, name), getattr(anew, name), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(getattr(kept, name), getattr(again, name), rtol=1e-4, atol=1e-4)
 
 
-def test_what_no_loss_reads_is_not_computed(tmp_path):
+def test_fields_that_no_loss_reads_are_not_computed(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, generator_losses={"tid": "target-identity"}, discriminator_losses={}))
     calls = []
     trainer.f.register_forward_hook(lambda *_: calls.append("f"))
@@ -260,7 +260,7 @@ def test_what_no_loss_reads_is_not_computed(tmp_path):
     assert calls == []
 
 
-def test_the_view_is_what_f_sees_and_labels_are_offered(tmp_path):
+def test_f_gets_the_view_and_losses_can_get_labels(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, view="paint"))
     shapes = []
     trainer.f.encoder.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(inputs[0].shape)))
@@ -269,11 +269,11 @@ def test_the_view_is_what_f_sees_and_labels_are_offered(tmp_path):
     assert trainer.load_micro_batch(("source",), 0).source_labels.shape == (4,)
 
 
-def test_a_balanced_source_is_drawn_evenly_over_what_f_sees(tmp_path):
+def test_a_balanced_source_is_drawn_evenly_over_predicted_classes(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__balance_source=True))
-    seen = trainer.f.classify(trainer.domains["source"].features).argmax(1)
+    outputs = trainer.f.classify(trainer.domains["source"].features).argmax(1)
     weights = trainer.domains["source"].batches.weights
-    sums = torch.stack([weights[seen == k].sum() for k in seen.unique()])
+    sums = torch.stack([weights[outputs == k].sum() for k in outputs.unique()])
     torch.testing.assert_close(sums, torch.ones_like(sums))
 
 
