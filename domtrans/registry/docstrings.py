@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from docstring_parser import DocstringParam, ParseError, google
 
+SECTION = re.compile(r"(Args|Arguments|Attributes|Returns|Yields|Raises):[ \t]*\n[ \t]")
+
 
 @dataclass(frozen=True)
 class Docstring:
@@ -38,12 +40,12 @@ class Docstring:
 def parse_docstring(docstring: str) -> Docstring:
     """Split a docstring, without its indentation, into its parts."""
     blocks = re.split(r"\n\s*\n(?=\S)", docstring.strip())
-    blocks.sort(key=lambda block: re.match(r"\w+:[ \t]*\n[ \t]", block) is not None)  # the parser drops prose after a section
+    sections = [block for block in blocks if SECTION.match(block)]
     try:
-        parsed = google.parse("\n\n".join(blocks))
-    except ParseError:  # a plugin may write anything; then all of it is prose
-        summary, _, text = docstring.strip().partition("\n")
-        return Docstring(summary, text.strip())
+        parsed = google.parse("\n" + "\n\n".join(sections))  # it takes the indentation from the second line on
+    except ParseError:  # a plugin may write anything; then it is prose
+        parsed, sections = google.parse(""), []
+    summary, _, text = "\n\n".join(block for block in blocks if block not in sections).partition("\n")
     arguments = {
         name.strip().lstrip("*").strip("`"): _one_line(item.description or "").rstrip(".")
         for item in parsed.meta
@@ -54,7 +56,7 @@ def parse_docstring(docstring: str) -> Docstring:
     if parsed.returns:  # the parser takes what stands before a colon for a type
         returns = ": ".join(filter(None, (parsed.returns.type_name, parsed.returns.description)))
     raises = tuple((item.type_name or "", _one_line(item.description or "")) for item in parsed.raises)
-    return Docstring(parsed.short_description or "", parsed.long_description or "", arguments, returns, raises)
+    return Docstring(summary, text.strip("\n"), arguments, returns, raises)
 
 
 NAMES = re.compile(r"(?:^\s*(?:[-*] )?|(?<=[.;,])\s+)((?:``\w+``(?:,\s+|\s+and\s+)?)+):\s", re.MULTILINE)

@@ -25,7 +25,7 @@ import entrypoints
 import pluggy
 
 from domtrans.errors import DomtransError
-from domtrans.registry.compatibility import Compatibility, check_interface
+from domtrans.registry.compatibility import VERSION_ATTRIBUTE, Compatibility, check_interface
 from domtrans.registry.parts import did_you_mean
 from domtrans.registry.registry import Registry, registration
 
@@ -35,6 +35,7 @@ PLUGINS_VARIABLE = "DOMTRANS_PLUGINS"
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
+"""Decorator that marks a plugin's ``register`` as the implementation of the hook."""
 
 
 class Hooks:
@@ -168,7 +169,10 @@ def _load_one(manager: pluggy.PluginManager, registry: Registry, point: entrypoi
     distribution, version = _distribution(point)
     compatibility, error, details = Compatibility(), None, ""
     try:
-        compatibility = _register(manager, registry, point.name, point.load())
+        module = point.load()
+        stated = getattr(module, VERSION_ATTRIBUTE, None)
+        compatibility = Compatibility(stated if isinstance(stated, int) else None)  # known even if the plugin is refused
+        compatibility = _register(manager, registry, point.name, module)
     except KeyboardInterrupt:
         raise
     except BaseException as fault:  # noqa: BLE001 - a third-party module may raise anything

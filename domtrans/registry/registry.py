@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -57,6 +57,29 @@ KINDS: dict[str, Kind] = {
 }
 
 
+HOLDOUT = "holdout"
+"""The option of a domain that is the share of its images in the test split; ``evaluate`` sets it to 1 for other data."""
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """How a value that a metric returns is shown, and what it is about.
+
+    Args:
+        key: Its key in the dict that the metric returns.
+        label: Its name for people.
+        unit: The unit; "%" for a share, which is between 0 and 1. None: "%" if the key ends in "accuracy", else no unit.
+        measures_g: Whether it depends on G. ``export`` compares only such values.
+        main: Whether it is the value that a run is judged by.
+    """
+
+    key: str
+    label: str
+    unit: str | None = None
+    measures_g: bool = True
+    main: bool = False
+
+
 @dataclass(frozen=True)
 class Entry:
     """A registered part and the plugin that registered it."""
@@ -65,6 +88,8 @@ class Entry:
     name: str
     factory: Callable[..., Any]
     owner: str
+    values: tuple[MetricValue, ...] = ()
+    """Of a metric: the values that its plugin describes."""
 
     @property
     def summary(self) -> str:
@@ -91,7 +116,11 @@ class Registry:
         self._owner = "this program"
 
     def domain(self, name: str, factory: Factory | None = None) -> Any:
-        """Register a domain: ``factory(split, size, **options) -> ImageSet``, where ``split`` is "train" or "test"."""
+        """Register a domain: ``factory(split, size, **options) -> ImageSet``, where ``split`` is "train" or "test".
+
+        An option ``holdout`` must be the share of the images, 0 to 1, that is the test split. ``evaluate`` sets it to 1 for
+        source data that took no part in training.
+        """
         return self._register("domain", name, factory)
 
     def encoder(self, name: str, factory: Factory | None = None) -> Any:
@@ -130,12 +159,13 @@ class Registry:
         """Register an augmentation: ``factory(images, rng, **options) -> images``."""
         return self._register("augmentation", name, factory)
 
-    def metric(self, name: str, factory: Factory | None = None) -> Any:
+    def metric(self, name: str, factory: Factory | None = None, *, values: Sequence[MetricValue] = ()) -> Any:
         """Register a metric: ``factory(inputs, **options) -> dict[str, number]``, where ``inputs`` is a MetricInput.
 
-        A value may also be a list of numbers or a matrix.
+        A value may also be a list of numbers or a matrix. ``values`` says how values are shown. A value that it leaves out is
+        shown under its key.
         """
-        return self._register("metric", name, factory)
+        return self._register("metric", name, factory, tuple(values))
 
     def detector(self, name: str, factory: Factory | None = None) -> Any:
         """``factory(image, size, **options) -> list of crops`` for ``domtrans transfer --crop``.
@@ -230,11 +260,11 @@ class Registry:
             return {key: self._built(item) for key, item in value.items()}
         return value
 
-    def _register(self, kind: str, name: str, factory: Factory | None) -> Any:
+    def _register(self, kind: str, name: str, factory: Factory | None, values: tuple[MetricValue, ...] = ()) -> Any:
         if factory is None:
-            return functools.partial(self._register, kind, name)
+            return functools.partial(self._register, kind, name, values=values)
         self._check(kind, name, factory)
-        self._entries[kind][name] = Entry(kind, name, factory, self._owner)
+        self._entries[kind][name] = Entry(kind, name, factory, self._owner, values)
         return factory
 
     def _check(self, kind: str, name: str, factory: Callable[..., Any]) -> None:

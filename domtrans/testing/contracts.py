@@ -1,4 +1,4 @@
-"""What every kind of part promises, one sentence each. ``docs/reference.md`` prints them; a failed check quotes them."""
+"""What every kind of part promises, one sentence each. ``docs/reference/`` prints them; a failed check quotes them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ import torch
 from domtrans.errors import DomtransError
 from domtrans.registry.describe import describe
 from domtrans.registry.parts import Part
-from domtrans.registry.registry import Entry, Registry
-
-PAGE = "docs/reference.md"
+from domtrans.registry.registry import KINDS, Entry, Registry
 
 CONTRACTS = {
-    "any-documented": "a part has a docstring: its first line says what it is, and ``option``: text says what each option does",
+    "any-documented": "a part has a docstring: its first line says what it is, and ``Args:`` explain every option",
     "any-options": "every option has a type, and a default unless it must be given; a default is of its own type",
     "any-picklable": "a part can be pickled, so that worker processes can have it: it is defined at the top level of a module",
     "domain-gives": "a domain gives an ImageSet of the size it is asked for: uint8 [N, 1 or 3, size, size]",
     "domain-splits": 'the splits "train" and "test" have the same channels and classes, and are not the same images',
     "domain-deterministic": "a domain gives the same images each time it is asked, whatever the state of any global generator",
     "domain-seed": "a domain with an option ``seed`` gives other images for another seed",
+    "domain-holdout": "an option ``holdout`` is the share of the images in the test split, up to 1",
     "domain-drawn": "of a RenderedDomain, picture i and what it shows hang on i and the options alone, in whichever process; "
     "what it shows is in the vocabulary",
     "domain-about": "``about`` is one line for people; images are not all alike",
@@ -77,6 +76,12 @@ CONTRACTS = {
 """By anchor: ``<kind>-<word>``. "any" holds for every kind, "network" for encoders, generators and discriminators."""
 
 
+def page_of(contract: str) -> str:
+    """Return the page of the documentation that lists a contract."""
+    kind = contract.partition("-")[0]
+    return f"docs/reference/{KINDS[kind].plural if kind in KINDS else 'index'}.md"
+
+
 @dataclass(frozen=True)
 class Subject:
     """A registered part with options, under examination."""
@@ -96,7 +101,7 @@ class Subject:
             raise AssertionError(
                 f"{self.entry.kind} '{self.entry.name}' of plugin '{self.entry.owner}': {found}.\n"
                 f"  The contract: {CONTRACTS[contract]}.\n"
-                f"  It is written down in {PAGE}#{contract}"
+                f"  It is written down in {page_of(contract)}#{contract}"
             )
 
     @contextmanager

@@ -24,7 +24,7 @@ from domtrans import find_recipe, load_plugins, override, testing
 from domtrans.cli.app import app
 from paths import DOCS, ROOT
 
-PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.name != "reference.md"]
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "reference"]
 PAGES += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 STAND_INS = {"domain": "mnist-5k", "loss": "total-variation"}
 """For parts that a page's snippets register, where the first of the kind would need options."""

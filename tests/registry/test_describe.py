@@ -110,6 +110,11 @@ def test_a_docstring_is_split_into_its_parts_and_prose_after_a_section_is_kept()
     )
 
 
+def test_a_docstring_with_one_section_has_no_prose_from_it():
+    docstring = parse_docstring("Do it.\n\nArgs:\n    fast: Quickly.")
+    assert (docstring.arguments, docstring.text) == ({"fast": "Quickly"}, "")
+
+
 @pytest.mark.parametrize(
     "text", ["", "Args:", "Do it.\n\nArgs:\nnot indented", "Do it.\n\nArgs:\n    no colon\n", "A.\n\nReturns:\n"]
 )

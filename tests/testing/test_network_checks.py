@@ -6,7 +6,7 @@ from torch import nn
 
 import domtrans
 from domtrans import testing
-from domtrans.testing.contracts import CONTRACTS, PAGE
+from domtrans.testing.contracts import CONTRACTS, page_of
 
 
 class Sound(domtrans.Encoder):
@@ -108,7 +108,7 @@ class Untyped(Sound):
     ],
 )
 def test_a_broken_encoder_is_told_what_it_breaks(encoder, contract):
-    with pytest.raises(AssertionError, match=f"{PAGE}#{contract}") as failure:
+    with pytest.raises(AssertionError, match=f"{page_of(contract)}#{contract}") as failure:
         testing.check_encoder(encoder)
     assert CONTRACTS[contract] in str(failure.value) and encoder.__name__ in str(failure.value)
 
