@@ -1,4 +1,4 @@
-"""``domtrans demo``: a page to try a run on one's own pictures."""
+"""``domtrans demo``: a local web page for trying a run with one's own images."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import typer
 
 from domtrans.cli.shared import Device, RunPath, explain, run_context
 
-Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; where it is taken, the next that is free.")]
-Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen at; any but this one lets others in.")]
-NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Open no browser; print the address alone.")]
+Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port, or the next free one.")]
+Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen at. Any other lets other machines in.")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Only print the address; do not open a browser.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Try a run in the browser. Draw, upload or hold something into the camera.",
+            "Try a run in the browser: draw, upload an image or use the camera.",
             "domtrans demo runs/digits-dtn",
             "domtrans demo runs/digits-dtn --port 8000 --no-browser",
         )
@@ -28,24 +28,25 @@ def add_to(app: typer.Typer) -> None:
 def demo(
     run: RunPath, port: Port = 7860, host: Host = "127.0.0.1", no_browser: NoBrowser = False, device: Device = "auto"
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     import webbrowser
 
     from domtrans.cli import terminal
     from domtrans.demo.demo import Demo
-    from domtrans.demo.serve import address, listen, serve
+    from domtrans.demo.serve import browser_address, listen, serve
 
     with listen(host, port) as listening:
         with run_context() as context:
-            shown = Demo(context.load(run, device))
-        for gap in shown.gaps:
-            terminal.print_warning(gap)
-        where = address(listening)
-        typer.echo(f"{where} shows {shown.run.recipe.name}; a picture takes {shown.pace():.0f} ms; Ctrl-C ends it")
+            content = Demo(context.load(run, device))
+        for sentence in content.missing:
+            terminal.print_warning(sentence)
+        address = browser_address(listening)
+        name, milliseconds = content.run.recipe.name, content.median_milliseconds()
+        typer.echo(f"{address} shows {name}; an image takes {milliseconds:.0f} ms; Ctrl-C stops it")
         sys.stdout.flush()
         if not no_browser:
-            webbrowser.open(where)  # it finds the socket listening already, and waits
+            webbrowser.open(address)  # the socket is listening already, so the browser waits
         try:
-            serve(shown, listening)
+            serve(content, listening)
         except KeyboardInterrupt:
             typer.echo("")

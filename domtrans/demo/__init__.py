@@ -1,1 +1,1 @@
-"""The demo: a local web page on which a person tries a trained run."""
+"""The demo: a local web page for trying a trained run with one's own images."""

@@ -1,4 +1,4 @@
-"""The demo as a web application: one page, and one address that transfers. Nothing of what is sent in is kept."""
+"""The demo as a web application: a page, and an address that transfers images. It stores nothing that it receives."""
 
 from __future__ import annotations
 
@@ -11,70 +11,91 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from domtrans.demo.demo import Demo
 from domtrans.errors import DomtransError
 
-LARGEST = 10 * 2**20
-"""Bytes of a picture's file."""
-BODY = 2 * LARGEST * 4 // 3 + 10_000
-"""Bytes of a request: two pictures in base64."""
-POLICY = (
+MAX_IMAGE_BYTES = 10 * 2**20
+MAX_BODY_BYTES = 2 * MAX_IMAGE_BYTES * 4 // 3 + 10_000
+"""Two images in base64."""
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; img-src data: blob:; media-src blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What the page may load: what came with it, and nothing from anywhere else."""
+"""The page may load only what it contains."""
+TOO_LARGE = f"the image file is larger than {MAX_IMAGE_BYTES // 2**20} MB"
 
 
-class Asked(BaseModel):
-    """What the page sends; see ``Demo.transfer``."""
+class TransferRequest(BaseModel):
+    """The body of a request; see ``Demo.transfer``."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    pictures: Annotated[list[Base64Bytes], Field(min_length=1, max_length=2)]
+    images: Annotated[list[Base64Bytes], Field(min_length=1, max_length=2)]
     blend: Annotated[float, Field(ge=0, le=1)] = 0.0
     strength: Annotated[float, Field(ge=0, le=2)] = 1.0
 
 
-def application(demo: Demo, *, hosts: Sequence[str]) -> Starlette:
-    """The page and its one address. ``hosts``: names under which it answers; a stranger's page cannot borrow another."""
-    loader = ChoiceLoader([PackageLoader("domtrans.demo"), PackageLoader("domtrans.reporting")])
-    page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def create_app(demo: Demo, *, hosts: Sequence[str]) -> Starlette:
+    """Create the web application.
 
-    def show(_: Request) -> Response:
+    Args:
+        demo: What it shows.
+        hosts: Host names that it answers to. With any other, a website could reach it through a DNS name of its own.
+    """
+    loader = ChoiceLoader([PackageLoader("domtrans.demo"), PackageLoader("domtrans.reporting")])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+    def show_page(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
-        text = page.get_template("demo.html").render(demo=demo, recipe=demo.run.recipe, largest=LARGEST, nonce=nonce)
-        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY.format(nonce), "Cache-Control": "no-store"})
+        values = {"demo": demo, "recipe": demo.run.recipe, "max_bytes": MAX_IMAGE_BYTES, "nonce": nonce}
+        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY.format(nonce), "Cache-Control": "no-store"}
+        return HTMLResponse(environment.get_template("demo.html").render(values), headers=headers)
 
     async def transfer(request: Request) -> Response:
-        # A page of another site can send this type only after asking, which is refused.
-        if request.headers.get("content-type") != "application/json":
-            return _refusal(415, "pictures are sent as JSON")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY:
-                return _refusal(413, f"a picture's file may have {LARGEST // 2**20} MB")
         try:
-            asked = Asked.model_validate_json(bytes(body))
-        except ValidationError as error:
-            return _refusal(400, f"this cannot be transferred: {error.errors(include_url=False)[0]['msg']}")
-        if max(map(len, asked.pictures)) > LARGEST:
-            return _refusal(413, f"a picture's file may have {LARGEST // 2**20} MB")
-        try:
-            look = await run_in_threadpool(demo.transfer, asked.pictures, blend=asked.blend, strength=asked.strength)
+            given = await _read_request(request)
+            result = await run_in_threadpool(demo.transfer, given.images, blend=given.blend, strength=given.strength)
+        except HTTPException as error:
+            return JSONResponse({"error": error.detail}, error.status_code)
         except DomtransError as error:
-            return _refusal(400, str(error))
-        return JSONResponse(asdict(look))
+            return JSONResponse({"error": str(error)}, 400)
+        return JSONResponse(asdict(result))
 
-    routes = [Route("/", show), Route("/transfer", transfer, methods=["POST"])]
+    routes = [Route("/", show_page), Route("/transfer", transfer, methods=["POST"])]
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
 
 
-def _refusal(status: int, sentence: str) -> Response:
-    return JSONResponse({"error": sentence}, status)
+async def _read_request(request: Request) -> TransferRequest:
+    """The checked request. Raises HTTPException if it is refused."""
+    if _is_from_another_site(request):
+        raise HTTPException(403, "this request comes from the page of another site")
+    # Browsers ask before they send this type from another site (a preflight request), and this application refuses.
+    if request.headers.get("content-type") != "application/json":
+        raise HTTPException(415, "images are sent as JSON")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise HTTPException(413, TOO_LARGE)
+        given = TransferRequest.model_validate_json(bytes(body))
+    except ClientDisconnect:
+        raise HTTPException(400, "the request is incomplete") from None
+    except ValidationError as error:
+        raise HTTPException(400, f"the request is invalid: {error.errors(include_url=False)[0]['msg']}") from None
+    if max(map(len, given.images)) > MAX_IMAGE_BYTES:
+        raise HTTPException(413, TOO_LARGE)
+    return given
+
+
+def _is_from_another_site(request: Request) -> bool:
+    """Whether a browser says that another site's page sent the request; programs other than browsers send no origin."""
+    origin, host = request.headers.get("origin"), request.headers.get("host")
+    return origin is not None and origin not in (f"http://{host}", f"https://{host}")

@@ -1,4 +1,4 @@
-"""What the demo shows of a picture: x, G(x), the nearest real target images, and what f sees. Knows nothing of the web."""
+"""The content of the demo: x, G(x), f's predictions and the nearest real target images. It knows nothing about the web."""
 
 from __future__ import annotations
 
@@ -23,120 +23,143 @@ from domtrans.runs.examples import REAL, SHOWN, read_examples
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.run import Run
 
-NEAREST = 6
-"""Real target images that are shown beside G(x)."""
-TOLD = 4
-"""Classes of f's opinion that are shown, the likeliest."""
+NEAREST_IMAGES = 6
+"""Real target images shown beside G(x)."""
+TOP_CLASSES = 4
+"""Most likely classes shown."""
+TIMED_TRANSFERS = 5
 
-Opinion = list[tuple[str, float]]
-"""Classes with f's probabilities, likeliest first; or of every attribute the likeliest value; empty where f has no head."""
+Prediction = list[tuple[str, float]]
+"""The most likely classes, or the most likely value of each attribute, with f's probabilities. Empty if f has no head."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """One transfer, ready to be shown. Images are PNG in base64.
+class DemoResult:
+    """One transfer. Images are PNG in base64.
 
-    ``seen``: every picture as f sees it. ``made``: G. ``nearest``: real target training images with the cosine of their
-    features and those of G(x), nearest first. ``x_opinion``: of what g was given, ``made_opinion``: of G(x).
-    ``milliseconds``: what all of it took.
+    Attributes:
+        inputs: Every input as f gets it.
+        output: G of the inputs.
+        nearest: Real target training images and the cosine of their features with those of the output, nearest first.
+        input_prediction: f's prediction for the features that g got.
+        output_prediction: f's prediction for the output.
+        milliseconds: Time of the whole transfer.
     """
 
-    seen: list[str]
-    made: str
+    inputs: list[str]
+    output: str
     nearest: list[tuple[str, float]]
-    x_opinion: Opinion
-    made_opinion: Opinion
+    input_prediction: Prediction
+    output_prediction: Prediction
     milliseconds: float
 
 
 class Demo:
-    """A run, the images around it, and how to transfer a stranger's picture with it.
+    """A run with example images, ready to transfer a visitor's images.
 
-    ``examples``: some source test images, PNG in base64. ``gaps``: sentences on what cannot be shown, e.g. for want of data.
-    ``bends``: whether features may be mixed and scaled on their way to g, which they may where G contains f.
+    Attributes:
+        run: The run.
+        examples: Source test images, PNG in base64.
+        missing: Sentences on what the demo cannot show, e.g. because the data is not available.
+        can_edit_features: Whether features can be blended and scaled before g, which needs a G that contains f.
+        has_prediction: Whether f has a head.
+        target_images: Real target training images, uint8 [N, C, S, S]; empty if they are not available.
     """
 
     def __init__(self, run: Run) -> None:
-        self.run, self.gaps = run, list[str]()
-        self.bends = not run.model.generator.reads_images
-        self.examples = self._examples()
-        self.real, self.real_features = self._real()
-        self.classes = run.model.encoder.classes()
+        self.run, self.missing = run, list[str]()
+        self.can_edit_features = not run.model.generator.reads_images
+        self.has_prediction = run.model.encoder.has_head()
+        self.examples = self._load_examples()
+        self.target_images, self._target_features = self._load_target()
 
     @torch.no_grad()
-    def transfer(self, pictures: Sequence[bytes], *, blend: float = 0.0, strength: float = 1.0) -> Look:
-        """Transfer an encoded picture, or two: g(strength * ((1 - blend) f(a) + blend f(b))).
+    def transfer(self, images: Sequence[bytes], *, blend: float = 0.0, strength: float = 1.0) -> DemoResult:
+        """Transfer one encoded image, or two: g(strength * ((1 - blend) f(a) + blend f(b))).
 
-        Standardised features of strength 0 are those of the mean source image. ``blend`` and ``strength`` change nothing
-        where G does not contain f. Raises DomtransError for a picture that cannot be read, or has too many pixels.
+        Args:
+            images: One or two image files.
+            blend: Weight of the second image, in [0, 1].
+            strength: Factor of the standardised features; 0 gives the features of the mean source image.
+
+        ``blend`` and ``strength`` have no effect if G does not contain f.
+
+        Raises:
+            DomtransError: If an image cannot be read or has too many pixels.
         """
-        began, f, run = time.perf_counter(), self.run.model.encoder, self.run
-        x = torch.stack([from_pil(decode_image(io.BytesIO(one), "the picture"), run.recipe.image_size) for one in pictures])
-        images = to_float(x.to(run.session.device))
-        features = f(images)
-        given = torch.lerp(features[:1], features[-1:], blend) * strength if self.bends else features[:1]
-        made = to_uint8(run.model.generator(given) if self.bends else run.model(images[:1]))
-        made_features = f(to_float(made))
-        return Look(
-            seen=[png(one) for one in x],
-            made=png(made[0]),
-            nearest=self._nearest(made_features),
-            x_opinion=self._opinion(given),
-            made_opinion=self._opinion(made_features),
-            milliseconds=1000 * (time.perf_counter() - began),
+        start, f, run = time.perf_counter(), self.run.model.encoder, self.run
+        x = torch.stack([from_pil(decode_image(io.BytesIO(image), "the input"), run.recipe.image_size) for image in images])
+        x_float = to_float(x.to(run.session.device))
+        features = f(x_float)
+        if self.can_edit_features:
+            features = torch.lerp(features[:1], features[-1:], blend) * strength
+            output = to_uint8(run.model.generator(features))
+        else:
+            features = features[:1]
+            output = to_uint8(run.model(x_float[:1]))
+        output_features = f(to_float(output))
+        return DemoResult(
+            inputs=[encode_png(image) for image in x],
+            output=encode_png(output[0]),
+            nearest=self._nearest(output_features),
+            input_prediction=self._predict(features),
+            output_prediction=self._predict(output_features),
+            milliseconds=1000 * (time.perf_counter() - start),
         )
 
-    def pace(self) -> float:
-        """Milliseconds that a picture takes, the median of five."""
-        picture = base64.b64decode(self.examples[0] if self.examples else png(torch.zeros(3, 32, 32)))
-        self.transfer([picture])  # the first one warms up
-        return median(self.transfer([picture]).milliseconds for _ in range(5))
+    def median_milliseconds(self) -> float:
+        """Median time of a transfer."""
+        image = base64.b64decode(self.examples[0] if self.examples else encode_png(torch.zeros(3, 32, 32)))
+        self.transfer([image])  # warm-up
+        return median(self.transfer([image]).milliseconds for _ in range(TIMED_TRANSFERS))
 
-    def _examples(self) -> list[str]:
-        """Source test images as the run kept them, else from the data."""
+    def _load_examples(self) -> list[str]:
+        """Source test images from the run folder or, if it has none, from the data."""
         run = self.run
         try:
-            kept = read_examples(RunFolder(run.path).examples_file)
-            return [png(image) for image in kept.source[: kept.even]]
+            stored = read_examples(RunFolder(run.path).examples_file)
+            return [encode_png(image) for image in stored.source[: stored.even]]
         except DomtransError:
             pass
         try:
             test = load_domain(run.registry, run.recipe.source, "test", run.recipe.image_size)
         except DomtransError as error:
-            self.gaps.append(f"No examples: {error}.")
+            self.missing.append(f"No examples: {error}.")
             return []
-        return [png(image) for image in test.batch(evenly(len(test), SHOWN))]
+        return [encode_png(image) for image in test.batch(evenly(len(test), SHOWN))]
 
-    def _real(self) -> tuple[Tensor, Tensor]:
-        """Target training images, uint8 [N, C, S, S], and their features [N, F], of length 1."""
+    def _load_target(self) -> tuple[Tensor, Tensor]:
+        """Target training images, uint8 [N, C, S, S], and their features [N, F], normalised to length 1."""
         run = self.run
         try:
             target = load_domain(run.registry, run.recipe.target, "train", run.recipe.image_size).some(REAL)
         except DomtransError as error:
-            self.gaps.append(f"No nearest real images: {error}.")
+            self.missing.append(f"No nearest real images: {error}.")
             return torch.empty(0), torch.empty(0)
         return target.images, F.normalize(run.model.encoder.encode(target))
 
     def _nearest(self, features: Tensor) -> list[tuple[str, float]]:
-        if not len(self.real):
+        if not len(self.target_images):
             return []
-        alike = (self.real_features @ F.normalize(features)[0]).topk(min(NEAREST, len(self.real)))
-        return [(png(self.real[k]), value) for k, value in zip(alike.indices.tolist(), alike.values.tolist(), strict=True)]
+        cosines = self._target_features @ F.normalize(features)[0]
+        best = cosines.topk(min(NEAREST_IMAGES, len(cosines)))
+        images = [encode_png(self.target_images[k]) for k in best.indices.tolist()]
+        return list(zip(images, best.values.tolist(), strict=True))
 
-    def _opinion(self, features: Tensor) -> Opinion:
-        if not self.classes:
+    def _predict(self, features: Tensor) -> Prediction:
+        if not self.has_prediction:
             return []
         heads = self.run.model.encoder.encoder.heads
         logits = self.run.model.encoder.classify(features)[0].split(head_sizes(heads))
-        rows: Opinion = []
+        rows: Prediction = []
         for (head, values), probabilities in zip(heads.items(), (logit.softmax(0) for logit in logits), strict=True):
-            best = probabilities.topk(min(TOLD, len(probabilities)) if head == "class" else 1)
+            best = probabilities.topk(min(TOP_CLASSES, len(probabilities)) if head == "class" else 1)
             names = self._value_names(head, range(values) if isinstance(values, int) else values)
             rows += [(names[k], share) for k, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
         return rows
 
     def _value_names(self, head: str, values: Sequence[str] | range) -> list[str]:
-        """The values of a head as they are shown; classes that f only counts have their names from the model file."""
+        """The values of a head as text. Where f knows only their number, class names come from the model file."""
         known = self.run.about.get("classes")
         if head == "class" and isinstance(values, range) and isinstance(known, list) and len(known) == len(values):
             return [str(name) for name in known]
@@ -145,8 +168,8 @@ class Demo:
         return [f"{head} {value}" if isinstance(value, int) else f"{head}: {value}" for value in values]
 
 
-def png(image: Tensor) -> str:
+def encode_png(image: Tensor) -> str:
     """uint8 [C, H, W] as PNG in base64."""
-    encoded = io.BytesIO()
-    to_pil(image[None].to(torch.uint8))[0].save(encoded, "PNG", compress_level=1)
-    return base64.b64encode(encoded.getvalue()).decode()
+    file = io.BytesIO()
+    to_pil(image[None].to(torch.uint8))[0].save(file, "PNG", compress_level=1)
+    return base64.b64encode(file.getvalue()).decode()

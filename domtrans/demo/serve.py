@@ -1,4 +1,4 @@
-"""``domtrans demo``: a page on this machine to try a run with one's own pictures. It asks no other machine for anything."""
+"""The demo's web server. It listens on this machine and never contacts another one."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from domtrans.demo.demo import Demo
 from domtrans.errors import DomtransError
 from domtrans.optional import require_extra
 
-PORT = 7860
-TRIED = 20
-"""Ports that are tried, from the one that was asked for."""
-LOOPBACK = ("127.0.0.1", "localhost")
+DEFAULT_PORT = 7860
+MAX_PORTS = 20
+"""Ports to try, starting with the one that was asked for."""
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""For an address that stands for all of the machine's: the loopback address that reaches it."""
 
 
-def listen(host: str = LOOPBACK[0], port: int = PORT) -> socket.socket:
-    """A socket that listens at the port, or at the next of 20 that is free; 0 is any that is free.
+def listen(host: str = LOOPBACK_HOSTS[0], port: int = DEFAULT_PORT) -> socket.socket:
+    """Open a listening socket at the port, or at the next free one.
 
-    Raises DomtransError if there is none, the host is not this machine's, or the extra "demo" is not installed.
+    Args:
+        host: The address or host name to listen at.
+        port: The port; 0 is any free port.
+
+    Raises:
+        DomtransError: If none of 20 ports is free, the host is not this machine, or the extra "demo" is not installed.
     """
     for module in ("starlette", "uvicorn"):
         require_extra(module, "demo", "the demo")
-    last = min(port + TRIED, 2**16) - 1
+    last = min(port + MAX_PORTS, 2**16) - 1
     for candidate in range(port, last + 1):
         try:
             family = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0][0]
@@ -31,26 +38,25 @@ def listen(host: str = LOOPBACK[0], port: int = PORT) -> socket.socket:
             if getattr(error, "errno", None) != errno.EADDRINUSE:
                 reason = getattr(error, "strerror", None) or error
                 raise DomtransError(
-                    f"the demo cannot listen at {host}, port {candidate} ({reason}); leave out --host, or choose another --port"
+                    f"the demo cannot listen at {host}, port {candidate} ({reason}); omit --host, or choose another --port"
                 ) from None
-    raise DomtransError(f"all ports from {port} to {last} are taken; choose another with --port")
+    raise DomtransError(f"the ports from {port} to {last} are all in use; choose another with --port")
 
 
-def address(listening: socket.socket) -> str:
-    """Where a browser on this machine finds the page."""
+def browser_address(listening: socket.socket) -> str:
+    """The URL of the page for a browser on this machine."""
     host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": LOOPBACK[0], "::": "::1"}.get(host, host)
+    host = ANY_ADDRESS.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def serve(demo: Demo, listening: socket.socket) -> None:
-    """Answer at the socket until the process is asked to end; at a loopback address, only who asks for it by that name."""
+    """Answer requests until the process is interrupted. At a loopback address, only requests to a loopback host name."""
     import uvicorn
 
-    from domtrans.demo.app import application
+    from domtrans.demo.app import create_app
 
-    host = listening.getsockname()[0]
-    local = host in (LOOPBACK[0], "::1")
-    app = application(demo, hosts=[*LOOPBACK, "[::1]"] if local else ["*"])
+    is_local = listening.getsockname()[0] in (LOOPBACK_HOSTS[0], "::1")
+    app = create_app(demo, hosts=[*LOOPBACK_HOSTS, "[::1]"] if is_local else ["*"])
     config = uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=1)
     uvicorn.Server(config).run([listening])

@@ -1,4 +1,4 @@
-"""``export``: G from pixels to pixels in one file that runs without domtrans, compared with the original on real images."""
+"""``export``: G as one file that runs without domtrans, compared with the original on real images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet, to_channels, to_float, to_uint8
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
+from domtrans.evaluation.results import declared_values
+from domtrans.interfaces import Generator
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.folder import versions
@@ -27,30 +30,37 @@ from domtrans.runs.run import Run, as_run
 from domtrans.sharing import onnx_graph
 from domtrans.storage.atomic import write_bytes
 
-Precision = Literal["float32", "fp16", "int8"]
-Runner = Callable[[np.ndarray], np.ndarray]
-"""Pixels of source images, uint8 [N, H, W, 3], to pixels of target images, uint8 [N, H, W, C]."""
+GraphPrecision = Literal["float32", "fp16", "int8"]
+RunGraph = Callable[[np.ndarray], np.ndarray]
+"""Source images, uint8 [N, H, W, 3], to target images, uint8 [N, H, W, C]."""
 
-COMPARED = 256
-"""Source test images, evenly over the set, that both are given."""
-CALIBRATED = 256
-"""Source training images, evenly over the set, that int8 takes its ranges from."""
-NOT_OF_G = ("encoder_accuracy", "evaluator_accuracy")
-"""Figures of f and of an evaluator by themselves, in which the file has no part."""
-TOLERANCE = 1
-"""Levels of 255 that a float32 file may be off: a sum in another order can fall on the other side of a rounding."""
+COMPARED_IMAGES = 256
+"""Source test images, evenly spread, on which the file is compared with the original."""
+CALIBRATION_IMAGES = 256
+"""Source training images, evenly spread, that give int8 its ranges."""
+FLOAT32_TOLERANCE = 1
+"""Levels of 255 by which a float32 file may differ: a sum in another order can round to the next level."""
+METADATA_KEY = "model_sha256"
+"""Metadata by which a file of an earlier export is recognised."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file, and how it compares with the original in PyTorch.
+    """The exported file, and how it compares with the original in PyTorch.
 
-    ``opset``: of an ONNX file. ``images``: how many both were given. ``most``, ``mean``: by how many levels of 255 their
-    pixels differ. ``before``, ``after``: for fp16 and int8, the figures of the recipe's metrics for PyTorch and for the file.
+    Attributes:
+        file: The file.
+        precision: "float32", "fp16" or "int8".
+        opset: Version of ONNX's operators; None for a ``.pt2`` file.
+        images: Number of images that were compared.
+        most: Largest difference of a pixel, in levels of 255.
+        mean: Mean difference of the pixels, in levels of 255.
+        before: For fp16 and int8, the recipe's metrics of the original.
+        after: The same metrics of the file.
     """
 
     file: Path
-    precision: Precision
+    precision: GraphPrecision
     opset: int | None
     images: int
     most: int
@@ -65,15 +75,15 @@ class Exported:
 
 @dataclass(frozen=True)
 class Graph:
-    """G as it will be written: how to run it, and its file, given what that should say of itself."""
+    """The traced G: a function that runs it, and one that gives its file, with metadata."""
 
-    run: Runner
+    run: RunGraph
     to_bytes: Callable[[Mapping[str, str]], bytes]
     opset: int | None = None
 
 
-class Pixels(nn.Module):
-    """G from pixels to pixels, as programs hold pictures, so that nobody has to know how domtrans scales and arranges them."""
+class PixelTransfer(nn.Module):
+    """G from pixels to pixels, including scaling and layout, so that other programs need to know neither."""
 
     def __init__(self, transfer: Transfer) -> None:
         super().__init__()
@@ -84,17 +94,19 @@ class Pixels(nn.Module):
         return to_uint8(self.transfer(to_float(images.permute(0, 3, 1, 2)))).permute(0, 2, 3, 1)
 
 
-class InItsPlace(Transfer):
-    """A graph in the place of the transfer that it was made of: any metric can measure it. f, where one asks, is PyTorch's."""
+class GraphGenerator(Generator):
+    """A graph as a g that reads images, so that every metric can measure ``Transfer(f, GraphGenerator(...))``."""
 
-    def __init__(self, original: Transfer, run: Runner) -> None:
-        super().__init__(original.encoder, original.generator)
+    reads_images = True
+
+    def __init__(self, run: RunGraph) -> None:
+        super().__init__()
         self.run = run
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 1 or 3, H, W] in [-1, 1] to target images in [-1, 1], by way of their pixels."""
-        made = torch.from_numpy(self.run(to_pixels(to_uint8(images))))
-        return to_float(made.permute(0, 3, 1, 2).to(images.device))
+        """RGB images [B, 3, H, W] in [-1, 1] to target images in [-1, 1]."""
+        outputs = torch.from_numpy(self.run(to_pixels(to_uint8(images))))
+        return to_float(outputs.permute(0, 3, 1, 2).to(images.device))
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
@@ -107,122 +119,159 @@ def export(
     file: str | Path,
     changes: list[str] | tuple[str, ...] | Mapping[str, Any] = (),
     *,
-    precision: Precision = "float32",
+    precision: GraphPrecision = "float32",
     tolerance: int | None = None,
+    force: bool = False,
 ) -> Exported:
-    """Write G of a run as ``.onnx`` or, for torch.export, as ``.pt2``, with all that its images go through before and after.
+    """Write G of a run, with the scaling of its images, as an ``.onnx`` file or as ``.pt2`` for torch.export.
 
-    ``changes`` may name other data to compare on, as in ``Run.evaluate``. ``precision``: fp16 and int8 make smaller ONNX
-    files, and the recipe's metrics say what that costs. ``tolerance``: levels of 255 that a pixel may be off before nothing
-    is written; by default 1 for float32, and without limit for fp16 and int8.
-    Raises DomtransError if the networks cannot be exported, the file would be further off, the data to compare on is not
-    there, or the extra "export" is not installed.
+    Args:
+        run: A run or its folder.
+        file: The file to write. An existing file is replaced only if ``export`` wrote it.
+        changes: Other data to compare on, as in ``Run.evaluate``.
+        precision: "fp16" and "int8" make a smaller ONNX file, and measure the recipe's metrics with it.
+        tolerance: Levels of 255 by which a pixel may differ from the original. None: 1 for float32, unlimited for fp16
+            and int8.
+        force: Replace a file that ``export`` did not write.
+
+    Returns:
+        The file and its comparison with the original.
+
+    Raises:
+        DomtransError: If the networks cannot be traced, a pixel differs by more than ``tolerance``, the data to compare on
+            is missing, the file exists and ``export`` did not write it, or the extra "export" is not installed.
     """
     file = Path(file)
-    _check(file, precision)
+    _check_file(file, precision)
+    if not force:
+        _check_replaceable(file)
     run = as_run(run)
     recipe = with_other_data(run.recipe, changes, run.registry) if changes else run.recipe
-    seen = to_pixels(_source(run, recipe, "test").some(COMPARED).images)
-    original = Pixels(copy.deepcopy(run.model).cpu()).eval().requires_grad_(False)
-    graph = _pt2(original, seen) if file.suffix == ".pt2" else _onnx(original, seen, precision, run, recipe)
-    most, mean = _differences(graph, original, seen)
-    limit = TOLERANCE if tolerance is None and precision == "float32" else tolerance
-    if limit is not None and most > limit:
+    pixels = to_pixels(_load_source(run, recipe, "test").some(COMPARED_IMAGES).images)
+    original = PixelTransfer(copy.deepcopy(run.model).cpu()).eval().requires_grad_(False)
+    graph = _make_pt2(original, pixels) if file.suffix == ".pt2" else _make_onnx(original, pixels, precision, run, recipe)
+    largest, mean = _compare(graph, original, pixels)
+    limit = FLOAT32_TOLERANCE if tolerance is None and precision == "float32" else tolerance
+    if limit is not None and largest > limit:
         raise DomtransError(
-            f"{file} was not written: over {len(seen)} source images it would be up to {most} levels of 255 off the original, "
-            f"and {limit} are allowed; raise the tolerance, or find the step of f or g that is computed differently"
+            f"{file} was not written: over {len(pixels)} source images a pixel differs from the original by {largest} of 255 "
+            f"levels, and the tolerance is {limit}; raise the tolerance, or find the operation that is computed differently"
         )
-    found = Exported(file, precision, graph.opset, len(seen), most, mean, {}, {})
+    exported = Exported(file, precision, graph.opset, len(pixels), largest, mean, {}, {})
     if precision != "float32" and recipe.metrics:
-        before, after = (_figures(one, recipe, run) for one in (run.model, InItsPlace(run.model, graph.run)))
-        found = replace(found, before=before, after=after)
-    write_bytes(file, graph.to_bytes(_says(run, found)))
-    return found
+        exported_transfer = Transfer(run.model.encoder, GraphGenerator(graph.run))
+        before, after = (_measure(transfer, recipe, run) for transfer in (run.model, exported_transfer))
+        exported = replace(exported, before=before, after=after)
+    write_bytes(file, graph.to_bytes(_metadata(run, exported)))
+    return exported
 
 
-def _check(file: Path, precision: Precision) -> None:
+def _check_file(file: Path, precision: GraphPrecision) -> None:
     if file.suffix not in (".onnx", ".pt2"):
-        raise DomtransError(f"{file} must end in .onnx or .pt2, which says what to write")
+        raise DomtransError(f"{file} must end in .onnx or .pt2, which selects the format")
     if file.suffix == ".pt2" and precision != "float32":
-        raise DomtransError(f"{precision} is made for onnxruntime: write it to a file that ends in .onnx")
+        raise DomtransError(f"{precision} is for onnxruntime: write it to a file that ends in .onnx")
     if not file.parent.is_dir():
         raise DomtransError(f"{file} cannot be written: there is no folder {file.parent}")
 
 
-def _source(run: Run, recipe: Recipe, split: str) -> ImageSet:
+def _check_replaceable(file: Path) -> None:
+    """Raise DomtransError if the file exists and is not from an earlier export."""
+    if not file.exists():
+        return
+    keys = _pt2_metadata_keys(file) if file.suffix == ".pt2" else onnx_graph.metadata_keys(file)
+    if METADATA_KEY not in keys:
+        raise DomtransError(
+            f"{file} exists and is not from an earlier export; choose another file, or replace it with --force "
+            "(Python: force=True)"
+        )
+
+
+def _pt2_metadata_keys(file: Path) -> set[str]:
+    """Names of the extra files of a torch.export file; empty for any other file."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return {name.rpartition("/extra/")[2] for name in archive.namelist() if "/extra/" in name}
+    except (OSError, zipfile.BadZipFile):
+        return set()
+
+
+def _load_source(run: Run, recipe: Recipe, split: str) -> ImageSet:
     try:
         return load_domain(run.registry, recipe.source, split, recipe.image_size)
     except DomtransError as error:
         raise DomtransError(
-            f"the export is compared on source images, and {error}; name others, e.g. source=folder source.path=FOLDER"
+            f"the file is compared with the original on source images, but {error}; "
+            "name other images, e.g. source=folder source.path=FOLDER"
         ) from None
 
 
-def _onnx(original: Pixels, seen: np.ndarray, precision: Precision, run: Run, recipe: Recipe) -> Graph:
-    proto = _made("an ONNX graph", lambda: onnx_graph.make_graph(original, _example(seen)))
+def _make_onnx(original: PixelTransfer, pixels: np.ndarray, precision: GraphPrecision, run: Run, recipe: Recipe) -> Graph:
+    proto = _trace("an ONNX graph", lambda: onnx_graph.make_graph(original, _example(pixels)))
     if precision == "fp16":
-        proto = _made("a float16 graph", lambda: onnx_graph.to_float16(proto))
+        proto = _trace("a float16 graph", lambda: onnx_graph.to_float16(proto))
     elif precision == "int8":
-        calibration = to_pixels(_source(run, recipe, "train").some(CALIBRATED).images)
-        proto = _made("an int8 graph", lambda: onnx_graph.to_int8(proto, calibration))
-    return Graph(onnx_graph.runner(proto), lambda says: onnx_graph.to_bytes(proto, says), onnx_graph.opset(proto))
+        calibration = to_pixels(_load_source(run, recipe, "train").some(CALIBRATION_IMAGES).images)
+        proto = _trace("an int8 graph", lambda: onnx_graph.to_int8(proto, calibration))
+    return Graph(onnx_graph.runner(proto), lambda metadata: onnx_graph.to_bytes(proto, metadata), onnx_graph.opset(proto))
 
 
-def _pt2(original: Pixels, seen: np.ndarray) -> Graph:
+def _make_pt2(original: PixelTransfer, pixels: np.ndarray) -> Graph:
     shapes = ({0: torch.export.Dim("batch")},)
-    program = _made("a graph", lambda: torch.export.export(original, (_example(seen),), dynamic_shapes=shapes))
+    program = _trace("a graph", lambda: torch.export.export(original, (_example(pixels),), dynamic_shapes=shapes))
     network = program.module()
 
-    def to_bytes(says: Mapping[str, str]) -> bytes:
+    def to_bytes(metadata: Mapping[str, str]) -> bytes:
         content = io.BytesIO()
-        torch.export.save(program, content, extra_files=dict(says))
+        torch.export.save(program, content, extra_files=dict(metadata))
         return content.getvalue()
 
     return Graph(lambda images: network(torch.from_numpy(images)).numpy(), to_bytes)
 
 
-def _example(seen: np.ndarray) -> Tensor:
-    """Two images: torch would take a batch of one for a batch that is always of one."""
-    return torch.from_numpy(np.resize(seen, (2, *seen.shape[1:])))
+def _example(pixels: np.ndarray) -> Tensor:
+    """Two images: torch.export would fix the batch size of a batch of one."""
+    return torch.from_numpy(np.resize(pixels, (2, *pixels.shape[1:])))
 
 
-def _made(what: str, make: Callable[[], Any]) -> Any:
-    """What a library makes of the networks; whatever it finds in them that it cannot handle, in one sentence."""
+def _trace(what: str, make: Callable[[], Any]) -> Any:
+    """The result of ``make``, with every error of the libraries as one DomtransError."""
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries to their own developers
+            warnings.simplefilter("ignore")  # they are for the developers of the libraries
             return make()
     except DomtransError:
         raise
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]
         raise DomtransError(
-            f"f and g cannot be made into {what}: {type(error).__name__}: {reason} (docs/export.md says what a graph can hold)"
+            f"f and g cannot be traced into {what}: {type(error).__name__}: {reason} (see docs/export.md)"
         ) from error
 
 
 @torch.no_grad()
-def _differences(graph: Graph, original: Pixels, seen: np.ndarray) -> tuple[int, float]:
-    """Levels of 255 by which pixels differ, most and mean; in batches of several sizes, for the graph takes any."""
-    blocks = np.array_split(seen, [1, 8, len(seen) // 2])
+def _compare(graph: Graph, original: PixelTransfer, pixels: np.ndarray) -> tuple[int, float]:
+    """Largest and mean difference of the pixels in levels of 255, over batches of several sizes."""
+    batches = np.array_split(pixels, [1, 8, len(pixels) // 2])
     levels = np.concatenate(
-        [graph.run(block).astype(int) - original(torch.from_numpy(block)).numpy() for block in blocks if len(block)]
+        [graph.run(batch).astype(int) - original(torch.from_numpy(batch)).numpy() for batch in batches if len(batch)]
     )
     return int(np.abs(levels).max()), round(float(np.abs(levels).mean()), 5)
 
 
-def _figures(transfer: Transfer, recipe: Recipe, run: Run) -> dict[str, Any]:
-    with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's draws go on as they were
-        measured = measure(transfer, recipe, run.registry, run.session)
-    return {key: value for key, value in measured.items() if key not in NOT_OF_G}
+def _measure(transfer: Transfer, recipe: Recipe, run: Run) -> dict[str, Any]:
+    with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; this keeps the caller's generator as it is
+        results = measure(transfer, recipe, run.registry, run.session)
+    declared = declared_values(run.registry, recipe)
+    return {key: value for key, value in results.items() if key not in declared or declared[key].measures_g}
 
 
-def _says(run: Run, found: Exported) -> dict[str, str]:
-    """What the file says of itself, under the keys of its metadata."""
+def _metadata(run: Run, exported: Exported) -> dict[str, str]:
+    """Where the file comes from, for its metadata."""
     return {
         "domtrans": versions()["domtrans"],
-        "model_sha256": hashlib.sha256(run.file.read_bytes()).hexdigest(),
+        METADATA_KEY: hashlib.sha256(run.file.read_bytes()).hexdigest(),
         "recipe": run.recipe.to_json(),
         "about": json.dumps(run.about),
-        "export": json.dumps(found.to_json()),
+        "export": json.dumps(exported.to_json()),
     }

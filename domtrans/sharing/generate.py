@@ -1,6 +1,6 @@
-"""``generate``: a labelled set of target images, made by transferring labelled source images, as other programs read it.
+"""``generate``: a labelled set of target images, made by transferring labelled source images.
 
-A classifier that learns from it has seen no label of the target: unsupervised domain adaptation (section 5.1 of the paper).
+A classifier trained on it has used no label of the target: unsupervised domain adaptation (section 5.1 of the paper).
 """
 
 from __future__ import annotations
@@ -28,26 +28,39 @@ from domtrans.runs.provenance import credits_of
 from domtrans.runs.run import Run, as_run
 from domtrans.storage.atomic import new_folder
 
-BLOCK = 256
+BATCH_SIZE = 256
 """Images transferred at once."""
-SHARD = 10_000
-"""Images of a tar file."""
+SHARD_IMAGES = 10_000
+"""Images per tar file."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A folder of transferred images: how many, of which classes, and the attributes that they carry."""
+    """A folder of transferred images.
+
+    Attributes:
+        folder: The folder.
+        count: Number of images.
+        classes: Names of the classes; empty if the source has no labels.
+        attributes: Names of the attributes. Only the format "webdataset" stores their values.
+    """
 
     folder: Path
     count: int
     classes: tuple[str, ...]
     attributes: tuple[str, ...]
-    """Written in the format "webdataset" alone."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A transferred image with what its source image was labelled with; None and empty where that is not known."""
+class LabelledImage:
+    """A transferred image with the labels of its source image.
+
+    Attributes:
+        number: Position in the source set.
+        image: The image.
+        label: Index of the class, if known.
+        attributes: Values of the known attributes, by name.
+    """
 
     number: int
     image: Image.Image
@@ -65,92 +78,107 @@ def generate(
 ) -> Generated:
     """Transfer the source images of a run's recipe and write them, as PNG, with the source's labels.
 
-    ``folder``: new or empty. ``format``: "imagefolder", as torchvision reads it: ``CLASS/000001.png``, or ``000001.png``
-    where there are no classes; "webdataset": tar shards of 10,000 with ``KEY.png``, ``KEY.cls`` (the number of the class)
-    and ``KEY.json`` (class and attributes by name). ``about.json`` says what the set was made from. ``split``: of the source,
-    "train" or "test". ``count``: at most so many, evenly over the split. All of it is written, or nothing.
-    Raises DomtransError if the data is not there, the folder holds something, or a class cannot name a folder.
+    The folder is written whole or not at all. Its ``about.json`` says which model made it from which data.
+
+    Args:
+        run: A run or its folder.
+        folder: A new or empty folder.
+        format: "imagefolder": ``CLASS/000001.png``, or ``000001.png`` without classes, as torchvision reads it.
+            "webdataset": tar shards of 10,000 images with ``KEY.png``, ``KEY.cls`` (the index of the class) and ``KEY.json``
+            (class and attributes by name).
+        split: Split of the source: "train" or "test".
+        count: Number of images at most, evenly spread over the split.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DomtransError: If the data is missing, the folder is not empty, or a class name cannot be a folder name.
     """
     run, folder = as_run(run), Path(folder)
-    if format not in FORMATS or split not in ("train", "test") or (count is not None and count < 1):
+    if format not in WRITERS or split not in ("train", "test") or (count is not None and count < 1):
         raise DomtransError(
-            f"a set is generated with format {' or '.join(FORMATS)}, split train or test and a count of 1 or more, not with "
+            f"generate takes the format {' or '.join(WRITERS)}, the split train or test, and a count of 1 or more, not "
             f"{format}, {split} and {count}"
         )
     source = load_domain(run.registry, run.recipe.source, split, run.recipe.image_size)
     if count is not None and count < len(source):
         source = source.take(torch.linspace(0, len(source) - 1, count).long())
-    with new_folder(folder) as place:
-        FORMATS[format](place, source, transferred(run, source))
-        (place / "about.json").write_text(json.dumps(_about(run, source, split), indent=2) + "\n", encoding="utf-8")
+    with new_folder(folder) as unfinished:
+        WRITERS[format](unfinished, source, transfer_set(run, source))
+        (unfinished / "about.json").write_text(json.dumps(_about(run, source, split), indent=2) + "\n", encoding="utf-8")
     return Generated(folder, len(source), source.classes, tuple(source.attributes))
 
 
-def transferred(run: Run, source: ImageSet) -> Iterator[Labelled]:
+def transfer_set(run: Run, source: ImageSet) -> Iterator[LabelledImage]:
     """G of every image of a set, in order."""
     session = run.session.during("generate")
-    for index in torch.arange(len(source)).split(BLOCK):
+    for index in torch.arange(len(source)).split(BATCH_SIZE):
         session.progress(int(index[0]), len(source))
         images = to_pil(run.transfer(source.batch(index)))
         for number, image in zip(index.tolist(), images, strict=True):
             label = None if source.labels is None else int(source.labels[number])
             known = {name: of.values[i] for name, of in source.attributes.items() if (i := int(of.index[number])) >= 0}
-            yield Labelled(number, image, label, known)
+            yield LabelledImage(number, image, label, known)
     session.progress(len(source), len(source))
 
 
-def write_imagefolder(folder: Path, source: ImageSet, images: Iterator[Labelled]) -> None:
-    """``CLASS/000001.png``; raises DomtransError for a class whose name cannot be a folder's."""
-    _check_names(source.classes)
+def write_imagefolder(folder: Path, source: ImageSet, images: Iterator[LabelledImage]) -> None:
+    """Write ``CLASS/000001.png``. Raises DomtransError for a class name that cannot be a folder name."""
+    _check_folder_names(source.classes)
     for name in source.classes:
         (folder / name).mkdir()
-    for one in images:
-        place = folder if one.label is None else folder / source.classes[one.label]
-        one.image.save(place / f"{one.number:06d}.png")
+    for item in images:
+        class_folder = folder if item.label is None else folder / source.classes[item.label]
+        item.image.save(class_folder / f"{item.number:06d}.png")
 
 
-def write_webdataset(folder: Path, source: ImageSet, images: Iterator[Labelled]) -> None:
-    """``shard-000000.tar`` and so on, and ``vocabulary.json``, which fixes the order of classes and values."""
+def write_webdataset(folder: Path, source: ImageSet, images: Iterator[LabelledImage]) -> None:
+    """Write ``shard-000000.tar`` and so on, and ``vocabulary.json``, which fixes the order of classes and values."""
     vocabulary = {"class": source.classes} if source.classes else {}
     vocabulary |= {name: of.values for name, of in source.attributes.items()}
     (folder / "vocabulary.json").write_text(json.dumps(vocabulary, indent=2) + "\n", encoding="utf-8")
-    for shard in range(-(-len(source) // SHARD)):
+    for shard in range(-(-len(source) // SHARD_IMAGES)):
         with tarfile.open(folder / f"shard-{shard:06d}.tar", "w") as tar:
-            for one in islice(images, SHARD):
-                for kind, content in _members(one, source.classes):
-                    member = tarfile.TarInfo(f"{one.number:08d}.{kind}")
+            for item in islice(images, SHARD_IMAGES):
+                for suffix, content in _tar_members(item, source.classes):
+                    member = tarfile.TarInfo(f"{item.number:08d}.{suffix}")
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
 
 
-FORMATS: dict[str, Callable[[Path, ImageSet, Iterator[Labelled]], None]] = {
+WRITERS: dict[str, Callable[[Path, ImageSet, Iterator[LabelledImage]], None]] = {
     "imagefolder": write_imagefolder,
     "webdataset": write_webdataset,
 }
+"""By format."""
 
 
-def _members(one: Labelled, classes: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _tar_members(item: LabelledImage, classes: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """``(suffix, content)`` of each file of an image."""
     encoded = io.BytesIO()
-    one.image.save(encoded, "PNG")
+    item.image.save(encoded, "PNG")
     yield "png", encoded.getvalue()
-    said: dict[str, Any] = {}
-    if one.label is not None:
-        yield "cls", str(one.label).encode()
-        said["class"] = classes[one.label]
-    if one.attributes:
-        said["attributes"] = one.attributes
-    if said:
-        yield "json", json.dumps(said).encode()
+    labels: dict[str, Any] = {}
+    if item.label is not None:
+        yield "cls", str(item.label).encode()
+        labels["class"] = classes[item.label]
+    if item.attributes:
+        labels["attributes"] = item.attributes
+    if labels:
+        yield "json", json.dumps(labels).encode()
 
 
-def _check_names(classes: tuple[str, ...]) -> None:
-    """Raise DomtransError unless each can name a folder of its own, on any system."""
+def _check_folder_names(classes: tuple[str, ...]) -> None:
+    """Raise DomtransError unless each class can be a folder name on every system."""
     for name in classes:
         if name in ("", ".", "..") or name.startswith(".") or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
-            raise DomtransError(f"the class '{name[:100]}' cannot name a folder; use the format webdataset")
-    alike = [name for name, times in Counter(name.casefold() for name in classes).items() if times > 1]
-    if alike:
-        raise DomtransError(f"two classes are both '{alike[0]}' where case does not count; use the format webdataset")
+            raise DomtransError(f"the class '{name[:100]}' cannot be a folder name; use the format webdataset")
+    repeated = [name for name, uses in Counter(name.casefold() for name in classes).items() if uses > 1]
+    if repeated:
+        raise DomtransError(
+            f"two classes would share the folder '{repeated[0]}' where case is ignored; use the format webdataset"
+        )
 
 
 def _about(run: Run, source: ImageSet, split: str) -> dict[str, Any]:

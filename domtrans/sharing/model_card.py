@@ -1,4 +1,4 @@
-"""README.md of a packed model, its model card: read off the run, claiming nothing that the run does not say of itself."""
+"""The model card: README.md of a packed run. It states only what the run itself records."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from domtrans.evaluation.results import LABELS, check_rows, metric_rows, not_measured, run_rows
+from domtrans.evaluation.results import MetricRow, check_rows, declared_values, in_sections, metric_rows, not_measured, run_rows
 from domtrans.registry.describe import describe
 from domtrans.runs.provenance import credits_of
 from domtrans.runs.run import Run
 
-MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
+MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
-NOT_NUMBERS = ("source", "target", "supervision")
-"""Rows of the metrics that the card gives in sections of their own."""
+OTHER_SECTIONS = ("source", "target", "supervision")
+"""Keys of the results that the card shows in the section on the data."""
 
 
 def model_card(run: Run, *, licence: str | None, grid: str | None) -> str:
-    """Markdown with a YAML front matter as model hubs read it. ``grid``: the file with the sample images, if there is one."""
+    """The card as Markdown, with the YAML front matter that model hubs read.
+
+    Args:
+        run: The run.
+        licence: Licence of the model, if stated.
+        grid: Name of the file with the sample grid, if there is one.
+    """
     environment = Environment(
         loader=PackageLoader("domtrans.sharing"),
         undefined=StrictUndefined,
@@ -35,49 +41,50 @@ def model_card(run: Run, *, licence: str | None, grid: str | None) -> str:
         metrics=[(name, describe(run.registry.get("metric", part.name)).summary) for name, part in run.recipe.metrics.items()],
         licence=licence,
         grid=grid,
-        index=_index(run),
+        index=_model_index(run),
         size=run.recipe.image_size,
         colours="grey" if run.about["channels"] == 1 else "RGB",
         plugins=sorted(_distributions(run)),
-        data=list(_data(run)),
+        data=list(_data_rows(run)),
         supervision=run.about.get("supervision", "not recorded"),
-        figures=[(row.label, row.text) for row in metric_rows(run.results) if row.key not in NOT_NUMBERS],
-        doubts=[*((f"{name}: not measured", why) for name, why in not_measured(run.results)), *check_rows(run.results)],
+        results=[(row.label, row.text) for row in _rows(run) if row.key not in OTHER_SECTIONS],
+        remarks=[*((f"{name}: not measured", why) for name, why in not_measured(run.results)), *check_rows(run.results)],
         seed=run.recipe.seed,
         versions={"domtrans": "of an unknown version"} | _table(run, "versions"),
         made_by=run.about.get("made_by", f"domtrans train {run.recipe.name}"),
-        made=list(_made(run)),
+        origin=list(_origin_rows(run)),
         credits=list(credits_of(run.recipe, run.registry)),
     )
 
 
 def as_text(value: object) -> str:
-    """Words that stay words in Markdown, whatever they hold: they may come from anyone's recipe."""
-    return MARKUP.sub(r"\\\1", as_line(value))
+    """Any text with its Markdown characters escaped, on one line. It may come from a stranger's recipe."""
+    return MARKDOWN_CHARACTERS.sub(r"\\\1", as_line(value))
 
 
 def as_line(value: object) -> str:
-    """On one line, so that nothing ends the table or the block that it stands in."""
+    """Any text on one line and without code fences, so that it cannot end the table or block around it."""
     return " ".join(str(value).split()).replace("```", "'''")
 
 
-def _data(run: Run) -> Iterator[tuple[str, str, str]]:
+def _data_rows(run: Run) -> Iterator[tuple[str, str, str]]:
     fingerprints = _table(run, "data")
     yield "domain", str(run.recipe.source), str(run.recipe.target)
-    yield "measured on", run.results.get("source", "nothing"), run.results.get("target", "nothing")
+    measured_on = in_sections(run.results)["run"]
+    yield "measured on", measured_on.get("source", "nothing"), measured_on.get("target", "nothing")
     yield "fingerprint of the training images", fingerprints.get("source", "unknown"), fingerprints.get("target", "unknown")
 
 
-def _made(run: Run) -> Iterator[tuple[str, Any]]:
-    """How g came about, by the model file's own account."""
+def _origin_rows(run: Run) -> Iterator[tuple[str, Any]]:
+    """How the model was made, as the model file records it."""
     yield "f", run.recipe.encoder
-    yield "f learns by", run.recipe.fit.name if run.recipe.fit else "nothing: it is used as it comes"
+    yield "fit of f", run.recipe.fit.name if run.recipe.fit else "no fit: it is used as loaded"
     yield "g", run.recipe.generator
     terms = run.recipe.generator_losses.items()
     yield "losses of g", ", ".join(f"{name} ({term.name}, weight {term.weight:g})" for name, term in terms)
     yield "steps", f"{run.about.get('step', 'unknown')}, chosen by: {run.about.get('chosen', 'unknown')}"
     yield "seed", run.recipe.seed
-    yield from ((name, text) for name, text in run_rows(run.results) if name != "steps of training")
+    yield from ((name, text) for name, text in run_rows(run.results) if name != "training steps")
     yield "versions", ", ".join(f"{name} {version}" for name, version in _table(run, "versions").items()) or "unknown"
     git = _table(run, "git")
     if git:
@@ -85,18 +92,23 @@ def _made(run: Run) -> Iterator[tuple[str, Any]]:
 
 
 def _distributions(run: Run) -> set[str]:
-    """What must be installed besides domtrans itself, by the model file's own account."""
+    """Packages that must be installed besides domtrans, as the model file records them."""
     origins = {str(origin).partition(" (")[0] for origin in _table(run, "plugins").values()}
     return {origin for origin in origins if origin.partition(" ")[0] != "domtrans"}
 
 
-def _index(run: Run) -> list[dict[str, Any]]:
-    """The figures as model hubs list them (``model-index``)."""
-    numbers = [one for one in metric_rows(run.results) if isinstance(run.results.get(one.key), float)]
-    metrics = [{"type": one.key, "name": LABELS.get(one.key, one.label), "value": run.results[one.key]} for one in numbers]
-    data = {"type": run.recipe.source.name, "name": str(run.results.get("source", run.recipe.source.name))}
-    found = {"task": {"type": "image-to-image"}, "dataset": data, "metrics": metrics}
-    return [{"name": run.recipe.name, "results": [found]}] if metrics else []
+def _model_index(run: Run) -> list[dict[str, Any]]:
+    """The results in the form of ``model-index``, which model hubs read."""
+    sections = in_sections(run.results)
+    rows = [row for row in _rows(run) if isinstance(sections["metrics"].get(row.key), float)]
+    metrics = [{"type": row.key, "name": row.label, "value": row.value} for row in rows]
+    dataset = {"type": run.recipe.source.name, "name": str(sections["run"].get("source", run.recipe.source.name))}
+    result = {"task": {"type": "image-to-image"}, "dataset": dataset, "metrics": metrics}
+    return [{"name": run.recipe.name, "results": [result]}] if metrics else []
+
+
+def _rows(run: Run) -> list[MetricRow]:
+    return metric_rows(run.results, declared_values(run.registry, run.recipe))
 
 
 def _table(run: Run, key: str) -> dict[str, Any]:

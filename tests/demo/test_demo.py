@@ -1,4 +1,4 @@
-"""The demo: what it shows of a picture, what it refuses, and the page in a real browser."""
+"""The demo: what it shows of an image, what it refuses, and the page in a real browser."""
 
 import base64
 import http.client
@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -19,11 +20,12 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from commands import PIPED, in_process
-from domtrans import DomtransError, load, train
+from domtrans import DomtransError, load, to_float, train
 from domtrans.demo.demo import Demo
-from domtrans.demo.serve import address, listen
+from domtrans.demo.serve import browser_address, listen
 from tiny import registry, tiny_recipe
 
 pytest.importorskip("uvicorn", reason="the extra domtrans[demo] is not installed")
@@ -31,14 +33,14 @@ pytest.importorskip("starlette", reason="the extra domtrans[demo] is not install
 
 
 def encoded(colour, form="PNG", size=(32, 32)):
-    """A picture of one colour, as a file's bytes."""
+    """An image file of one colour."""
     file = io.BytesIO()
     Image.new("RGB", size, colour).save(file, form)
     return file.getvalue()
 
 
 def bomb():
-    """A PNG of a few bytes that says it has 40,000 x 40,000 pixels."""
+    """A PNG of a few bytes whose header says 40,000 x 40,000 pixels."""
 
     def chunk(name, content):
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -52,7 +54,7 @@ def pixels(png):
 
 
 def alike(one, other):
-    """Whether two pictures are the same but for what a batch of another size may round otherwise."""
+    """Whether two images are equal, apart from rounding in batches of another size."""
     return (pixels(one) - pixels(other)).abs().max() <= 1
 
 
@@ -60,45 +62,62 @@ RED, BLUE = encoded((200, 40, 30)), encoded((20, 60, 180), "JPEG", (50, 40))
 
 
 @pytest.fixture(scope="module")
-def shown(trained):
+def demo(trained):
     return Demo(load(trained[0], device="cpu", registry=registry()))
 
 
-# What is shown
+# Content
 
 
-def test_it_shows_what_transfer_makes_and_real_images_and_what_f_sees(shown):
-    look = shown.transfer([RED])
+def test_it_shows_the_transfer_and_real_images_and_the_prediction_of_f(demo):
+    result = demo.transfer([RED])
     image = Image.open(io.BytesIO(RED))
-    assert torch.equal(pixels(look.made), torch.tensor(list(shown.run.transfer(image).tobytes())))
-    assert torch.equal(pixels(look.seen[0]), torch.tensor(list(image.tobytes())))
-    cosines = [value for _, value in look.nearest]
+    assert torch.equal(pixels(result.output), torch.tensor(list(demo.run.transfer(image).tobytes())))
+    assert torch.equal(pixels(result.inputs[0]), torch.tensor(list(image.tobytes())))
+    cosines = [value for _, value in result.nearest]
     assert len(cosines) == 6 and cosines == sorted(cosines, reverse=True) and -1 <= cosines[-1] <= cosines[0] <= 1.001
-    assert {name for name, _ in look.x_opinion} == {"0", "1", "2", "3"} and len(shown.examples) == 4 and not shown.gaps
-    assert sum(share for _, share in look.made_opinion) == pytest.approx(1, abs=1e-4)
+    assert {name for name, _ in result.input_prediction} == {"0", "1", "2", "3"}
+    assert len(demo.examples) == 4 and not demo.missing
+    assert sum(share for _, share in result.output_prediction) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_real_image_is_the_nearest_to_itself(shown):
-    found = shown._nearest(shown.real_features[3:4])
-    assert torch.equal(pixels(found[0][0]), shown.real[3].flatten()) and found[0][1] == pytest.approx(1, abs=1e-4)
+class Memorised(nn.Module):
+    """A g that has learnt one image by heart."""
+
+    reads_images = False
+
+    def __init__(self, image):
+        super().__init__()
+        self.image = image
+
+    def forward(self, features):
+        return to_float(self.image.expand(len(features), -1, -1, -1))
 
 
-def test_features_are_blended_from_one_picture_to_the_other_and_scaled(shown):
-    alone = [shown.transfer([one]).made for one in (RED, BLUE)]
-    ends = [shown.transfer([RED, BLUE], blend=blend) for blend in (0, 0.5, 1)]
-    assert alike(ends[0].made, alone[0]) and alike(ends[2].made, alone[1]) and len(ends[1].seen) == 2
-    assert not any(alike(ends[1].made, end) for end in alone)
-    assert shown.transfer([RED], strength=0).made == shown.transfer([BLUE], strength=0).made
-    assert not alike(shown.transfer([RED], strength=2).made, alone[0])
+def test_a_memorised_image_is_nearest_to_itself(trained):
+    demo = Demo(load(trained[0], device="cpu", registry=registry()))
+    image = demo.target_images[3]
+    demo.run.model.generator = Memorised(image)
+    nearest, cosine = demo.transfer([RED]).nearest[0]
+    assert torch.equal(pixels(nearest), image.flatten()) and cosine == pytest.approx(1, abs=1e-4)
+
+
+def test_features_are_blended_from_one_image_to_the_other_and_scaled(demo):
+    alone = [demo.transfer([image]).output for image in (RED, BLUE)]
+    ends = [demo.transfer([RED, BLUE], blend=blend) for blend in (0, 0.5, 1)]
+    assert alike(ends[0].output, alone[0]) and alike(ends[2].output, alone[1]) and len(ends[1].inputs) == 2
+    assert not any(alike(ends[1].output, end) for end in alone)
+    assert demo.transfer([RED], strength=0).output == demo.transfer([BLUE], strength=0).output
+    assert not alike(demo.transfer([RED], strength=2).output, alone[0])
 
 
 @pytest.mark.parametrize(
     "content, fault",
-    [(b"", "not a picture"), (b"hello" * 99, "not a picture"), (RED[:60], "cannot be read"), (bomb(), "too many pixels")],
+    [(b"", "not an image"), (b"hello" * 99, "not an image"), (RED[:60], "cannot be read"), (bomb(), "too many pixels")],
 )
-def test_what_is_no_picture_is_refused_in_a_sentence(shown, content, fault):
-    with pytest.raises(DomtransError, match=f"the picture .*{fault}"):
-        shown.transfer([content])
+def test_what_is_not_an_image_is_refused_in_a_sentence(demo, content, fault):
+    with pytest.raises(DomtransError, match=f"the input .*{fault}"):
+        demo.transfer([content])
 
 
 def test_without_data_it_shows_the_rest_and_says_what_is_missing(trained, tmp_path):
@@ -113,40 +132,40 @@ def test_without_data_it_shows_the_rest_and_says_what_is_missing(trained, tmp_pa
     finally:
         for path in gone:
             path.with_suffix(".gone").rename(path)
-    assert len(demo.gaps) == 2 and all("npz" in gap for gap in demo.gaps)
-    look = demo.transfer([RED])
-    assert look.made and look.nearest == [] and demo.examples == [] and demo.pace() > 0
-    again = Demo(load(lonely, device="cpu", registry=registry()))  # test images of the data, where the run kept none
-    assert len(again.examples) == 4 and not again.gaps
+    assert len(demo.missing) == 2 and all("npz" in sentence for sentence in demo.missing)
+    result = demo.transfer([RED])
+    assert result.output and result.nearest == [] and demo.examples == [] and demo.median_milliseconds() > 0
+    again = Demo(load(lonely, device="cpu", registry=registry()))  # from the data, because the run has none
+    assert len(again.examples) == 4 and not again.missing
 
 
-def test_a_g_that_reads_images_has_nothing_to_slide(tmp_path):
+def test_a_g_that_reads_images_has_no_features_to_edit(tmp_path):
     recipe = tiny_recipe(tmp_path, generator="digit-image-generator", train__steps=1, metrics__digits="none")
     demo = Demo(train(recipe, tmp_path / "run", device="cpu", registry=registry()))
-    assert not demo.bends
-    assert demo.transfer([RED, BLUE], blend=1, strength=0).made == demo.transfer([RED]).made
+    assert not demo.can_edit_features
+    assert demo.transfer([RED, BLUE], blend=1, strength=0).output == demo.transfer([RED]).output
 
 
-# Where it listens
+# Ports
 
 
-def test_a_taken_port_is_passed_over():
+def test_a_port_in_use_is_skipped():
     with listen(port=0) as first:
         port = first.getsockname()[1]
         with listen(port=port) as second:
-            assert port < second.getsockname()[1] < port + 20 and address(second).startswith("http://127.0.0.1:")
+            assert port < second.getsockname()[1] < port + 20 and browser_address(second).startswith("http://127.0.0.1:")
 
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid"])
-def test_a_host_that_is_not_here_is_refused(host):
+def test_a_host_that_is_not_this_machine_is_refused(host):
     with pytest.raises(DomtransError, match=f"cannot listen at {host}"):
         listen(host)
 
 
-def test_without_the_extra_the_command_that_brings_it_is_told(monkeypatch, capsys, trained):
+def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch, capsys, trained):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    code, _, said = in_process(capsys, "demo", trained[0], "--no-browser")
-    assert code == 2 and "pip install 'domtrans[demo]'" in said and said.count("\n") == 1
+    code, _, stderr = in_process(capsys, "demo", trained[0], "--no-browser")
+    assert code == 2 and "pip install 'domtrans[demo]'" in stderr and stderr.count("\n") == 1
 
 
 # The server
@@ -154,12 +173,12 @@ def test_without_the_extra_the_command_that_brings_it_is_told(monkeypatch, capsy
 
 @pytest.fixture(scope="module")
 def url(trained):
-    """Of a demo that was started as a person starts it, and is ended with Ctrl-C."""
+    """The address of a demo that was started from a shell, and is stopped with Ctrl-C."""
     command = [sys.executable, "-m", "domtrans", "demo", str(trained[0]), "--no-browser", "--port", "0", "--device", "cpu"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | PIPED) as process:
         try:
             line = process.stdout.readline()
-            found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/) shows digits-dtn-paper; a picture takes \d+ ms; .*\n", line)
+            found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/) shows digits-dtn-paper; an image takes \d+ ms; .*\n", line)
             assert found, line
             yield found[1]
             process.send_signal(signal.SIGINT)
@@ -169,7 +188,7 @@ def url(trained):
 
 
 def post(url, body, **headers):
-    """Status and answer of a request to transfer."""
+    """Status and answer of a request."""
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
         connection.request("POST", "/transfer", body, {"Content-Type": "application/json"} | headers)
@@ -178,52 +197,76 @@ def post(url, body, **headers):
         return answer.status, json.loads(content) if content.startswith(b"{") else content.decode()
 
 
-def test_the_server_transfers(url, shown):
-    status, look = post(url, {"pictures": [base64.b64encode(BLUE).decode()]})
-    assert status == 200 and look["made"] == shown.transfer([BLUE]).made and look["milliseconds"] > 0
+def test_the_server_transfers(url, demo):
+    status, result = post(url, {"images": [base64.b64encode(BLUE).decode()]})
+    assert status == 200 and result["output"] == demo.transfer([BLUE]).output and result["milliseconds"] > 0
 
 
 @pytest.mark.parametrize(
     "body, status, fault",
     [
         ({}, 400, "Field required"),
-        ({"pictures": []}, 400, "at least 1"),
-        ({"pictures": [""] * 3}, 400, "at most 2"),
-        ({"pictures": ["%"]}, 400, "the picture is not a picture|[Bb]ase64"),
-        ({"pictures": [""], "blend": 2}, 400, "less than or equal to 1"),
-        (b'{"pictures": [""], "strength": NaN}', 400, "finite"),
+        ({"images": []}, 400, "at least 1"),
+        ({"images": [""] * 3}, 400, "at most 2"),
+        ({"images": ["%"]}, 400, "the input is not an image|[Bb]ase64"),
+        ({"images": [""], "blend": 2}, 400, "less than or equal to 1"),
+        (b'{"images": [""], "strength": NaN}', 400, "finite"),
         (b"[" * 100_000, 400, "recursion limit"),
-        (b"\xff", 400, "cannot be transferred"),
-        ({"pictures": [base64.b64encode(bomb()).decode()]}, 400, "too many pixels"),
-        ({"pictures": ["A" * (15 * 2**20)]}, 413, "10 MB"),
+        (b"\xff", 400, "the request is invalid"),
+        ({"images": [base64.b64encode(bomb()).decode()]}, 400, "too many pixels"),
+        ({"images": ["A" * (15 * 2**20)]}, 413, "10 MB"),
         (b"A" * (29 * 2**20), 413, "10 MB"),
     ],
 )
 def test_the_server_refuses_in_a_sentence_and_stays(url, body, status, fault):
     try:
         found, answer = post(url, body)
-    except (BrokenPipeError, ConnectionResetError):  # it stopped listening to a body without end
+    except (BrokenPipeError, ConnectionResetError):  # it stops reading a body that is too large
         assert status == 413
     else:
         assert found == status and re.search(fault, answer["error"])
-    assert post(url, {"pictures": [base64.b64encode(RED).decode()]})[0] == 200
+    assert post(url, {"images": [base64.b64encode(RED).decode()]})[0] == 200
 
 
-def test_pages_of_other_sites_and_borrowed_names_get_nothing(url):
+def test_pages_of_other_sites_and_foreign_host_names_are_refused(url):
     assert post(url, b"{}", **{"Content-Type": "text/plain"})[0] == 415
     assert post(url, b"{}", Host="evil.example")[0] == 400
+    body = {"images": [base64.b64encode(RED).decode()]}
+    for origin in ("http://evil.example", "https://evil.example", "null", url.rstrip("/").replace("127.0.0.1", "localhost")):
+        status, answer = post(url, body, Origin=origin)
+        assert status == 403 and "another site" in answer["error"], origin
+    assert post(url, body, Origin=url.rstrip("/"))[0] == 200
+
+
+def test_a_client_that_leaves_early_leaves_no_traceback(trained):
+    command = [sys.executable, "-m", "domtrans", "demo", str(trained[0]), "--no-browser", "--port", "0", "--device", "cpu"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | PIPED}
+    with subprocess.Popen(command, **pipes) as process:
+        try:
+            own_url = process.stdout.readline().split()[0]
+            parts = urlsplit(own_url)
+            head = f"POST /transfer HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+            head += "Content-Length: 1000\r\n\r\n"
+            with socket.create_connection((parts.hostname, parts.port)) as connection:
+                connection.sendall(head.encode() + b'{"images": [')
+            assert post(own_url, {"images": [base64.b64encode(RED).decode()]})[0] == 200, "and the server stays up"
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 0 and stderr == ""
 
 
 # The page
 
 
 def answered(page, *, after=None):
-    """The pictures of x and G(x), once the newest question is answered; ``after``: and x is another than before."""
+    """The images x and G(x) after the newest request; ``after``: wait until x differs from this one."""
     if after is not None:
         page.locator(f'#x[src]:not([src="{after[0]}"])').wait_for()
     page.wait_for_timeout(100)
     page.locator("main[aria-busy=false]").wait_for()
-    return page.locator("#x").get_attribute("src"), page.locator("#made").get_attribute("src")
+    return page.locator("#x").get_attribute("src"), page.locator("#output").get_attribute("src")
 
 
 def test_drawing_uploading_filming_and_sliding(url, visit, tmp_path):
@@ -234,7 +277,7 @@ def test_drawing_uploading_filming_and_sliding(url, visit, tmp_path):
     page.locator(".example").nth(2).click()
     seen.append(answered(page))
 
-    box = page.locator("#sheet").bounding_box()
+    box = page.locator("#canvas").bounding_box()
     page.mouse.move(box["x"] + 40, box["y"] + 40)
     page.mouse.down()
     page.mouse.move(box["x"] + 200, box["y"] + 240, steps=8)
@@ -258,14 +301,14 @@ def test_drawing_uploading_filming_and_sliding(url, visit, tmp_path):
     (tmp_path / "blue.jpg").write_bytes(BLUE)
     page.locator("#file").set_input_files(tmp_path / "blue.jpg")
     seen.append(answered(page, after=seen[0]))
-    rows = page.locator("#x-opinion tr")
+    rows = page.locator("#input-prediction tr")
     assert rows.count() == 4 and rows.first.inner_text().endswith("%")
 
     page.locator("#tab-camera").click()
-    page.locator("#record").click()
-    page.locator("#record", has_text="Stop").wait_for()
+    page.locator("#camera-button").click()
+    page.locator("#camera-button", has_text="Stop").wait_for()
     filmed = answered(page, after=seen[-1])
-    page.locator("#record", has_text="Stop").click()
+    page.locator("#camera-button", has_text="Stop").click()
     seen.append(answered(page))
     assert filmed not in seen[:-1]
     assert len({x for x, _ in seen}) == len(seen) and page.locator("#error").is_hidden()
@@ -275,12 +318,12 @@ def test_a_bad_file_is_refused_in_the_page(url, browser, tmp_path):
     page = browser.new_page()
     page.goto(url)
     before = answered(page)
-    (tmp_path / "notes.png").write_text("no picture")
+    (tmp_path / "notes.png").write_text("not an image")
     (tmp_path / "large.png").write_bytes(bytes(11 * 2**20))
     page.locator("#tab-upload").click()
     for name, sentence in (
-        ("notes.png", "The picture is not a picture that can be read."),
-        ("large.png", "A picture's file may "),
+        ("notes.png", "The input is not an image that can be read."),
+        ("large.png", "The image file has 11.0 MB, and the limit is 10 MB."),
     ):
         page.locator("#file").set_input_files(tmp_path / name)
         page.locator("#error", has_text=sentence).wait_for()
@@ -307,7 +350,7 @@ def test_a_phone_needs_no_scrolling_sideways_and_sees_the_result_while_drawing(u
     page = visit(url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme=scheme)
     answered(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.locator("#made").bounding_box()["y"] < page.locator("#sheet").bounding_box()["y"] < 844
+    assert page.locator("#output").bounding_box()["y"] < page.locator("#canvas").bounding_box()["y"] < 844
     assert (
         page.evaluate("getComputedStyle(document.body).backgroundColor")
         == {

@@ -1,4 +1,4 @@
-"""export: the file gives the pixels that PyTorch gives, runs without torch, says where it comes from, and is measured."""
+"""export: the file gives PyTorch's pixels, runs without torch, records where it comes from, and is measured."""
 
 import hashlib
 import json
@@ -119,14 +119,14 @@ def test_smaller_files_are_measured_beside_the_original(ready, written, folder, 
 
 def test_what_is_printed(ready, folder, tmp_path, capsys):
     code, out, _ = in_process(capsys, "export", folder, tmp_path / "digits.onnx", "--fp16", "--device", "cpu")
-    assert code == 0 and "figure" in out and "transfer accuracy" in out
-    assert "ONNX opset" in out and "of 255 levels off at most" in out and "over 4 source images" in out
+    assert code == 0 and "metric" in out and "transfer accuracy" in out
+    assert "ONNX opset" in out and "differ by at most" in out and "(4 source images)" in out
 
 
 def test_other_images_can_be_named_where_the_run_s_own_are_not_there(ready, run, tmp_path, monkeypatch):
     source = {"name": "arrays", "path": str(tmp_path / "gone.npz"), "holdout": 0.25}
     monkeypatch.setattr(run, "recipe", run.recipe.model_copy(update={"source": run.recipe.source.model_validate(source)}))
-    with pytest.raises(DomtransError, match=r"there is no file .*gone\.npz; name others, e\.g\. source=folder"):
+    with pytest.raises(DomtransError, match=r"there is no file .*gone\.npz; name other images, e\.g\. source=folder"):
         export(run, tmp_path / "digits.onnx")
     other = write_bars(tmp_path / "other.npz", 6)
     assert export(run, tmp_path / "digits.onnx", [f"source.path={other}"]).images == 6
@@ -137,7 +137,7 @@ def test_other_images_can_be_named_where_the_run_s_own_are_not_there(ready, run,
     [
         (["digits.bin"], "must end in .onnx or .pt2"),
         (["digits.pt2", "--int8"], "write it to a file that ends in .onnx"),
-        (["digits.onnx", "--int8", "--fp16"], "exclude each other"),
+        (["digits.onnx", "--int8", "--fp16"], "cannot be combined"),
         (["nowhere/digits.onnx"], "there is no folder"),
         (["digits.onnx", "generator.width=8"], "evaluate cannot change 'generator.width'"),
     ],
@@ -154,6 +154,25 @@ def test_a_missing_library_is_named_with_the_command_that_brings_it(run, tmp_pat
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(DomtransError, match=rf"needs the library {library}, .*: pip install 'domtrans\[export\]'"):
         export(run, tmp_path / "digits.onnx")
+
+
+@pytest.mark.parametrize("name", ["digits.onnx", "digits.pt2"])
+@pytest.mark.parametrize("content", [b"", b"notes of last year"])
+def test_a_foreign_file_is_replaced_only_with_force(ready, run, folder, tmp_path, capsys, name, content):
+    file = tmp_path / name
+    file.write_bytes(content)
+    code, _, err = in_process(capsys, "export", folder, file, "--device", "cpu")
+    assert code == 2 and f"{file} exists and is not from an earlier export" in err and file.read_bytes() == content
+    code, _, err = in_process(capsys, "export", folder, file, "--device", "cpu", "--force")
+    assert code == 0 and file.read_bytes() != content, err
+    export(run, file)  # over an earlier export without force
+
+
+def test_an_onnx_file_of_another_program_is_kept(run, tmp_path):
+    graph = onnx.helper.make_graph([], "empty", [], [])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "theirs.onnx")
+    with pytest.raises(DomtransError, match="is not from an earlier export"):
+        export(run, tmp_path / "theirs.onnx")
 
 
 class Odd(nn.Module):
@@ -174,13 +193,13 @@ class Odd(nn.Module):
 
 def test_networks_that_no_graph_can_hold_are_refused(run, tmp_path):
     run.model.generator = Odd(run.model.generator, "by value")
-    with pytest.raises(DomtransError, match=r"f and g cannot be made into a graph: \w+: .* \(docs/export\.md"):
+    with pytest.raises(DomtransError, match=r"f and g cannot be traced into a graph: \w+: .* \(see docs/export\.md"):
         export(run, tmp_path / "digits.pt2")
 
 
 def test_a_file_that_is_further_off_is_not_written(run, tmp_path):
     run.model.generator = Odd(run.model.generator, "when exported")
-    with pytest.raises(DomtransError, match=r"was not written: over 4 source images .* levels of 255 off .* and 1 are allowed"):
+    with pytest.raises(DomtransError, match=r"was not written: over 4 source images .* of 255 levels, and the tolerance is 1"):
         export(run, tmp_path / "digits.pt2")
     assert not list(tmp_path.iterdir())
     found = export(run, tmp_path / "digits.pt2", tolerance=255)

@@ -1,4 +1,4 @@
-"""Beside other libraries: a run as a transform of torchvision, in loaders, and sets that it made for others to learn from."""
+"""Together with other libraries: a run as a torchvision transform, in data loaders, and generated data sets."""
 
 import io
 import json
@@ -108,7 +108,7 @@ def of(run, name):
 
 
 def test_a_webdataset_keeps_classes_and_attributes(attributed, tmp_path, monkeypatch):
-    monkeypatch.setattr("domtrans.sharing.generate.SHARD", 4)
+    monkeypatch.setattr("domtrans.sharing.generate.SHARD_IMAGES", 4)
     made = generate(of(attributed, "people"), tmp_path / "made", format="webdataset")
     assert made.attributes == ("glasses",) and made.classes == ("ann", "bob", "c/d")
     names = {path.name for path in (tmp_path / "made").iterdir()}
@@ -160,7 +160,7 @@ def test_bad_input_is_refused_in_one_sentence(trained, tmp_path, capsys, words, 
 def test_all_of_a_set_is_written_or_nothing(run, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
-    with pytest.raises(DomtransError, match="is there already"):
+    with pytest.raises(DomtransError, match="exists already"):
         generate(run, tmp_path / "full")
 
     def full(*_, **__):

@@ -1,4 +1,4 @@
-"""pack and the hub: a folder that loads as it was and says what it is; names that are sought on a hub, and what is fetched."""
+"""pack and the model hub: the packed folder and its model card, and what is downloaded from a hub."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def test_the_command_writes_every_file_and_names_what_is_private(trained, tmp_pa
     code, out, err = in_process(capsys, "pack", trained[0], tmp_path / "digits", "--licence", "mit")
     assert code == 0 and out.startswith(f"wrote {tmp_path / 'digits'}: README.md")
     assert {path.name for path in (tmp_path / "digits").iterdir()} == FILES
-    assert "names places of this machine, which go out with it" in err and "source.npz" in err and str(trained[0]) in err
+    assert "contains paths of this machine" in err and "source.npz" in err and str(trained[0]) in err
 
 
 def test_the_checksums_are_those_of_the_files(packed):
@@ -70,7 +70,7 @@ def test_the_front_matter_is_what_model_hubs_read(packed, run):
 
 def test_the_card_says_what_the_run_says(packed, run):
     _, page = card(packed.folder)
-    assert "| transfer accuracy | " in page and "| test images | 4 |" in page and "One run of one seed (0)" in page
+    assert "| transfer accuracy | " in page and "| test images | 4 |" in page and "One run with one seed (0)" in page
     assert run.about["made_by"] in page and run.about["data"]["source"] in page
     assert "Supervision: none of the target" in page and "health: " in page
     assert "domain arrays: not stated" in page and "the model: mit" in page
@@ -82,7 +82,7 @@ def test_a_domain_s_licence_is_read_off_its_docstring(run):
         update={"source": run.recipe.source.model_validate("svhn"), "target": run.recipe.target.model_validate("mnist-5k")}
     )
     page = model_card(with_(run, recipe=recipe), licence=None, grid=None)
-    assert "domain svhn: for non-commercial use; Y. Netzer" in page and "domain mnist-5k: MNIST is of Yann LeCun" in page
+    assert "domain svhn: for non-commercial use; Y. Netzer" in page and "domain mnist-5k: MNIST by Yann LeCun" in page
     assert "the model: not stated by whoever packed it" in page and "samples.png" not in page and "license:" not in page
 
 
@@ -110,7 +110,7 @@ def test_a_file_without_figures_says_so(run, tmp_path):
     files = pack(folder / "best.safetensors", tmp_path / "digits").files
     assert set(files) == FILES - {"results.json"}
     front, page = card(tmp_path / "digits")
-    assert "model-index" not in front and "None were recorded for this file" in page
+    assert "model-index" not in front and "No results were recorded for this file" in page
 
 
 def test_the_grid_of_the_training_stands_in_where_the_data_is_gone(run, tmp_path):
@@ -125,7 +125,7 @@ def test_the_grid_of_the_training_stands_in_where_the_data_is_gone(run, tmp_path
 def test_all_of_it_is_written_or_nothing(run, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
-    with pytest.raises(DomtransError, match="is there already; choose another folder"):
+    with pytest.raises(DomtransError, match="exists already; choose another folder"):
         pack(run, tmp_path / "full")
     (tmp_path / "empty").mkdir()
     assert pack(run, tmp_path / "empty").folder == tmp_path / "empty"

@@ -1,29 +1,29 @@
 const $ = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
-const asImage = (png) => `data:image/png;base64,${png}`;
+const pngUrl = (base64) => `data:image/png;base64,${base64}`;
 
-/* ---- ask and show ---- */
+/* ---- request and show ---- */
 
-// Pictures in base64: the one that was given last, and the one that is held to be blended with it.
-let picture = null, held = null, busy = false, again = false;
+// Images in base64: the newest input, and the one held for blending.
+let input = null, held = null, busy = false, outdated = false;
 
-// One question at a time; what was given meanwhile is asked last, and what came between is not asked at all.
-async function ask() {
-  if (picture === null) return;
-  if (busy) { again = true; return; }
+// One request at a time. Afterwards only the newest input is sent; those in between are dropped.
+async function request() {
+  if (input === null) return;
+  if (busy) { outdated = true; return; }
   setBusy(true);
   try {
-    const question = { pictures: held === null ? [picture] : [picture, held], blend: value("blend", 0), strength: value("strength", 1) };
-    const answer = await fetch("/transfer", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question) });
-    const look = await answer.json();
-    if (answer.ok) show(look);
-    else refuse(look.error);
+    const body = { images: held === null ? [input] : [input, held], blend: value("blend", 0), strength: value("strength", 1) };
+    const response = await fetch("/transfer", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    const result = await response.json();
+    if (response.ok) showResult(result);
+    else showError(result.error);
   } catch {
-    refuse("the demo does not answer; is `domtrans demo` still running?");
+    showError("the demo does not answer; is `domtrans demo` still running?");
   } finally {
     setBusy(false);
   }
-  if (again) { again = false; ask(); }
+  if (outdated) { outdated = false; request(); }
 }
 
 function setBusy(is) {
@@ -31,167 +31,167 @@ function setBusy(is) {
   document.querySelector("main").setAttribute("aria-busy", is);
 }
 
-const value = (id, without) => ($(id) ? Number($(id).value) : without);
+const value = (id, otherwise) => ($(id) ? Number($(id).value) : otherwise);
 
-function give(base64) {
-  picture = base64;
-  ask();
+function setInput(base64) {
+  input = base64;
+  request();
 }
 
-function refuse(sentence) {
+function showError(sentence) {
   $("error").textContent = sentence[0].toUpperCase() + sentence.slice(1) + ".";
   $("error").hidden = false;
 }
 
-function show(look) {
+function showResult(result) {
   $("error").hidden = true;
-  for (const [id, png, words] of [["x", look.seen[0], "The picture as f sees it"], ["made", look.made, "What g makes of it"]]) {
-    $(id).src = asImage(png);
-    $(id).alt = words;
+  for (const [id, png, description] of [["x", result.inputs[0], "The input as f gets it"], ["output", result.output, "The output"]]) {
+    $(id).src = pngUrl(png);
+    $(id).alt = description;
     $(id).hidden = false;
   }
   if ($("hold")) $("hold").disabled = false;
-  showOpinion("x-opinion", look.x_opinion);
-  showOpinion("made-opinion", look.made_opinion);
-  if ($("nearest")) $("nearest").replaceChildren(...look.nearest.map(([png, alike]) => {
+  showPrediction("input-prediction", result.input_prediction);
+  showPrediction("output-prediction", result.output_prediction);
+  if ($("nearest")) $("nearest").replaceChildren(...result.nearest.map(([png, cosine]) => {
     const figure = document.createElement("figure"), image = new Image(), caption = document.createElement("figcaption");
-    image.src = asImage(png);
+    image.src = pngUrl(png);
     image.alt = "A real image";
-    caption.textContent = alike.toFixed(2);
+    caption.textContent = cosine.toFixed(2);
     figure.append(image, caption);
     return figure;
   }));
-  $("pace").textContent = `Computed in ${look.milliseconds.toFixed(0)} ms.`;
+  $("timing").textContent = `Computed in ${result.milliseconds.toFixed(0)} ms.`;
 }
 
-function showOpinion(id, opinion) {
+function showPrediction(id, prediction) {
   if (!$(id)) return;
-  $(id).tBodies[0].replaceChildren(...opinion.map(([name, share]) => {
+  $(id).tBodies[0].replaceChildren(...prediction.map(([name, probability]) => {
     const row = document.createElement("tr"), head = document.createElement("th"), bar = document.createElement("span");
     head.scope = "row";
     head.textContent = head.title = name;
-    bar.style.width = `${100 * share}%`;
+    bar.style.width = `${100 * probability}%`;
     const cell = row.appendChild(head).parentNode.insertCell();
     cell.className = "bar";
     cell.append(bar);
-    row.insertCell().textContent = `${(100 * share).toFixed(1)} %`;
+    row.insertCell().textContent = `${(100 * probability).toFixed(1)} %`;
     return row;
   }));
 }
 
-/* ---- where pictures come from ---- */
+/* ---- inputs: drawing, file, example, camera ---- */
 
 const tabs = all("[role=tab]");
-function choose(tab) {
-  for (const one of tabs) {
-    one.setAttribute("aria-selected", one === tab);
-    one.tabIndex = one === tab ? 0 : -1;
-    $(one.getAttribute("aria-controls")).hidden = one !== tab;
+function selectTab(selected) {
+  for (const tab of tabs) {
+    tab.setAttribute("aria-selected", tab === selected);
+    tab.tabIndex = tab === selected ? 0 : -1;
+    $(tab.getAttribute("aria-controls")).hidden = tab !== selected;
   }
-  if (tab.id !== "tab-camera") stopCamera();
+  if (selected.id !== "tab-camera") stopCamera();
 }
 for (const tab of tabs) {
-  tab.addEventListener("click", () => choose(tab));
+  tab.addEventListener("click", () => selectTab(tab));
   tab.addEventListener("keydown", (event) => {
-    const there = tabs.filter((one) => !one.hidden), step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const visible = tabs.filter((other) => !other.hidden), step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
-    const next = there[(there.indexOf(tab) + step + there.length) % there.length];
-    choose(next);
+    const next = visible[(visible.indexOf(tab) + step + visible.length) % visible.length];
+    selectTab(next);
     next.focus();
   });
 }
 
-const sheet = $("sheet"), ink = sheet.getContext("2d");
-const giveCanvas = (canvas) => give(canvas.toDataURL("image/png").split(",")[1]);
+const canvas = $("canvas"), context = canvas.getContext("2d");
+const setInputFrom = (source) => setInput(source.toDataURL("image/png").split(",")[1]);
 function clear() {
-  ink.fillStyle = $("paper").value;
-  ink.fillRect(0, 0, sheet.width, sheet.height);
+  context.fillStyle = $("paper").value;
+  context.fillRect(0, 0, canvas.width, canvas.height);
 }
 clear();
 $("clear").addEventListener("click", clear);
 $("paper").addEventListener("input", clear);
-let from = null;
+let lastPoint = null;
 function draw(event) {
-  const box = sheet.getBoundingClientRect(), scale = sheet.width / box.width;
-  const to = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
-  Object.assign(ink, { strokeStyle: $("pen").value, lineWidth: Number($("width").value), lineCap: "round", lineJoin: "round" });
-  ink.beginPath();
-  ink.moveTo(...(from ?? to));
-  ink.lineTo(...to);
-  ink.stroke();
-  from = to;
-  giveCanvas(sheet);
+  const box = canvas.getBoundingClientRect(), scale = canvas.width / box.width;
+  const point = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+  Object.assign(context, { strokeStyle: $("pen").value, lineWidth: Number($("width").value), lineCap: "round", lineJoin: "round" });
+  context.beginPath();
+  context.moveTo(...(lastPoint ?? point));
+  context.lineTo(...point);
+  context.stroke();
+  lastPoint = point;
+  setInputFrom(canvas);
 }
-sheet.addEventListener("pointerdown", (event) => { sheet.setPointerCapture(event.pointerId); draw(event); });
-sheet.addEventListener("pointermove", (event) => { if (from) draw(event); });
-for (const end of ["pointerup", "pointercancel"]) sheet.addEventListener(end, () => { from = null; });
+canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); draw(event); });
+canvas.addEventListener("pointermove", (event) => { if (lastPoint) draw(event); });
+for (const type of ["pointerup", "pointercancel"]) canvas.addEventListener(type, () => { lastPoint = null; });
 
-function giveFile(file) {
+function setInputFromFile(file) {
   if (!file) return;
-  if (file.size > LARGEST) { refuse(`a picture's file may have ${LARGEST / 2 ** 20} MB, and this one has ${(file.size / 2 ** 20).toFixed(1)}`); return; }
+  if (file.size > MAX_BYTES) { showError(`the image file has ${(file.size / 2 ** 20).toFixed(1)} MB, and the limit is ${MAX_BYTES / 2 ** 20} MB`); return; }
   const reader = new FileReader();
-  reader.addEventListener("load", () => give(reader.result.split(",")[1] ?? ""));
+  reader.addEventListener("load", () => setInput(reader.result.split(",")[1] ?? ""));
   reader.readAsDataURL(file);
 }
-$("file").addEventListener("change", () => { giveFile($("file").files[0]); $("file").value = ""; });
-addEventListener("paste", (event) => giveFile(event.clipboardData.files[0]));
-for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
-  addEventListener(kind, (event) => {
+$("file").addEventListener("change", () => { setInputFromFile($("file").files[0]); $("file").value = ""; });
+addEventListener("paste", (event) => setInputFromFile(event.clipboardData.files[0]));
+for (const [type, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+  addEventListener(type, (event) => {
     event.preventDefault();
-    $("give").classList.toggle("over", over);
-    if (kind === "drop") giveFile(event.dataTransfer.files[0]);
+    $("input-panel").classList.toggle("over", over);
+    if (type === "drop") setInputFromFile(event.dataTransfer.files[0]);
   });
 }
 
 for (const example of all(".example")) {
-  example.addEventListener("click", () => give(example.firstElementChild.src.split(",")[1]));
+  example.addEventListener("click", () => setInput(example.firstElementChild.src.split(",")[1]));
 }
 
-const film = $("film"), frame = document.createElement("canvas");
-$("tab-camera").hidden = !navigator.mediaDevices;  // only a page of this machine, or over TLS, may use a camera
+const video = $("video"), frame = document.createElement("canvas");
+$("tab-camera").hidden = !navigator.mediaDevices;  // browsers offer it only to local pages and over https
 let timer = 0;
 function stopCamera() {
   clearInterval(timer);
-  for (const track of film.srcObject?.getTracks() ?? []) track.stop();
-  film.srcObject = null;
-  $("record").textContent = "Start the camera";
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+  $("camera-button").textContent = "Start the camera";
 }
-$("record").addEventListener("click", async () => {
-  if (film.srcObject) { film.pause(); stopCamera(); return; }
+$("camera-button").addEventListener("click", async () => {
+  if (video.srcObject) { video.pause(); stopCamera(); return; }
   try {
-    film.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
-    await film.play();
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+    await video.play();
   } catch (error) {
-    refuse(`the camera cannot be used: ${error.message || error.name}`);
+    showError(`the camera cannot be used: ${error.message || error.name}`);
     return;
   }
-  $("record").textContent = "Stop the camera";
+  $("camera-button").textContent = "Stop the camera";
   timer = setInterval(() => {
-    const side = Math.min(film.videoWidth, film.videoHeight);
+    const side = Math.min(video.videoWidth, video.videoHeight);
     if (!side || busy) return;
     frame.width = frame.height = 320;
-    frame.getContext("2d").drawImage(film, (film.videoWidth - side) / 2, (film.videoHeight - side) / 2, side, side, 0, 0, 320, 320);
-    giveCanvas(frame);
+    frame.getContext("2d").drawImage(video, (video.videoWidth - side) / 2, (video.videoHeight - side) / 2, side, side, 0, 0, 320, 320);
+    setInputFrom(frame);
   }, 150);
 });
 
-/* ---- what is done to the features ---- */
+/* ---- editing the features ---- */
 
 for (const slider of all(".sliders input")) {
   slider.addEventListener("input", () => {
     slider.nextElementSibling.textContent = Number(slider.value).toFixed(2);
-    ask();
+    request();
   });
 }
-const HOW = $("how")?.textContent;
+const STRENGTH_HELP = $("help")?.textContent;
 $("hold")?.addEventListener("click", () => {
-  held = held === null ? picture : null;
+  held = held === null ? input : null;
   $("held").hidden = $("blend").disabled = held === null;
   $("held").src = held === null ? "" : $("x").src;
-  $("hold").textContent = held === null ? "Blend with another picture" : "Blend no more";
+  $("hold").textContent = held === null ? "Blend with another image" : "Stop blending";
   $("blend").value = held === null ? 0 : 0.5;
   $("blend").dispatchEvent(new Event("input"));
-  $("how").textContent = held === null ? HOW : "Now give another picture. Blend 0 is that one alone, 1 this one alone.";
+  $("help").textContent = held === null ? STRENGTH_HELP : "Now choose another image. Blend 0 is that image alone, 1 this one alone.";
 });
 
-all(".example")[0]?.click();  // a page that shows what it does
+all(".example")[0]?.click();  // start with a result
