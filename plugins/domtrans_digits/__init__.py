@@ -1,4 +1,4 @@
-"""Digits: house numbers and handwriting, the networks of the paper's digit experiment, and its recipes."""
+"""Digits: domains of house numbers and handwriting, networks, metrics and recipes of the paper's digit experiment."""
 
 import domtrans
 
@@ -25,7 +25,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.generator("digit-image-generator", dtn.DigitImageGenerator)
     registry.discriminator("digit-discriminator", dtn.DigitDiscriminator)
     registry.loss("oracle-consistency", losses.OracleConsistency)
-    registry.metric("digit-accuracy", accuracy.digit_accuracy)
+    registry.metric("digit-accuracy", accuracy.digit_accuracy, values=accuracy.VALUES)
     registry.metric("digit-realism", realism.digit_realism)
     registry.metric("f-consistency", accuracy.f_consistency)
     registry.metric("adaptation-accuracy", adaptation.adaptation_accuracy)

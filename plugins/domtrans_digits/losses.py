@@ -1,17 +1,20 @@
-"""The supervised loss of the study's digit experiment, for comparison: it must not be mistaken for the method's."""
+"""The supervised loss of the study's digit experiment, for comparison only."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from domtrans import AugmentationOption, DomainOption, DomtransError, Evaluator, Loss, Outputs, Session, seeded
-from domtrans_digits.metrics.evaluators import HANDWRITING, Rate, fit
+from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, Rate, fit_classifier
 
 
 class DigitOracle(Evaluator):
-    """A digit classifier of another build than the one that scores: two 5 x 5 convolutions with pooling, two dense layers."""
+    """A digit classifier of another architecture than the evaluator: two 5 x 5 convolutions and two dense layers."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -34,36 +37,45 @@ class DigitOracle(Evaluator):
 
 
 class OracleConsistency(Loss):
-    """Supervised: cross-entropy of what a classifier of the target reads in G(x_s) with the source's label.
+    """Supervised: cross-entropy between a target classifier's prediction for G(x_s) and the source's label.
 
-    The study's replacement for L_CONST (its section V A 2): the classifier is fitted on target labels, which the method does
-    not have, and the source's labels are read; so it needs ``oracle=true``, and results say "supervised: oracle". The
-    classifier is of another build and seed than the evaluator that scores, but has seen the same labels.
+    The study's replacement for L_CONST (its section V A 2). The classifier is fitted on target labels, which the method
+    does not use, and source labels enter the loss. A recipe with it therefore needs ``oracle=true``, and its results say
+    "supervised: oracle". The classifier has another architecture and seed than the evaluator, but the same labels.
 
-    ``target``: the labelled domain that the classifier is fitted on. ``steps``: of fitting it. ``batch_size``: images in a
-    step. ``lr``: AdamW's learning rate, with cosine decay. ``view``: how it sees images while it is fitted.
-    Raises DomtransError for a domain without labels.
+    Args:
+        session: Device, cache and progress; from the engine.
+        target: The labelled domain on which the classifier is fitted.
+        steps: Steps of fitting the classifier.
+        batch_size: Images per step.
+        lr: Learning rate of AdamW, with cosine decay.
+        view: Augmentation of the images while the classifier is fitted.
+
+    Raises:
+        DomtransError: If the domain has no labels.
     """
 
     reads = frozenset({"source_fake", "source_labels"})
 
     def __init__(
         self,
+        session: Session | None = None,
         *,
         target: DomainOption,
         steps: PositiveInt = 800,
         batch_size: PositiveInt = 128,
         lr: Rate = 1e-3,
-        view: AugmentationOption = HANDWRITING,
+        view: AugmentationOption = HANDWRITING_VIEW,
     ) -> None:
         super().__init__()
         images = target("train", 32)
         if images.labels is None:
-            raise DomtransError("the loss 'oracle-consistency' fits a classifier on target labels, but its target has none")
-        session = Session.start(precision="float32").during("oracle")
+            raise DomtransError("the loss 'oracle-consistency' needs a target with labels, but this one has none")
+        # float32 and seed 0: the oracle is the same for every seed and precision of the run
+        session = replace(session or Session.start(), dtype=torch.float32, seed=0).during("oracle")
         with seeded(1):
             self.classifier = DigitOracle(images.channels, len(images.classes)).to(session.device)
-            fit(self.classifier, images, session, steps=steps, batch_size=batch_size, lr=lr, view=view, seed=1)
+            fit_classifier(self.classifier, images, session, steps=steps, batch_size=batch_size, lr=lr, view=view, seed=1)
         self.classifier.requires_grad_(False)
 
     def forward(self, outputs: Outputs) -> Tensor:

@@ -60,7 +60,7 @@ def test_evaluate_json_is_one_object_alone(trained, data, capsys):
 def test_what_plugins_print_does_not_spoil_the_json(trained, monkeypatch, capsys):
     import domtrans_digits.metrics.accuracy
 
-    monkeypatch.setattr(domtrans_digits.metrics.accuracy, "share", lambda *_: sys.stdout.write("chatter") * math.nan)
+    monkeypatch.setattr(domtrans_digits.metrics.accuracy, "share_correct", lambda *_: sys.stdout.write("chatter") * math.nan)
     code, stdout, stderr = in_process(capsys, "evaluate", trained[0], "--json")
     assert code == 0 and json.loads(stdout)["accuracy"] is None and "chatter" in stderr
 

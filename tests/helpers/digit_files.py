@@ -1,4 +1,4 @@
-"""Small digit data sets in the original file formats."""
+"""Small digit data sets in their original file formats."""
 
 import bz2
 import gzip

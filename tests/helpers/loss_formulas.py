@@ -1,4 +1,4 @@
-"""Losses and distances written by hand, in float64."""
+"""Formulas of losses and distances in NumPy, in float64."""
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ LOGITS = {name: RNG.normal(size=(4, 3)) for name in ("source_fake_logits", "targ
 
 
 def log_loss(logits, kind, smoothing=0.0):
-    """Cross-entropy against a one-hot target, a share ``smoothing`` of it spread over all three kinds."""
+    """Cross-entropy with a one-hot target and label smoothing over all three classes."""
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     wanted = np.full(3, smoothing / 3)
     wanted[kind] += 1 - smoothing

@@ -1,10 +1,10 @@
-"""Transfers whose metrics are known."""
+"""Synthetic transfers with known metrics."""
 
 from domtrans import Encoder, Generator
 
 
 class Headless(Encoder):
-    """An f that sees little and has no head."""
+    """An f with two features and no head."""
 
     channels, feature_size = 3, 2
 
@@ -12,14 +12,14 @@ class Headless(Encoder):
         return images.mean((1, 2))[:, :2]
 
 
-class Reads(Generator):
-    """A G that is a function of the image."""
+class ImageFunction(Generator):
+    """G as a function of the grey image."""
 
     reads_images = True
 
-    def __init__(self, draw):
+    def __init__(self, function):
         super().__init__()
-        self.draw = draw
+        self.function = function
 
     def forward(self, images):
-        return self.draw(images[:, :1])
+        return self.function(images[:, :1])

@@ -1,4 +1,4 @@
-"""Every domain that works offline, against its contract and for what it promises."""
+"""Every domain that works offline: form, splits, sizes and determinism."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from tiny import bars, registry, write_bars
 from tiny_shards import write_shards
 
 DOWNLOADED = {"mnist", "usps", "svhn", "lfw", "celeba", "ms-celeb"}  # see test_digits_readers.py, test_faces_photos.py
-ATTRIBUTES_ALONE = {"avatars", "portraits"}  # faces have no class
+WITHOUT_CLASSES = {"avatars", "portraits"}  # faces have no class
 
 
 @pytest.fixture(scope="module")
 def domains(tmp_path_factory):
-    """A part for every domain that works offline, small."""
+    """A small part for every domain that works offline."""
     root = tmp_path_factory.mktemp("domains")
     for index, (image, label) in enumerate(zip(*bars(16), strict=True)):
         (root / "pictures" / f"class-{label}").mkdir(parents=True, exist_ok=True)
@@ -38,32 +38,32 @@ def domains(tmp_path_factory):
     }
 
 
-def test_every_domain_is_tested_here_or_as_a_download(domains):
+def test_every_registered_domain_is_tested(domains):
     assert set(registry().names("domain")) == set(domains) | DOWNLOADED
 
 
 @pytest.mark.parametrize("name", sorted(set(registry().names("domain")) - DOWNLOADED))
 @pytest.mark.parametrize("size", [32, 16])
-def test_domain(domains, name, size):
+def test_splits_have_the_right_form_and_do_not_overlap(domains, name, size):
     splits = {split: load_domain(registry(), domains[name], split, size) for split in ("train", "test")}
-    for split, found in splits.items():
-        assert found.images.dtype == torch.uint8 and found.images.shape[1:] == (found.channels, size, size)
-        assert found.images.is_contiguous() and found.channels in (1, 3)
-        if name in ATTRIBUTES_ALONE:
-            assert found.labels is None and found.classes == () and len(found.attributes) > 1
+    for split, images in splits.items():
+        assert images.images.dtype == torch.uint8 and images.images.shape[1:] == (images.channels, size, size)
+        assert images.images.is_contiguous() and images.channels in (1, 3)
+        if name in WITHOUT_CLASSES:
+            assert images.labels is None and images.classes == () and len(images.attributes) > 1
         else:
-            assert found.labels.dtype == torch.int64 and found.labels.shape == (len(found),)
-            assert found.labels.min() >= 0 and found.labels.max() < len(found.classes)
-        assert split in found.about
+            assert images.labels.dtype == torch.int64 and images.labels.shape == (len(images),)
+            assert images.labels.min() >= 0 and images.labels.max() < len(images.classes)
+        assert split in images.about
         again = load_domain(registry(), domains[name], split, size)
-        assert again.fingerprint() == found.fingerprint()
+        assert again.fingerprint() == images.fingerprint()
     assert splits["train"].classes == splits["test"].classes and splits["train"].channels == splits["test"].channels
     train_images, test_images = ({image.numpy().tobytes() for image in part.images} for part in splits.values())
     assert not train_images & test_images
     assert len(train_images) == len(splits["train"])
 
 
-def test_domains_have_the_promised_sizes(domains):
+def test_the_sizes_of_the_splits(domains):
     count = {name: [len(load_domain(registry(), domains[name], split, 16)) for split in ("train", "test")] for name in domains}
     assert count.pop("street-digits") == [120, 40] and count.pop("mnist-5k") == [4000, 1000]
     assert count.pop("subset") == [50, 50] and count.pop("extended") == [24, 4]
@@ -76,7 +76,7 @@ def test_mnist_5k_is_balanced_and_unchanged_at_32_pixels(domains):
     assert not found.images[:, :, :2].any() and not found.images[..., 30:].any() and found.images.max() == 255
 
 
-def test_street_digits_of_another_seed_are_others(domains):
+def test_another_seed_gives_other_street_digits(domains):
     part = domains["street-digits"]
     other = use("street-digits", **part.options, seed=1)
     a, b = (load_domain(registry(), each, "train", 32) for each in (part, other))
@@ -84,7 +84,7 @@ def test_street_digits_of_another_seed_are_others(domains):
     assert "not SVHN" in a.about
 
 
-def test_arrays_takes_any_form(tmp_path):
+def test_arrays_accepts_every_layout(tmp_path):
     rng = np.random.default_rng(0)
     forms = {(8, 20, 30): 1, (8, 20, 30, 1): 1, (8, 20, 30, 3): 3, (8, 3, 20, 30): 3, (8, 1, 20, 30): 1}
     for shape, channels in forms.items():
@@ -93,7 +93,7 @@ def test_arrays_takes_any_form(tmp_path):
         assert found.images.shape == (7, channels, 16, 16) and found.labels is None and found.classes == ()
 
 
-def test_arrays_holds_out_the_end_of_the_file(tmp_path):
+def test_the_test_split_of_arrays_is_the_end_of_the_file(tmp_path):
     path = write_bars(tmp_path / "a.npz", 16)
     whole, _ = bars(16)
     parts = [load_domain(registry(), use("arrays", path=path, holdout=0.25), split, 32) for split in ("train", "test")]
@@ -117,7 +117,7 @@ def test_a_folder_without_subfolders_has_no_labels(tmp_path):
     assert found.images.shape == (7, 3, 16, 16) and found.labels is None
 
 
-def test_a_folder_may_bring_its_own_split(tmp_path):
+def test_a_folder_with_train_and_test_subfolders_keeps_its_split(tmp_path):
     save_pictures(tmp_path, "train/a/0.png", "train/b/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png")
     part = use("folder", path=str(tmp_path))
     train_set, test_set = (load_domain(registry(), part, split, 16) for split in ("train", "test"))
@@ -125,7 +125,7 @@ def test_a_folder_may_bring_its_own_split(tmp_path):
     assert train_set.classes == test_set.classes == ("a", "b")
 
 
-def test_every_class_of_a_folder_is_split_alike(tmp_path):
+def test_the_holdout_of_a_folder_is_the_same_share_of_every_class(tmp_path):
     save_pictures(tmp_path, *(f"{name}/{i}.png" for name in "ab" for i in range(8)))
     found = load_domain(registry(), use("folder", path=str(tmp_path), holdout=0.25, grey=True), "test", 16)
     assert found.labels.tolist() == [0, 0, 1, 1] and found.channels == 1

@@ -1,4 +1,4 @@
-"""What is downloaded is what was published, of no more than its size, and on the disk whole or not at all."""
+"""Downloads of digit data: verified checksums, limited size, atomic files, clear errors."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ from domtrans import DomtransError
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Small files in the form of all that is downloaded, by name."""
+    """Small files in the published formats, by name."""
     folder = tmp_path_factory.mktemp("published")
     for stem in ("train", "t10k"):
         write_mnist(folder, stem=stem)
@@ -33,20 +33,20 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def server(files, monkeypatch):
-    """A server of those files on this machine, which every source points to: what it gives may be changed, and is counted."""
-    given, asked = dict(files), []
+    """A local server of those files behind every address; tests can change its responses and read its requests."""
+    responses, requests = dict(files), []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             name = self.path.strip("/")
-            asked.append(name)
-            if name not in given:
+            requests.append(name)
+            if name not in responses:
                 self.send_error(404)
                 return
             self.send_response(200)
             self.send_header("Content-Length", str(len(files[name])))
             self.end_headers()
-            self.wfile.write(given[name])
+            self.wfile.write(responses[name])
 
         def log_message(self, *_):
             pass
@@ -59,7 +59,7 @@ def server(files, monkeypatch):
     monkeypatch.setattr(downloads, "SOURCES", known)
     parts = {part: [url, name, hashlib.md5(files[name]).hexdigest()] for part, (url, name, _) in SVHN.split_list.items()}
     monkeypatch.setattr(SVHN, "split_list", parts)
-    yield SimpleNamespace(given=given, asked=asked)
+    yield SimpleNamespace(responses=responses, requests=requests)
     running.shutdown()
     running.server_close()
 
@@ -75,50 +75,50 @@ DOWNLOADED = [
 
 
 @pytest.mark.parametrize(("name", "split", "options", "wanted", "count"), DOWNLOADED)
-def test_what_is_not_there_is_downloaded_once(server, files, tmp_path, name, split, options, wanted, count):
+def test_missing_files_are_downloaded_once(server, files, tmp_path, name, split, options, wanted, count):
     for _ in range(2):
         assert len(domain(name, split, root=str(tmp_path / "new"), download=True, **options)) == count
-    assert server.asked == wanted
+    assert server.requests == wanted
     assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == {one: files[one] for one in wanted}
     assert len(domain(name, split, root=str(tmp_path / "new"), **options)) == count  # and without download=true
 
 
-def test_what_is_there_is_left_alone(server, tmp_path):
+def test_existing_files_are_not_downloaded_again(server, tmp_path):
     write_mnist(tmp_path / "raw", packed=False)
     (tmp_path / "raw" / "train-labels-idx1-ubyte").unlink()
-    server.given["train-labels-idx1-ubyte.gz"] = b"never asked for"
+    server.responses["train-labels-idx1-ubyte.gz"] = b"never requested"
     write_mnist(tmp_path)
     (tmp_path / "train-images-idx3-ubyte.gz").unlink()
-    assert len(domain("mnist", root=str(tmp_path), download=True)) == 20 and not server.asked
+    assert len(domain("mnist", root=str(tmp_path), download=True)) == 20 and not server.requests
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda whole: whole[:-1] + b"x", "gave another file than the one published there: its SHA-256 differs"),
+        (lambda whole: whole[:-1] + b"x", "is not the published one: its SHA-256 differs"),
         (lambda whole: whole[: len(whole) // 2], "SHA-256 differs|cannot be downloaded"),
         (lambda whole: b"", "SHA-256 differs|cannot be downloaded"),
         (lambda whole: b"<html>log in here</html>".ljust(len(whole)), "SHA-256 differs"),
         (None, "cannot be downloaded to .*404"),
     ],
 )
-def test_what_is_not_the_published_file_is_refused_and_leaves_nothing(server, tmp_path, change, message):
+def test_a_wrong_file_is_refused_and_removed(server, tmp_path, change, message):
     if change is None:
-        del server.given["usps.bz2"]
+        del server.responses["usps.bz2"]
     else:
-        server.given["usps.bz2"] = change(server.given["usps.bz2"])
+        server.responses["usps.bz2"] = change(server.responses["usps.bz2"])
     with pytest.raises(DomtransError, match=message) as caught:
         domain("usps", root=str(tmp_path), download=True)
     assert str(caught.value).endswith("; offline, 'mnist-5k' needs no download") and "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_server_that_never_ends_does_not_fill_the_disk(tmp_path, monkeypatch):
+def test_an_endless_response_is_cut_off(tmp_path, monkeypatch):
     class Endless:
         url = "https://elsewhere/usps.bz2"
 
         def __init__(self):
-            self.given = 0
+            self.bytes_sent = 0
 
         def __enter__(self):
             return self
@@ -126,23 +126,23 @@ def test_a_server_that_never_ends_does_not_fill_the_disk(tmp_path, monkeypatch):
         def __exit__(self, *_):
             pass
 
-        def read(self, most):
-            self.given += most
-            return b"\0" * most
+        def read(self, size):
+            self.bytes_sent += size
+            return b"\0" * size
 
-    answer = Endless()
-    monkeypatch.setattr(downloads, "urlopen", lambda *_, **__: answer)
-    with pytest.raises(DomtransError, match="gives more than 16 MiB, which the file does not have"):
+    response = Endless()
+    monkeypatch.setattr(downloads, "urlopen", lambda *_, **__: response)
+    with pytest.raises(DomtransError, match="sends more than 16 MiB; the published file is smaller"):
         downloads.fetch("usps.bz2", tmp_path)
-    assert answer.given <= 17 * 2**20 and not list(tmp_path.iterdir())
-    answer.url = "http://elsewhere/usps.bz2"
-    with pytest.raises(DomtransError, match=r"leads to http://elsewhere/usps\.bz2, which is not https"):
+    assert response.bytes_sent <= 17 * 2**20 and not list(tmp_path.iterdir())
+    response.url = "http://elsewhere/usps.bz2"
+    with pytest.raises(DomtransError, match=r"redirects to http://elsewhere/usps\.bz2, which is not https"):
         downloads.fetch("usps.bz2", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["mnist", "usps", "svhn"])
-def test_a_download_that_fails_is_one_clear_sentence(tmp_path, monkeypatch, name):
+def test_a_failed_download_is_a_clear_error(tmp_path, monkeypatch, name):
     def unreachable(*_, **__):
         raise urllib.error.URLError("Temporary failure in name resolution")
 
@@ -153,13 +153,13 @@ def test_a_download_that_fails_is_one_clear_sentence(tmp_path, monkeypatch, name
 
 
 @pytest.mark.parametrize("name", ["mnist", "usps", "svhn"])
-def test_a_place_that_cannot_be_written_is_one_clear_sentence(tmp_path, name):
+def test_an_unwritable_folder_is_a_clear_error(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(DomtransError, match=f"cannot be downloaded to {tmp_path / 'file'}"):
         domain(name, root=str(tmp_path / "file"), download=True)
 
 
-def test_an_interrupt_leaves_nothing_behind(server, tmp_path, monkeypatch):
+def test_an_interrupt_leaves_no_file(server, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
@@ -169,14 +169,14 @@ def test_an_interrupt_leaves_nothing_behind(server, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_large_download_is_announced(server, tmp_path, caplog):
+def test_a_download_is_logged(server, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         downloads.fetch("extra_32x32.mat", tmp_path)
     assert "downloading http://127.0.0.1" in caplog.text
 
 
-def test_sources_are_those_of_torchvision_by_https_where_there_is_one():
-    """A file name leads nowhere, and every address but SVHN's is encrypted."""
+def test_addresses_are_those_of_torchvision_and_use_https_where_possible():
+    """File names hold no path, and every address but SVHN's uses https."""
     theirs = {f"{mirror}{name}" for mirror in MNIST.mirrors for name, _ in MNIST.resources}
     theirs |= {entry[0] for dataset in (USPS, SVHN) for entry in dataset.split_list.values()}
     for name, source in downloads.SOURCES.items():

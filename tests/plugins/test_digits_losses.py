@@ -1,4 +1,4 @@
-"""The oracle's loss, and the binary D of the paper's baseline."""
+"""The oracle loss, and the binary D of the paper's baseline."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def oracle(bars):
     return registry().build("loss", use("oracle-consistency", target=bars, **SMALL))
 
 
-def test_the_oracle_reads_bars_and_pulls_towards_the_label(oracle, bars):
+def test_the_oracle_classifies_bars_and_its_gradient_reaches_the_images(oracle, bars):
     images = load_domain(registry(), use(**bars), "test", 32)
     shown = to_float(images.images).requires_grad_()
     right = oracle(Outputs(source_fake=shown, source_labels=images.labels))
@@ -37,7 +37,7 @@ def test_the_oracle_reads_bars_and_pulls_towards_the_label(oracle, bars):
     assert not any(weight.requires_grad or weight.grad is not None for weight in oracle.parameters())
 
 
-def test_the_oracle_is_not_the_evaluator_that_scores(oracle):
+def test_the_oracle_differs_from_the_evaluator(oracle):
     assert isinstance(oracle.classifier, DigitOracle) and not isinstance(oracle.classifier, DigitEvaluator)
     shapes = [{tuple(weight.shape) for weight in network.parameters()} for network in (oracle.classifier, DigitEvaluator(1, 4))]
     assert not {shape for shape in shapes[0] & shapes[1] if len(shape) > 1}
@@ -49,7 +49,7 @@ def supervised(folder, bars):
     return override(tiny_recipe(folder), changes, registry())
 
 
-def test_a_recipe_with_the_oracle_says_that_it_is_supervised_or_is_refused(tmp_path, bars):
+def test_a_recipe_with_the_oracle_is_refused_or_reported_as_supervised(tmp_path, bars):
     recipe = supervised(tmp_path, bars)
     with pytest.raises(DomtransError, match=r"generator_losses\.const holds the evaluator DigitOracle.*oracle=true"):
         go(recipe, tmp_path / "refused")
@@ -57,16 +57,16 @@ def test_a_recipe_with_the_oracle_says_that_it_is_supervised_or_is_refused(tmp_p
     assert run.results["supervision"] == "supervised: oracle"
 
 
-def test_a_target_without_labels_cannot_be_an_oracles(tmp_path):
+def test_the_oracle_needs_a_labelled_target(tmp_path):
     path = write_bars(tmp_path / "bars.npz", labelled=False)
-    with pytest.raises(DomtransError, match="its target has none"):
+    with pytest.raises(DomtransError, match="needs a target with labels"):
         registry().build("loss", use("oracle-consistency", target=use("arrays", path=path)))
 
 
 # The baseline's binary D
 
 
-def test_a_d_of_source_fakes_alone_is_binary():
+def test_d_is_binary_with_source_fakes_only():
     wanted = log_loss(LOGITS["source_fake_logits"], 0) + log_loss(LOGITS["target_logits"], 2)
     fields = pick(LOGITS, "source_fake_logits", "target_logits")
     assert value_of("ternary-discriminator", fields, fakes="source") == pytest.approx(wanted, rel=1e-12)
@@ -75,7 +75,7 @@ def test_a_d_of_source_fakes_alone_is_binary():
 
 
 @pytest.mark.parametrize("name", ["ternary-discriminator", "ternary-generator"])
-def test_fakes_of_the_target_do_not_count_then(name):
+def test_target_fakes_are_then_ignored(name):
     loss = registry().build("loss", use(name, fakes="source"))
     assert "target_fake_logits" not in loss.reads
     fields = {key: torch.tensor(np.asarray(value)) for key, value in LOGITS.items()}

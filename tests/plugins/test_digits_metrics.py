@@ -1,4 +1,4 @@
-"""The metrics of digits on made-up transfers whose figures are known: perfect, collapsed, one image a digit, random."""
+"""The digit metrics on synthetic transfers with known results: perfect, collapsed, one image per digit, random."""
 
 import json
 
@@ -12,7 +12,8 @@ from domtrans.data.domains import load_domain
 from domtrans.evaluation.evaluate import plain_numbers
 from domtrans.evaluation.evaluators import identity
 from domtrans.evaluation.realism import frechet_distance, kernel_distance
-from made_up_transfers import Headless, Reads
+from made_up_transfers import Headless, ImageFunction
+from run_results import change_results
 from tiny import registry, tiny_recipe
 from tiny_runs import go
 
@@ -21,7 +22,7 @@ FITTED = {"steps": 70, "batch_size": 32}
 
 @pytest.fixture(scope="module")
 def handwriting():
-    """A thousand real digits to fit on, 333 to test on, and 333 others as the source, in RGB."""
+    """A thousand real digits for training, 333 for testing, and 333 others in RGB as the source."""
     train, rest = (load_domain(registry(), use("mnist-5k"), split, 32) for split in ("train", "test"))
     train = train.take(torch.arange(0, 4000, 4))
     test, source = rest.take(torch.arange(0, 999, 3)), rest.take(torch.arange(1, 1000, 3))
@@ -30,7 +31,7 @@ def handwriting():
 
 @pytest.fixture(scope="module")
 def measured(handwriting):
-    """All figures of a G that draws so, from grey images in [-1, 1]."""
+    """The results of each synthetic G."""
     train, test, source = handwriting
     found: dict[str, dict] = {}
     one = train.images[500:501] / 127.5 - 1
@@ -44,13 +45,13 @@ def measured(handwriting):
     draws = {
         "perfect": lambda images: images,
         "collapsed": lambda images: one.expand(len(images), -1, -1, -1),
-        "one a digit": lambda images: firsts[label_of(images)],
-        "random": lambda images: images.roll(37, 0),  # a digit that has nothing to do with x
+        "one per digit": lambda images: firsts[label_of(images)],
+        "random": lambda images: images.roll(37, 0),  # a digit unrelated to x
         "noise": lambda images: torch.rand(images.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1,
     }
     session = Session.start("cpu", precision="float32").during("evaluate")
     for name, draw in draws.items():
-        inputs = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(draw)).eval(), source, train, test, session)
+        inputs = MetricInput(Transfer(FrozenEncoder(Headless()), ImageFunction(draw)).eval(), source, train, test, session)
         found[name] = {}
         for metric in ["digit-accuracy", "digit-realism"] + ["adaptation-accuracy"] * (name in ("perfect", "random")):
             figures = plain_numbers(registry().build("metric", use(metric, **FITTED))(inputs), metric)
@@ -59,7 +60,7 @@ def measured(handwriting):
     return found
 
 
-def test_a_perfect_transfer_scores_as_real_digits_do(measured):
+def test_a_perfect_transfer_scores_like_real_digits(measured):
     found = measured["perfect"]
     assert found["evaluator_accuracy"] > 0.9 and abs(found["accuracy"] - found["evaluator_accuracy"]) < 0.06
     assert found["fid"] < 0.1 * measured["noise"]["fid"] and abs(found["kid"]) < 0.02 * measured["noise"]["kid"]
@@ -67,7 +68,7 @@ def test_a_perfect_transfer_scores_as_real_digits_do(measured):
     assert found["adaptation_accuracy"] > 0.6  # 333 images to learn from
 
 
-def test_a_collapsed_g_shows(measured):
+def test_a_collapsed_g_is_detected(measured):
     found = measured["collapsed"]
     assert found["accuracy"] == pytest.approx(0.1, abs=0.02)
     assert found["diversity"] == 0 and found["class_diversity"] == 0
@@ -75,10 +76,10 @@ def test_a_collapsed_g_shows(measured):
     assert sorted(sum(row) for row in zip(*found["confusion"], strict=True))[:-1] == [0] * 9  # all read as one digit
 
 
-def test_a_g_that_knows_one_image_a_digit_shows_too(measured):
-    found = measured["one a digit"]
+def test_a_g_with_one_image_per_digit_is_detected(measured):
+    found = measured["one per digit"]
     assert found["accuracy"] > 0.9 and found["diversity"] > 0.8
-    assert found["class_diversity"] < 0.1  # what accuracy and the diversity over all digits do not see
+    assert found["class_diversity"] < 0.1  # which accuracy and overall diversity do not show
 
 
 def test_a_random_transfer_is_realistic_and_wrong(measured):
@@ -94,7 +95,7 @@ def test_noise_is_far_from_digits(measured):
 
 
 @pytest.mark.parametrize("name", ["perfect", "random"])
-def test_the_confusion_matrix_counts_every_image_and_agrees_with_the_accuracies(measured, name):
+def test_the_confusion_matrix_agrees_with_the_accuracies(measured, name):
     found = measured[name]
     counts = torch.tensor(found["confusion"])
     assert counts.shape == (10, 10) and int(counts.sum()) == 333
@@ -106,15 +107,15 @@ def test_a_class_without_images_has_no_accuracy(handwriting):
     train, test, source = handwriting
     some = source.take(torch.nonzero(source.labels != 3)[:, 0])
     session = Session.start("cpu", precision="float32").during("evaluate")
-    inputs = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(lambda images: images)), some, train, test, session)
+    inputs = MetricInput(Transfer(FrozenEncoder(Headless()), ImageFunction(lambda images: images)), some, train, test, session)
     found = registry().build("metric", use("digit-accuracy", **FITTED))(inputs)
     assert found["per_class"][3] is None and None not in found["per_class"][:3] and found["confusion"][3] == [0] * 10
 
 
-def test_the_original_image_can_be_read_instead(handwriting):
+def test_the_original_images_can_be_measured_instead(handwriting):
     train, test, source = handwriting
     session = Session.start("cpu", precision="float32").during("evaluate")
-    inputs = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(torch.zeros_like)), source, train, test, session)
+    inputs = MetricInput(Transfer(FrozenEncoder(Headless()), ImageFunction(torch.zeros_like)), source, train, test, session)
     read = {
         of: registry().build("metric", use("digit-accuracy", **FITTED, of=of))(inputs) for of in ("transferred", "original")
     }
@@ -124,7 +125,7 @@ def test_the_original_image_can_be_read_instead(handwriting):
 # f-consistency
 
 
-def test_f_consistency_is_the_share_of_classes_kept(handwriting):
+def test_f_consistency_is_the_share_of_equal_predictions(handwriting):
     _, test, source = handwriting
 
     class Bright(Headless):
@@ -139,11 +140,11 @@ def test_f_consistency_is_the_share_of_classes_kept(handwriting):
     session = Session.start("cpu", precision="float32")
     found = {}
     for name, draw in {"same": lambda x: x, "mirrored": lambda x: x.flip(3)}.items():
-        inputs = MetricInput(Transfer(FrozenEncoder(Bright()), Reads(draw)).eval(), source, test, test, session)
+        inputs = MetricInput(Transfer(FrozenEncoder(Bright()), ImageFunction(draw)).eval(), source, test, test, session)
         found[name] = registry().build("metric", use("f-consistency"))(inputs)
     assert found["same"] == {"f_consistency": 1.0, "n": 333}
     assert found["mirrored"]["f_consistency"] < 0.02
-    headless = MetricInput(Transfer(FrozenEncoder(Headless()), Reads(lambda x: x)).eval(), source, test, test, session)
+    headless = MetricInput(Transfer(FrozenEncoder(Headless()), ImageFunction(lambda x: x)).eval(), source, test, test, session)
     with pytest.raises(NotMeasurableError, match="head"):
         registry().build("metric", use("f-consistency"))(headless)
 
@@ -151,7 +152,7 @@ def test_f_consistency_is_the_share_of_classes_kept(handwriting):
 # FID and KID against what is known of Gaussians
 
 
-def test_fid_of_gaussians_is_the_formula():
+def test_fid_of_gaussians_matches_the_formula():
     rng = torch.Generator().manual_seed(0)
     a = torch.randn(20_000, 4, generator=rng)
     b = torch.randn(20_000, 4, generator=rng) * 2 + torch.tensor([1.0, 0, 0, 0])
@@ -161,15 +162,15 @@ def test_fid_of_gaussians_is_the_formula():
     assert kernel_distance(a[:600], b[:600]) == kernel_distance(a[:600], b[:600])
 
 
-def test_a_view_is_named_alike_in_every_process():
+def test_the_identity_of_a_view_is_the_same_in_every_process():
     view = registry().build("augmentation", use("chain", steps=[use("warp"), use("noise", amount=0.5)]))
     assert "0x" not in repr(identity(view)) and "'amount': 0.5" in repr(identity(view))
 
 
-# Lists of numbers among the figures
+# Lists of numbers among the results
 
 
-def test_lists_of_numbers_are_figures_and_other_things_are_not():
+def test_results_may_be_lists_of_numbers_and_nothing_else():
     found = plain_numbers({"a": torch.eye(2), "b": torch.tensor(3), "c": [[1, None], [0.5, 2]]}, "m")
     assert found == {"a": [[1.0, 0.0], [0.0, 1.0]], "b": 3, "c": [[1, None], [0.5, 2]]}
     for odd in ([[1, {}]], {"x": 1}, [nn.Identity()]):
@@ -177,20 +178,19 @@ def test_lists_of_numbers_are_figures_and_other_things_are_not():
             plain_numbers({"a": odd}, "m")
 
 
-def test_verify_compares_lists_too_and_as_a_whole_elsewhere(tmp_path, monkeypatch):
+def test_verify_compares_lists(tmp_path, monkeypatch):
     run = go(tiny_recipe(tmp_path), tmp_path / "run")
     assert not domtrans.verify(run).differences
     file = run.path / "results.json"
     results = json.loads(file.read_text())
     results["confusion"][0][0] += 1
-    file.write_text(json.dumps(results))
+    change_results(file, confusion=results["confusion"])
     again = domtrans.load(run.path, device="cpu", registry=registry())
     assert [one.name for one in domtrans.verify(again).differences] == ["confusion"]
     for count, wanted in ((1, []), (3, ["confusion"])):  # 200 images on another machine, where 1 % may differ
-        results["confusion"] = [[100 + count, 0], [0, 100]]
-        results["computed_on"]["threads"] = 999
-        file.write_text(json.dumps(results))
+        elsewhere = results["computed_on"] | {"threads": 999}
+        change_results(file, confusion=[[100 + count, 0], [0, 100]], computed_on=elsewhere)
         again = domtrans.load(run.path, device="cpu", registry=registry())
-        monkeypatch.setattr(again, "evaluate", lambda: {**results, "confusion": [[100, 0], [0, 100]]})
+        monkeypatch.setattr(again, "evaluate", lambda: results["metrics"] | {"confusion": [[100, 0], [0, 100]]})
         names = [one.name for one in domtrans.verify(again).differences]
         assert [name for name in names if name == "confusion"] == wanted

@@ -1,4 +1,4 @@
-"""digit-resnet as f, and a G that does not contain f."""
+"""digit-resnet as f, and G without f."""
 
 import pytest
 import torch
@@ -20,13 +20,13 @@ def test_wrn_16_4_has_the_size_of_its_paper():
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (2, 3)])
-def test_its_features_are_those_of_the_last_stage(width, depth):
+def test_features_are_those_of_the_last_stage(width, depth):
     f = resnet(width=width, depth=depth)
     features = f(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, f.feature_size) == (2, 64 * width) and features.min() >= 0
 
 
-def test_it_learns_to_read_bars():
+def test_digit_resnet_learns_to_classify_bars():
     f = resnet(width=1, depth=1)
     source = ImageSet.from_arrays(*bars(48), size=32)
     registry().build("fit", use("classifier", steps=40, batch_size=16))(f, source, Session.start("cpu", precision="float32"))
@@ -34,12 +34,12 @@ def test_it_learns_to_read_bars():
     assert (read == torch.arange(24) % 4).float().mean() > 0.9
 
 
-def test_without_labels_it_has_no_head():
+def test_without_labels_there_is_no_head():
     with pytest.raises(DomtransError, match="no classification head"):
         resnet(0, width=1, depth=1).logits(torch.zeros(1, 64))
 
 
-def test_a_recipe_takes_it_as_f(tmp_path):
+def test_a_recipe_trains_with_it(tmp_path):
     recipe = tiny_recipe(tmp_path, "digits-dtn", encoder={"name": "digit-resnet", "width": 1, "depth": 1})
     assert "accuracy" in go(recipe, tmp_path / "run").results
 
@@ -49,20 +49,20 @@ def test_a_recipe_takes_it_as_f(tmp_path):
 WITHOUT_F = {"generator": {"name": "digit-image-generator", "width": 4}}
 
 
-def test_g_without_f_is_taught_and_gets_the_image(tmp_path):
+def test_g_without_f_gets_the_image(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, **WITHOUT_F))
-    seen = trainer.look(("source", "target"), 0)
+    outputs = trainer.load_micro_batch(("source", "target"), 0)
     g = trainer.g.eval()
-    trainer.g.train = lambda mode=True: g  # so that both passes below are the same function
-    made = trainer.generate(seen, learning=False)
-    for side in ("source", "target"):
-        rgb = getattr(seen, side).expand(-1, 3, -1, -1)
-        assert torch.allclose(getattr(made, f"{side}_fake"), g(rgb), atol=1e-5)
-    without_images = trainer.generate(domtrans.Outputs(source=seen.source, source_features=None), learning=False)
-    assert without_images.target_fake is None and torch.allclose(without_images.source_fake, made.source_fake, atol=1e-5)
+    trainer.g.train = lambda mode=True: g  # both passes below must be the same function
+    generated = trainer.generate(outputs, with_graph=False)
+    for domain in ("source", "target"):
+        rgb = getattr(outputs, domain).expand(-1, 3, -1, -1)
+        assert torch.allclose(getattr(generated, f"{domain}_fake"), g(rgb), atol=1e-5)
+    source_only = trainer.generate(domtrans.Outputs(source=outputs.source, source_features=None), with_graph=False)
+    assert source_only.target_fake is None and torch.allclose(source_only.source_fake, generated.source_fake, atol=1e-5)
 
 
-def test_f_plays_no_part_in_a_g_without_it(tmp_path):
+def test_g_without_f_does_not_depend_on_f(tmp_path):
     run = go(tiny_recipe(tmp_path, **WITHOUT_F), tmp_path / "run")
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     before = run.transfer(images)

@@ -1,4 +1,4 @@
-"""Domains that are downloaded on request, on small made-up files in the original formats."""
+"""The domains mnist, usps and svhn, with small synthetic files in the original formats."""
 
 import bz2
 import gzip
@@ -21,7 +21,7 @@ REAL_MNIST = SHARED / "data" / "MNIST" / "raw"
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("place", ["", "raw", "MNIST/raw"])
 @pytest.mark.parametrize(("split", "stem"), [("train", "train"), ("test", "t10k")])
-def test_mnist_is_read_where_it_lies(tmp_path, packed, place, split, stem):
+def test_mnist_is_found_in_every_usual_folder(tmp_path, packed, place, split, stem):
     write_mnist(tmp_path / place, packed=packed, stem=stem)
     found = domain("mnist", split, root=str(tmp_path))
     assert found.images.shape == (20, 1, 32, 32) and found.labels.tolist() == DIGITS[1].tolist()
@@ -50,7 +50,7 @@ def test_the_real_mnist():
     ],
 )
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_damaged_idx_file_is_one_clear_sentence(tmp_path, packed, damage):
+def test_a_damaged_idx_file_is_a_clear_error(tmp_path, packed, damage):
     write_mnist(tmp_path, packed=packed)
     path = tmp_path / ("train-images-idx3-ubyte" + (".gz" if packed else ""))
     content = damage(idx(DIGITS[0]))
@@ -60,7 +60,7 @@ def test_a_damaged_idx_file_is_one_clear_sentence(tmp_path, packed, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_a_packed_file_that_is_cut_short_or_has_flipped_bytes(tmp_path):
+def test_a_truncated_or_corrupted_gzip_file_is_a_clear_error(tmp_path):
     write_mnist(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte.gz"
     whole = path.read_bytes()
@@ -71,7 +71,7 @@ def test_a_packed_file_that_is_cut_short_or_has_flipped_bytes(tmp_path):
             domain("mnist", root=str(tmp_path))
 
 
-def test_images_and_labels_that_do_not_belong_together(tmp_path):
+def test_different_numbers_of_images_and_labels_are_refused(tmp_path):
     write_mnist(tmp_path, packed=False)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(DIGITS[1][:7]))
     with pytest.raises(DomtransError, match="20 images but 7 labels"):
@@ -89,7 +89,7 @@ def test_usps(tmp_path, split, name):
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", bz2.compress(b"1 1:x\n"), libsvm(DIGITS[0][:1], [3])[:50]])
-def test_a_damaged_usps_file_is_one_clear_sentence(tmp_path, content):
+def test_a_damaged_usps_file_is_a_clear_error(tmp_path, content):
     (tmp_path / "usps.bz2").write_bytes(content)
     with pytest.raises(DomtransError, match=r"usps\.bz2 cannot be read: .*; delete it and download it again"):
         domain("usps", root=str(tmp_path))
@@ -97,7 +97,7 @@ def test_a_damaged_usps_file_is_one_clear_sentence(tmp_path, content):
 
 @pytest.fixture
 def svhn(tmp_path, monkeypatch):
-    """Small .mat files in SVHN's form, for every part."""
+    """Small .mat files in SVHN's format, one per part."""
     known = {}
     for part, count in (("train", 6), ("extra", 5), ("test", 4)):
         images = RNG.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
@@ -126,7 +126,7 @@ def test_svhn(svhn, split, part, labels):
     assert (part if split == "train" else "test") in found.about
 
 
-def test_an_svhn_file_with_another_checksum(svhn):
+def test_an_svhn_file_with_another_checksum_is_refused(svhn):
     path = svhn / "train_32x32.mat"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(DomtransError, match=r"train_32x32\.mat cannot be read: .*; delete it and download it again"):
@@ -141,14 +141,14 @@ def test_an_svhn_file_with_another_checksum(svhn):
         ("svhn", "train_32x32.mat", "street-digits"),
     ],
 )
-def test_absent_files_are_named_with_place_and_alternative(tmp_path, name, wanted, offline):
+def test_the_error_for_missing_files_names_folder_and_alternative(tmp_path, name, wanted, offline):
     with pytest.raises(DomtransError) as caught:
         domain(name, root=str(tmp_path / "empty"))
     message = str(caught.value)
     assert all(words in message for words in (str(tmp_path / "empty"), wanted, "download=true", f"offline, '{offline}'"))
 
 
-def test_the_cache_is_where_data_sets_are_looked_for(tmp_path, monkeypatch):
+def test_data_sets_are_looked_for_in_the_cache_by_default(tmp_path, monkeypatch):
     monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path))
     write_mnist(tmp_path / "datasets" / "mnist")
     assert len(domain("mnist")) == 20

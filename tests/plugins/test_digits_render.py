@@ -15,14 +15,14 @@ def rendered() -> tuple[np.ndarray, np.ndarray]:
     return render_digits(700, seed=7, fonts=TRAIN_FONTS)
 
 
-def test_images_and_labels_have_the_promised_form(rendered):
+def test_images_and_labels_have_the_documented_form(rendered):
     images, labels = rendered
     assert images.shape == (700, 32, 32, 3) and images.dtype == np.uint8
     assert labels.shape == (700,) and labels.dtype == np.int64
     assert images.min() < 10 and images.max() > 245
 
 
-def test_each_block_of_250_holds_every_digit_equally_often(rendered):
+def test_each_block_of_250_is_balanced(rendered):
     labels = rendered[1]
     for start in (0, 250):
         assert np.bincount(labels[start : start + 250], minlength=10).tolist() == [25] * 10
@@ -30,7 +30,7 @@ def test_each_block_of_250_holds_every_digit_equally_often(rendered):
 
 
 @pytest.mark.parametrize("count", [1, 10, 250, 251])
-def test_an_image_depends_on_seed_and_index_alone(rendered, count):
+def test_an_image_depends_on_seed_and_index_only(rendered, count):
     images, labels = render_digits(count, seed=7, fonts=TRAIN_FONTS)
     assert np.array_equal(images, rendered[0][:count])
     assert np.array_equal(labels, rendered[1][:count])
@@ -57,14 +57,14 @@ def test_train_and_test_fonts_exist_and_are_disjoint():
 
 
 @pytest.mark.parametrize("font", TRAIN_FONTS + TEST_FONTS)
-def test_every_font_gives_digits_that_stand_out(font):
+def test_digits_of_every_font_have_contrast(font):
     images, _ = render_digits(250, seed=1, fonts=[font])
     spread = images.mean(axis=3).std(axis=(1, 2))
     assert spread.min() > 5 and np.median(spread) > 18
 
 
-def test_digits_are_brighter_or_darker_than_their_ground(rendered):
-    """Of a "1", the middle columns are mostly ink and those beside them mostly ground."""
+def test_digits_are_brighter_or_darker_than_their_background(rendered):
+    """In a "1", the middle columns are mostly ink and the columns beside them mostly background."""
     images, labels = rendered
     luma = images[labels == 1].mean(axis=3)
     contrast = luma[:, 12:20, 15:17].mean(axis=(1, 2)) - luma[:, 8:24, [8, 9, 22, 23]].mean(axis=(1, 2))
@@ -78,11 +78,10 @@ def test_fonts_may_be_given_as_paths():
     assert np.array_equal(by_path, by_name)
 
 
-def test_the_digit_shows_its_label_whatever_surrounds_it():
-    """A nearest-neighbour classifier on raw pixels reads most digits, so labels and pixels belong together."""
+def test_a_nearest_neighbour_classifier_agrees_with_the_labels():
     images, labels = render_digits(5000, seed=3, fonts=TRAIN_FONTS)
     centre = images.mean(axis=3)[:, 4:28, 6:26].reshape(5000, -1)
-    # Brightness, contrast and polarity are random: compare patterns by their absolute correlation.
+    # Brightness, contrast and polarity are random, so compare by absolute correlation.
     centre = centre - centre.mean(axis=1, keepdims=True)
     centre /= np.linalg.norm(centre, axis=1, keepdims=True)
     known, unknown = centre[:4000], centre[4000:]

@@ -1,4 +1,4 @@
-"""The study ``digits``: its rows train, its data is found, and what it cites is what was published."""
+"""The study ``digits``: its rows train, its data is found, and its citations are correct."""
 
 import json
 from functools import partial
@@ -22,7 +22,7 @@ study, rows = partial(study_of, "digits"), partial(rows_of, "digits")
 ROWS = rows(quick=True)
 
 
-def test_it_has_the_rows_that_it_promises():
+def test_the_study_has_its_documented_rows():
     wanted = "best mse cross-entropy oracle no-const paper study no-tid no-f-in-g no-d no-const-no-tid baseline original"
     wanted += " as-long spectral-d rates kl-const views even-source learning-f told-d moved-source"
     wanted += " two-g-steps two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
@@ -43,7 +43,7 @@ def test_a_row_trains(name):
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.g.parameters(), strict=True))
 
 
-def test_rows_differ_from_the_best_in_what_they_say_alone():
+def test_rows_keep_the_shared_settings():
     best = {name: json.dumps(value) for name, value in rows()["best"].changes.items()}
     assert recipe_of(rows()["original"]) == recipe_of(rows()["best"])
     for row in rows().values():
@@ -68,13 +68,13 @@ PUBLISHED = {
 }
 
 
-def test_what_is_cited_is_what_was_published():
+def test_cited_values_are_the_published_ones():
     found = {(table.title, row.name): [one.value for one in row.published] for table in study().tables for row in table.rows}
     assert {place: found[place] for place in PUBLISHED} == PUBLISHED
     assert all(one.source for table in study().tables for row in table.rows for one in row.published)
 
 
-def test_domain_adaptation_is_in_a_table_of_its_own():
+def test_domain_adaptation_has_its_own_table():
     for table in study().tables:
         of_adaptation = {column.figure == "adaptation_accuracy" for column in table.columns}
         assert of_adaptation == {table.title == "Unsupervised domain adaptation"}
@@ -92,13 +92,13 @@ def test_domain_adaptation_is_in_a_table_of_its_own():
 @pytest.mark.parametrize(
     "options", [{}, {"encoder": "f.safetensors"}, {"quick": True}, {"quick": True, "encoder": "f.safetensors"}]
 )
-def test_the_way_from_the_paper_ends_at_the_best_recipe(options):
+def test_the_steps_from_the_paper_end_at_the_best_recipe(options):
     found = rows(**options)
     last, best = (recipe_of(found[name], "generator.width=8", "discriminator.width=8") for name in ("moved-source", "best"))
     assert last == best.model_copy(update={"name": last.name, "description": last.description})
 
 
-def test_on_real_data_the_best_is_the_recipe_made_for_it(tmp_path):
+def test_on_real_data_the_best_recipe_is_svhn_dtn(tmp_path):
     (tmp_path / "svhn").mkdir()
     (tmp_path / "svhn" / "svhn_8k.npz").touch()
     write_idx(tmp_path / "mnist")
@@ -109,29 +109,29 @@ def test_on_real_data_the_best_is_the_recipe_made_for_it(tmp_path):
         assert best.adapt == find_recipe("svhn-dtn", registry()).adapt and (best.fit is None) == bool(options)
 
 
-def test_only_the_oracle_reads_labels():
+def test_only_the_oracle_row_is_supervised():
     for row in rows().values():
         assert bool(row.changes.get("oracle")) == (row.name == "oracle")
 
 
 @pytest.mark.parametrize(("name", "sides"), [("source", {"source"}), ("target", {"target"}), ("both", {"source", "target"})])
-def test_the_unseen_digit_is_left_out_where_it_says(name, sides):
+def test_the_unseen_digit_is_left_out_of_the_named_domains(name, sides):
     recipe = recipe_of(ROWS[f"unseen-in-{name}"])
     for side in ("source", "target"):
         labels = load_domain(registry(), getattr(recipe, side), "train", 32).labels
         assert (3 in labels.tolist()) == (side not in sides)
         assert 3 in load_domain(registry(), getattr(recipe, side), "test", 32).labels.tolist()
     measured = ROWS[f"unseen-in-{name}"].measured
-    assert ("target" in measured) == ("target" in sides)  # the ruler has seen every digit
+    assert ("target" in measured) == ("target" in sides)  # the evaluator is fitted on all digits
 
 
-def test_f_from_a_file_is_not_fitted_but_adapted_where_the_recipe_does():
+def test_a_loaded_f_is_adapted_but_not_fitted():
     found = rows(encoder="f.safetensors")
     best, paper = recipe_of(found["best"]), recipe_of(found["paper"])
     assert best.encoder.weights == paper.encoder.weights == "f.safetensors" and best.fit is paper.fit is None
     assert best.adapt is not None and best.adapt.name == "self-training" and paper.adapt is None
     values = {name: [one.value for one in found[name].published] for name in ("unseen-in-source", "unseen-in-both")}
-    assert values == {"unseen-in-source": [0.9333], "unseen-in-both": [0.6002]}  # f has seen the digit
+    assert values == {"unseen-in-source": [0.9333], "unseen-in-both": [0.6002]}  # f was trained on the digit
 
 
 # Real data in a folder
@@ -145,7 +145,7 @@ def write_idx(folder):
             (folder / f"{split}-{what}-ubyte").write_bytes(head + bytes(int(np.prod(shape))))
 
 
-def test_svhn_is_found_as_mat_files_extra_first(tmp_path):
+def test_svhn_prefers_the_extra_part(tmp_path):
     (tmp_path / "svhn").mkdir()
     for part in ("test", "train"):
         (tmp_path / "svhn" / f"{part}_32x32.mat").touch()
@@ -156,7 +156,7 @@ def test_svhn_is_found_as_mat_files_extra_first(tmp_path):
     )
 
 
-def test_mnist_is_found_where_it_may_lie(tmp_path):
+def test_mnist_is_found_in_every_usual_folder(tmp_path):
     for number, place in enumerate(("", "raw", "MNIST/raw", "mnist/MNIST/raw")):
         folder = tmp_path / str(number)
         write_idx(folder / place)
@@ -164,7 +164,7 @@ def test_mnist_is_found_where_it_may_lie(tmp_path):
 
 
 @pytest.mark.parametrize(("find", "name"), [(find_svhn, "SVHN"), (find_mnist, "MNIST")])
-def test_what_is_not_there_is_said_with_what_it_takes(tmp_path, find, name):
+def test_the_error_for_missing_data_lists_the_files(tmp_path, find, name):
     with pytest.raises(DomtransError, match=f"there is no {name} in .*it needs"):
         find(tmp_path)
 

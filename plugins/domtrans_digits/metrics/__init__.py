@@ -1,1 +1,1 @@
-"""Metrics of digits, and the evaluator networks that they use."""
+"""Metrics of digits, and their evaluator networks."""

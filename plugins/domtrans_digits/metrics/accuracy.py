@@ -1,4 +1,4 @@
-"""The scores for digits: does a classifier of real handwriting read G(x) as the digit that x shows? Does f?"""
+"""Transfer accuracy of digits, and whether f predicts the same class for x and G(x)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from domtrans import AugmentationOption, ImageSet, MetricInput, NotMeasurableError, to_channels, to_float, to_uint8
-from domtrans_digits.metrics.evaluators import HANDWRITING, Rate, evaluator_of, read, share
+from domtrans import AugmentationOption, ImageSet, MetricInput, MetricValue, NotMeasurableError, to_channels, to_float, to_uint8
+from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, Rate, fit_digit_evaluator, predict_classes, share_correct
 
-Found = dict[str, float | int | list[float | None] | list[list[int]]]
+VALUES = (
+    MetricValue("encoder_accuracy", "accuracy of f", measures_g=False),
+    MetricValue("accuracy", "transfer accuracy", main=True),
+    MetricValue("evaluator_accuracy", "evaluator accuracy", measures_g=False),
+)
+"""How reports show the values of digit-accuracy."""
+
+Results = dict[str, float | int | list[float | None] | list[list[int]]]
 
 
 def digit_accuracy(
@@ -20,19 +27,30 @@ def digit_accuracy(
     steps: PositiveInt | None = None,
     batch_size: PositiveInt = 128,
     lr: Rate = 3e-3,
-    view: AugmentationOption = HANDWRITING,
+    view: AugmentationOption = HANDWRITING_VIEW,
     of: Literal["transferred", "original"] = "transferred",
-) -> Found:
-    """Transfer accuracy, by an evaluator fitted on the labelled target training images.
+) -> Results:
+    """Transfer accuracy, measured by an evaluator fitted on the labelled target training images.
 
-    Gives ``accuracy``: share of source test images whose transfer the evaluator reads as the source's label;
-    ``per_class``: the same of every class (none where it has no images); ``confusion``: [label][what was read], counts;
-    ``encoder_accuracy``: share that f's own head reads rightly in the source images (absent without a head);
-    ``evaluator_accuracy``: the evaluator's own, on real target test images; ``n``: number of source test images.
-    ``steps``: of fitting the evaluator; by default 800, or 2,500 for more than 10,000 images. ``batch_size``: images in a
-    step. ``lr``: AdamW's learning rate, with cosine decay. ``view``: how the evaluator sees images while it is fitted.
-    ``of``: what it reads, G(x), or x itself, for comparison.
-    Raises NotMeasurableError where labels are missing or the source has classes that the target does not.
+    The paper's accuracy for digits (section 5.1).
+
+    Args:
+        steps: Steps of fitting the evaluator; by default 800, or 2,500 for more than 10,000 images.
+        batch_size: Images per step.
+        lr: Learning rate of AdamW, with cosine decay.
+        view: Augmentation of the images while the evaluator is fitted.
+        of: Images that the evaluator classifies: G(x), or x itself for comparison.
+
+    Returns:
+        - ``accuracy``: share of source test images whose transfer the evaluator assigns to the source's label
+        - ``per_class``: the same for each class; none for a class without images
+        - ``confusion``: counts [label][prediction]
+        - ``encoder_accuracy``: accuracy of f's own head on the source images; absent without a head
+        - ``evaluator_accuracy``: accuracy of the evaluator on real target test images
+        - ``n``: number of source test images
+
+    Raises:
+        NotMeasurableError: If labels are missing, or the source has classes that the target lacks.
     """
     source, train, test = inputs.source, inputs.target_train, inputs.target_test
     check_labels(inputs, "digit-accuracy")
@@ -41,35 +59,43 @@ def digit_accuracy(
             f"digit-accuracy needs the source's classes in the target too; the source has {len(source.classes)} "
             f"({', '.join(source.classes[:12])}), the target {len(train.classes)} ({', '.join(train.classes[:12])})"
         )
-    evaluator = evaluator_of(train, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    shown = inputs.transferred if of == "transferred" else in_channels(source, train.channels)
-    found = read(evaluator, shown, inputs.session)
-    confusion = count(found, source.labels, len(source.classes), len(train.classes))
-    results: Found = {
-        "accuracy": share(found, source.labels),
-        "evaluator_accuracy": share(read(evaluator, test, inputs.session), test.labels),
+    evaluator = fit_digit_evaluator(train, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
+    images = inputs.transferred if of == "transferred" else with_channels(source, train.channels)
+    predicted = predict_classes(evaluator, images, inputs.session)
+    confusion = confusion_matrix(predicted, source.labels, len(source.classes), len(train.classes))
+    results: Results = {
+        "accuracy": share_correct(predicted, source.labels),
+        "evaluator_accuracy": share_correct(predict_classes(evaluator, test, inputs.session), test.labels),
         "n": len(source),
         "per_class": [round(row[k] / sum(row), 4) if sum(row) else None for k, row in enumerate(confusion)],
         "confusion": confusion,
     }
     if inputs.transfer.encoder.has_head():
-        results["encoder_accuracy"] = share(read(Head(inputs), source, inputs.session), source.labels)
+        own = predict_classes(EncoderClassifier(inputs), source, inputs.session)
+        results["encoder_accuracy"] = share_correct(own, source.labels)
     return results
 
 
 def f_consistency(inputs: MetricInput) -> dict[str, float | int]:
-    """Whether f sees in G(x) what it sees in x: the share of source test images whose class, by f's own head, is kept.
+    """Share of source test images for which f's own head predicts the same class in x and G(x).
 
-    Gives ``f_consistency`` and ``n``. It needs no labels and no evaluator, and is fooled by drawings that only f reads so.
-    Raises NotMeasurableError for an f without a head.
+    It needs no labels and no evaluator, but counts images that only f takes for the right class.
+
+    Returns:
+        - ``f_consistency``: the share
+        - ``n``: number of source test images
+
+    Raises:
+        NotMeasurableError: If f has no head.
     """
     if not inputs.transfer.encoder.has_head():
         raise NotMeasurableError("f-consistency needs an f with a classification head")
-    seen = [read(Head(inputs), images, inputs.session) for images in (inputs.source, inputs.transferred)]
-    return {"f_consistency": share(seen[1], seen[0]), "n": len(inputs.source)}
+    f = EncoderClassifier(inputs)
+    before, after = (predict_classes(f, images, inputs.session) for images in (inputs.source, inputs.transferred))
+    return {"f_consistency": share_correct(after, before), "n": len(inputs.source)}
 
 
-class Head(nn.Module):
+class EncoderClassifier(nn.Module):
     """f with its own head, as a classifier."""
 
     def __init__(self, inputs: MetricInput) -> None:
@@ -77,7 +103,7 @@ class Head(nn.Module):
         self.encoder = inputs.transfer.encoder
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images to f's class logits [B, K]."""
+        """Images [B, C, H, W] to class logits [B, K]."""
         return self.encoder.classify(self.encoder(images))
 
 
@@ -88,15 +114,15 @@ def check_labels(inputs: MetricInput, metric: str) -> None:
             raise NotMeasurableError(f"{metric} needs labels of the {name}, which has none")
 
 
-def in_channels(images: ImageSet, channels: int) -> ImageSet:
-    """The images themselves, grey or RGB, as the target's are."""
+def with_channels(images: ImageSet, channels: int) -> ImageSet:
+    """The same images with 1 (grey) or 3 (RGB) channels."""
     pixels = torch.cat([to_uint8(to_channels(to_float(block), channels)).cpu() for block in images.blocks()])
     return ImageSet(pixels, images.labels, images.classes)
 
 
-def count(found: Tensor, labels: Tensor | None, rows: int, columns: int) -> list[list[int]]:
-    """How often each class was read for each label."""
+def confusion_matrix(predicted: Tensor, labels: Tensor | None, rows: int, columns: int) -> list[list[int]]:
+    """Counts [label][prediction]."""
     assert labels is not None
-    table = torch.bincount(labels.cpu() * columns + found, minlength=rows * columns)
-    counts: list[list[int]] = table.view(rows, columns).tolist()
+    flat = torch.bincount(labels.cpu() * columns + predicted, minlength=rows * columns)
+    counts: list[list[int]] = flat.view(rows, columns).tolist()
     return counts

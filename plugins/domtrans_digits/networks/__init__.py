@@ -1,1 +1,1 @@
-"""Networks of the digit experiments: encoders f, generators g and discriminators D."""
+"""Networks of the digit experiments: f, g and D."""

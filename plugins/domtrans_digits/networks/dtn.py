@@ -15,18 +15,19 @@ from domtrans import Discriminator, DomtransError, Encoder, Evaluator, Generator
 Width = Annotated[int, Field(ge=4, le=1024)]
 
 
-def check_size(size: int, what: str) -> None:
-    """These networks are built for one size; raise DomtransError for another."""
+def check_size(size: int, part: str) -> None:
+    """Raise DomtransError unless the size is 32, the only one that these networks support."""
     if size != 32:
-        raise DomtransError(f"the {what} works at 32 pixels, not {size}; set image_size=32 or choose another {what}")
+        raise DomtransError(f"the {part} works at 32 pixels, not {size}; set image_size=32 or choose another {part}")
 
 
 class DigitEncoder(Encoder):
     """f: 4 strided convolutions 64-128-256-128 with ReLU to 128 features, and a linear head over the classes.
 
-    ``head``: number of classes of the head, for weights from elsewhere; by default the labelled source's.
-    ``even_contrast``: every image is first brought to zero mean and unit standard deviation, so that a faint digit gives
-    the features of a bold one.
+    Args:
+        head: Number of classes of the head, for weights trained elsewhere; by default that of the labelled source.
+        even_contrast: Normalise every image to zero mean and unit standard deviation first, so that a faint digit has the
+            features of a bold one.
     """
 
     channels = 3
@@ -38,7 +39,7 @@ class DigitEncoder(Encoder):
         check_size(size, "encoder 'digit-encoder'")
         classes = classes if head is None else head
         self.heads = {"class": classes} if classes > 1 else {}
-        # One sequence, so that a classifier trained elsewhere loads by its layers' positions.
+        # One Sequential with the head, so that the weights of a classifier trained elsewhere load by layer position.
         self.classify = nn.Sequential(
             nn.Conv2d(3, 64, 3, 2, 1),
             nn.ReLU(),
@@ -53,10 +54,10 @@ class DigitEncoder(Encoder):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, 32, 32] to features [B, 128], not negative."""
+        """Images [B, 3, 32, 32] to features [B, 128], non-negative."""
         if self.even_contrast:
             deviation, mean = torch.std_mean(images.float(), (1, 2, 3), keepdim=True)
-            images = (images - mean) / (deviation + 0.02)  # an empty image stays near zero
+            images = (images - mean) / (deviation + 0.02)  # a flat image stays near zero
         return self.classify[:-1](images)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -69,7 +70,8 @@ class DigitEncoder(Encoder):
 class DigitGenerator(Generator):
     """g: 4 transposed convolutions with batch norm and ReLU, tanh at the end.
 
-    ``width``: channels of the last hidden layer; each layer before it has twice as many.
+    Args:
+        width: Channels of the last hidden layer; each layer before it has twice as many.
     """
 
     def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64) -> None:
@@ -89,15 +91,18 @@ class DigitGenerator(Generator):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, channels, 32, 32]."""
-        # In bfloat16 tanh rounds to exactly -1 or 1, where its gradient is exactly 0: such a pixel would never move again.
+        # float32, because in bfloat16 tanh rounds to exactly -1 or 1, where its gradient is 0 and the pixel stops learning.
         return torch.tanh(self.layers(features).float())
 
 
 class DigitImageGenerator(Generator):
-    """G that does not contain f: it reads the image itself (an ablation of the paper's).
+    """G without f: its input is the image itself (an ablation of the paper).
 
-    As large as f and g together: 4 strided convolutions 64-128-256-128 with batch norm and ReLU, then a digit-generator,
-    all of which learns. ``width``: of the digit-generator.
+    As large as f and g together: 4 strided convolutions 64-128-256-128 with batch norm and ReLU, then a digit-generator.
+    All layers are trained.
+
+    Args:
+        width: Width of the digit-generator.
     """
 
     reads_images = True
@@ -120,11 +125,12 @@ class DigitImageGenerator(Generator):
 class DigitDiscriminator(Discriminator):
     """D: 4 strided convolutions with leaky ReLU (0.2), three logits.
 
-    ``width``: channels of the first layer; each layer after it has twice as many.
-    ``norm``: "spectral" (the default: one pass over real and generated images together), "batch" (the study's; every kind
-    of image is then judged in a batch of its own) or "none".
-    ``classes``: K of f's head. D then judges an image as one of what f takes its x for, a 4 as a 4, so that g cannot please
-    D with a 9 for it; three logits more a class. 0: D is told nothing, as in the paper.
+    Args:
+        width: Channels of the first layer; each layer after it has twice as many.
+        norm: "spectral", with one pass over real and generated images; "batch", as in the study, with a separate batch
+            for each kind of image; or "none".
+        classes: Number of classes of f's head, for a class-conditional D: it judges an image as one of the class that f
+            predicts for x. This adds three logits per class. 0, as in the paper: D is unconditional.
     """
 
     def __init__(
@@ -152,12 +158,12 @@ class DigitDiscriminator(Discriminator):
         self.layers = nn.Sequential(*layers, last, nn.Flatten(), nn.Unflatten(1, (1 + classes, 3)))
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Images [B, channels, 32, 32], and one-hot classes [B, K] where they are known, to logits [B, 3]."""
+        """Images [B, channels, 32, 32], and one-hot classes [B, K] if D is conditional, to logits [B, 3]."""
         return self.condition(self.layers(images), classes)
 
 
 class DigitEvaluator(Evaluator):
-    """A digit classifier for measuring only; no loss ever sees it."""
+    """A digit classifier for evaluation only; it never enters a loss."""
 
     def __init__(self, channels: int, classes: int, width: int = 24) -> None:
         super().__init__()
@@ -179,7 +185,7 @@ class DigitEvaluator(Evaluator):
         )
 
     def forward(self, images: Tensor, *, hidden: bool = False) -> Tensor:
-        """Images [B, C, 32, 32] in [-1, 1] to class logits [B, K], or to what the last layer sees of them [B, 4 * width]."""
+        """Images [B, C, 32, 32] in [-1, 1] to class logits [B, K], or to the last hidden layer [B, 4 * width]."""
         *before, last = self.layers
         for layer in before:
             images = layer(images)

@@ -13,7 +13,7 @@ from domtrans_digits.networks.dtn import check_size
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions, each after batch norm and ReLU, added to what came in."""
+    """Pre-activation residual block: two 3 x 3 convolutions, each after batch norm and ReLU."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -24,17 +24,20 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, before, H, W] to [B, after, H / stride, W / stride]."""
-        active = F.relu(self.norm1(x))
-        passed = x if self.shortcut is None else self.shortcut(active)
-        return passed + self.conv2(F.relu(self.norm2(self.conv1(active))))
+        activated = F.relu(self.norm1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(activated)
+        return shortcut + self.conv2(F.relu(self.norm2(self.conv1(activated))))
 
 
 class DigitResNet(Encoder):
-    """f: a wide residual network, 3 stages at 32, 16 and 8 pixels, its average-pooled features, and a linear head.
+    """f: a wide residual network (Zagoruyko and Komodakis 2016) with average-pooled features and a linear head.
 
-    ``width``: how many times 16 channels the first stage has; the next two have twice and four times as many, and so 64
-    times ``width`` features. ``depth``: blocks in a stage; width 4 and depth 2 are WRN-16-4. ``dropout``: share of the
-    features that the head does without while f is fitted.
+    Three stages, at 32, 16 and 8 pixels. Width 4 and depth 2 are WRN-16-4.
+
+    Args:
+        width: The stages have 16, 32 and 64 times ``width`` channels; there are 64 times ``width`` features.
+        depth: Residual blocks per stage.
+        dropout: Share of the features dropped before the head while f is fitted.
     """
 
     channels = 3
@@ -63,7 +66,7 @@ class DigitResNet(Encoder):
         self.head = nn.Linear(before, max(classes, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, 32, 32] to features [B, 64 * width], not negative."""
+        """Images [B, 3, 32, 32] to features [B, 64 * width], non-negative."""
         return self.layers(images)
 
     def logits(self, features: Tensor) -> Tensor:

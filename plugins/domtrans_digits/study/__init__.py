@@ -1,1 +1,1 @@
-"""The study ``digits``: its rows and its tables."""
+"""The study ``digits``."""

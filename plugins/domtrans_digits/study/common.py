@@ -1,4 +1,4 @@
-"""What the rows of the study have in common."""
+"""Settings that all rows of the study share."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Changes = dict[str, Any]
 FAITHFUL = "digits-dtn-paper"
 
 
-class Common:
-    """What the rows have in common: the data, f, what is measured, and how much of everything."""
+class CommonSettings:
+    """Data, encoder, metrics and sizes that all rows share, and the rows built from them."""
 
     def __init__(self, data_dir: str | None, encoder: str | None, quick: bool) -> None:
         self.encoder, self.quick = encoder, quick
         self.recipe = recipes.svhn_dtn() if data_dir else recipes.digits_dtn()
-        """The best one there is for this data."""
+        """The best recipe for this data."""
         self.source: Changes = find_svhn(Path(data_dir)) if data_dir else {"name": "street-digits"}
         self.target: Changes = find_mnist(Path(data_dir)) if data_dir else {"name": "mnist-5k"}
         if quick:
             self.source = subset(self.source, count=300) if data_dir else self.source | {"count": 300, "test_count": 100}
             self.target = subset(self.target, count=300)
         self.evaluator: Changes = {"steps": 40, "batch_size": 32} if quick else {}
-        """Options of every metric that fits one."""
+        """Options of the metrics that fit an evaluator."""
         self.accuracy: Changes = {"name": "digit-accuracy", **self.evaluator}
 
     def row(
@@ -41,7 +41,7 @@ class Common:
         measured: Mapping[str, Any] | None = None,
         published: tuple[Published, ...] = (),
     ) -> Row:
-        """A row with what all have in common, before its own changes; of the best recipe, unless it names another."""
+        """A row: the shared settings, then its own changes, on the best recipe unless it names another."""
         recipe = recipe or self.recipe.name
         metrics = {
             "digits": self.accuracy,
@@ -49,47 +49,46 @@ class Common:
             "consistency": {"name": "f-consistency"},
         }
         data = {"source": self.source, "target": self.target, "metrics": metrics}
-        return Row(
-            name, about, recipe, data | self._f(recipe) | self._small(recipe) | dict(changes or {}), measured or {}, published
-        )
+        shared = data | self._encoder_changes(recipe) | self._quick_changes(recipe)
+        return Row(name, about, recipe, shared | dict(changes or {}), measured or {}, published)
 
     def best(self, *published: Published) -> Row:
-        """The row that every table begins with."""
+        """The first row of every table."""
         return self.row("best", "The best unsupervised recipe.", published=published)
 
     def setting(self, path: str) -> Any:
-        """What the best row has at a path of its recipe; "none" for nothing."""
-        changes, below = self.best().changes, f"{path}."
+        """The value at a path of the best row's recipe; "none" if there is no part."""
+        changes, prefix = self.best().changes, f"{path}."
         value: Any = self.recipe.model_dump(mode="json")
         for key in path.split("."):
             value = value.get(key)
         value = changes.get(path, value)
         if isinstance(value, dict):
-            value = value | {key.removeprefix(below): change for key, change in changes.items() if key.startswith(below)}
+            value = value | {key.removeprefix(prefix): change for key, change in changes.items() if key.startswith(prefix)}
         return "none" if value is None else value
 
     def generator(self, name: str) -> Changes:
-        """Another g as wide as the best recipe's."""
+        """Another g, as wide as in the best recipe."""
         width = 8 if self.quick else self.recipe.generator.options["width"]
         return {"generator": {"name": name, "width": width}}
 
-    def _f(self, recipe: str) -> Changes:
-        """Weights loaded instead of a fit; a best recipe that learns from target images while it fits f then adapts them so."""
+    def _encoder_changes(self, recipe: str) -> Changes:
+        """Load f instead of fitting it; if the fit uses target images, it becomes the adaptation of the loaded f."""
         if self.encoder is None:
             return {}
         changes: Changes = {"encoder.weights": self.encoder, "encoder.even_contrast": False, "fit": "none"}
-        learns = None if recipe == FAITHFUL or self.recipe.adapt else self.recipe.fit
-        return changes | ({"adapt": learns.model_dump(mode="json")} if learns else {})
+        adaptation = None if recipe == FAITHFUL or self.recipe.adapt else self.recipe.fit
+        return changes | ({"adapt": adaptation.model_dump(mode="json")} if adaptation else {})
 
-    def _small(self, recipe: str) -> Changes:
-        """So little of everything that a row takes seconds."""
+    def _quick_changes(self, recipe: str) -> Changes:
+        """Sizes at which a row takes seconds."""
         if not self.quick:
             return {}
         stages = [] if self.encoder else ["fit"]
         if recipe != FAITHFUL and (self.recipe.adapt or self.encoder):
             stages.append("adapt")
-        learning = {f"{stage}.{name}": value for stage in stages for name, value in (("steps", 30), ("batch_size", 16))}
-        return learning | {
+        fit_sizes = {f"{stage}.{name}": value for stage in stages for name, value in (("steps", 30), ("batch_size", 16))}
+        return fit_sizes | {
             "generator.width": 8,
             "discriminator.width": 8,
             "train.steps": 30,

@@ -1,15 +1,15 @@
-"""The tables of the study ``digits``: what is tried, and what has been published of it."""
+"""The tables of the study ``digits``, with the published results."""
 
 from __future__ import annotations
 
 from domtrans import STRATEGIES, Column, Published, Table
-from domtrans_digits.study.common import FAITHFUL, Changes, Common, subset
+from domtrans_digits.study.common import FAITHFUL, Changes, CommonSettings, subset
 
 PAPER, PAPER_ADAPTATION, PAPER_UNSEEN = (f"Taigman et al. 2017, table {number}" for number in (1, 2, 3))
 STUDY = "Hua, Rempe, Zhang, table II"
 
 ACCURACY = Column("accuracy", "accuracy")
-LOOKS = (
+IMAGE_COLUMNS = (
     Column("f consistency", "f_consistency"),
     Column("FID", "fid", percent=False),
     Column("KID", "kid", percent=False),
@@ -18,14 +18,14 @@ LOOKS = (
 )
 TRAINING = "training images"
 
-NO_CONST = "Without L_CONST, and D is not told what f sees in x: nothing ties G(x) to x but what g reads."
-NOTHING_TOLD: Changes = {"discriminator.classes": 0}
+NO_CONST = "Without L_CONST, and with an unconditional D: only g's input ties G(x) to x."
+UNCONDITIONAL: Changes = {"discriminator.classes": 0}
 UNSEEN = 3
-"""The digit that is left out, as in the paper."""
+"""The digit that is left out of training, as in the paper."""
 
 
-def variants(common: Common) -> Table:
-    """The best recipe, the study's table II, and the settings of the paper and the study."""
+def variants(common: CommonSettings) -> Table:
+    """The best recipe, the variants of the study's table II, and the settings of the paper and the study."""
     measured = {"source": subset(common.source, drawn_from="train"), "metrics": {"digits": common.accuracy}}
 
     def study(test: float, train: float) -> tuple[Published, Published]:
@@ -38,45 +38,46 @@ def variants(common: Common) -> Table:
     }
     return Table(
         title="Transfer",
-        about="Accuracy: share of source test images whose transfer a classifier of real handwriting, which no loss has seen, "
-        f"reads as the source's label; {TRAINING}: the same over the source images that G was trained on. f consistency: share "
-        "in which f's own head sees in G(x) what it sees in x. FID and KID are on features of that classifier and compare with "
-        "no others; diversity is 1 for images as varied as real ones, over all and within what is read as one digit.",
-        columns=(ACCURACY, Column(TRAINING, "accuracy", measured), *LOOKS),
+        about="Accuracy: share of source test images whose transfer a classifier of real handwriting, which is used in no "
+        f"loss, assigns to the source's label; {TRAINING}: the same over the source images that G was trained on. f "
+        "consistency: share with the same prediction of f's own head for x and G(x). FID and KID use features of that "
+        "classifier and are not comparable with others; diversity is 1 for images as varied as real ones, over all images and "
+        "within each predicted class.",
+        columns=(ACCURACY, Column(TRAINING, "accuracy", measured), *IMAGE_COLUMNS),
         rows=(
             common.best(Published(0.9066, PAPER), *study(0.745, 0.815)),
             common.row(
                 "mse",
-                "The const loss is the mean squared difference of features, the paper's d.",
+                "L_CONST is the mean squared difference of features, the paper's d.",
                 {"generator_losses.const.distance": "mse"},
             ),
             common.row(
                 "cross-entropy",
-                "The const loss compares what f's own head says of x and of G(x): no label, and no classifier of the target.",
+                "L_CONST compares the predictions of f's own head for x and G(x), without labels or a target classifier.",
                 {"generator_losses.const.distance": "cross-entropy"},
             ),
             common.row(
                 "oracle",
-                "Supervised: the study's cross-entropy, of a classifier fitted on target labels with source labels. It is "
-                "no result of the method and shows what right correspondence is worth.",
+                "Supervised: the study's cross-entropy between the predictions of a classifier fitted on target labels and "
+                "the source labels. It is an upper bound and not a result of the method.",
                 oracle | ({"generator_losses.const.steps": 40} if common.quick else {}),
                 published=study(0.9109, 0.9692),
             ),
             common.row(
                 "no-const",
                 NO_CONST,
-                NOTHING_TOLD | {"generator_losses.const": "none"},
+                UNCONDITIONAL | {"generator_losses.const": "none"},
                 published=(Published(0.3255, PAPER), *study(0.1885, 0.2206)),
             ),
             common.row(
                 "paper",
-                "The paper's setting as written: MSE, alpha 15, beta 15, f a classifier of the source alone, no views.",
+                "The paper's setting as written: MSE, alpha 15, beta 15, f a classifier of the source, no augmentation.",
                 recipe=FAITHFUL,
                 published=(Published(0.9066, PAPER),),
             ),
             common.row(
                 "study",
-                "The study's best setting: as the paper's, but alpha 0.1, Adam at 1e-3, source and target updates apart.",
+                "The study's best setting: the paper's with alpha 0.1, Adam at 1e-3, and separate source and target updates.",
                 {
                     "generator_losses.const.weight": 0.1,
                     "train.generator_optimizer.lr": 1e-3,
@@ -90,20 +91,20 @@ def variants(common: Common) -> Table:
     )
 
 
-def ablations(common: Common) -> Table:
-    """What each part is worth: the paper's table 1."""
-    without_f = NOTHING_TOLD | common.generator("digit-image-generator")
-    no_tid, no_const = {"generator_losses.tid": "none"}, NOTHING_TOLD | {"generator_losses.const": "none"}
+def ablations(common: CommonSettings) -> Table:
+    """The best recipe without one part or another: the paper's table 1."""
+    without_f = UNCONDITIONAL | common.generator("digit-image-generator")
+    no_tid, no_const = {"generator_losses.tid": "none"}, UNCONDITIONAL | {"generator_losses.const": "none"}
     no_d = {"generator_losses.gan": "none", "discriminator_losses.gan": "none"}
     binary = {"generator_losses.gan.fakes": "source", "discriminator_losses.gan.fakes": "source"}
     rows: dict[str, tuple[str, Changes, float]] = {
-        "no-tid": ("Without L_TID: G need not leave target images as they are.", no_tid, 0.8879),
+        "no-tid": ("Without L_TID.", no_tid, 0.8879),
         "no-const": (NO_CONST, no_const, 0.3255),
-        "no-f-in-g": ("G does not contain f: it reads the image itself, and f is left to the const loss.", without_f, 0.369),
+        "no-f-in-g": ("G without f: its input is the image itself, and f is used in L_CONST only.", without_f, 0.369),
         "no-d": ("Without D and L_GANG.", no_d, 0.347),
-        "no-const-no-tid": ("Without L_CONST and L_TID: D alone teaches g.", no_const | no_tid, 0.0528),
+        "no-const-no-tid": ("Without L_CONST and L_TID: g learns from D only.", no_const | no_tid, 0.0528),
         "baseline": (
-            "The baseline of the paper's section 3: G reads the image itself, D is binary, L_GAN and L_CONST are all there is.",
+            "The baseline of the paper's section 3: G without f, a binary D, and only the losses L_GAN and L_CONST.",
             without_f | binary | no_tid,
             0.1371,
         ),
@@ -112,13 +113,13 @@ def ablations(common: Common) -> Table:
     return Table(
         title="Ablations",
         about="The best recipe without one part or another, measured as above.",
-        columns=(ACCURACY, *LOOKS),
+        columns=(ACCURACY, *IMAGE_COLUMNS),
         rows=(
             common.best(Published(0.9066, PAPER)),
             *(common.row(name, about, changes, published=(Published(x, PAPER),)) for name, (about, changes, x) in rows.items()),
             common.row(
                 "original",
-                "No transfer: the classifier of handwriting reads the source image itself.",
+                "No transfer: the classifier of handwriting is applied to the source images.",
                 measured=original,
                 published=(Published(0.4006, PAPER),),
             ),
@@ -126,31 +127,31 @@ def ablations(common: Common) -> Table:
     )
 
 
-def strategies(common: Common) -> Table:
-    """The study's advice on training, a row each."""
+def strategies(common: CommonSettings) -> Table:
+    """The study's advice on training, one row each."""
     return Table(
         title="Training strategies",
-        about="The best recipe with one switch turned (section V C of Hua, Rempe, Zhang, without figures), measured as above.",
-        columns=(ACCURACY, *LOOKS),
+        about="The best recipe with one change (section V C of Hua, Rempe, Zhang, without numbers), measured as above.",
+        columns=(ACCURACY, *IMAGE_COLUMNS),
         rows=(common.best(), *(common.row(name, *row) for name, row in STRATEGIES.items())),
     )
 
 
-def unseen(common: Common) -> Table:
-    """A class that training has not seen: the paper's table 3."""
+def unseen(common: CommonSettings) -> Table:
+    """A class that is left out of training: the paper's table 3."""
     source = {"source": subset(common.source, without=[str(UNSEEN)])}
     target = {"target": subset(common.target, without=[str(UNSEEN)])}
-    measured = {"target": common.target}  # the classifier that scores has seen every digit
-    f_knows = common.encoder is not None
-    of_f = "f, which was loaded, knows it" if f_knows else "f was fitted without its label"
+    measured = {"target": common.target}  # the evaluator is fitted on all digits
+    f_has_digit = common.encoder is not None
+    of_f = "the loaded f was trained on it" if f_has_digit else "f was fitted without it"
 
     def paper(value: float) -> tuple[Published, ...]:
         return (Published(value, PAPER_UNSEEN),)
 
     return Table(
         title=f"A digit unseen in training: {UNSEEN}",
-        about=f"Accuracy on the source test images of the digit {UNSEEN}, and over all digits. What is published stands where "
-        "f had seen what it has seen here.",
+        about=f"Accuracy on the source test images of the digit {UNSEEN}, and over all digits. Published values are given "
+        "where f was trained on the same digits as here.",
         columns=(Column(f"accuracy on {UNSEEN}", f"per_class.{UNSEEN}"), ACCURACY),
         rows=(
             common.best(*paper(0.9467)),
@@ -158,7 +159,7 @@ def unseen(common: Common) -> Table:
                 "unseen-in-source",
                 f"No {UNSEEN} among the source's training images; {of_f}.",
                 source,
-                published=paper(0.9333) if f_knows else (),
+                published=paper(0.9333) if f_has_digit else (),
             ),
             common.row(
                 "unseen-in-target",
@@ -172,14 +173,14 @@ def unseen(common: Common) -> Table:
                 f"No {UNSEEN} among the training images of either; {of_f}.",
                 source | target,
                 measured=measured,
-                published=paper(0.6002 if f_knows else 0.0452),
+                published=paper(0.6002 if f_has_digit else 0.0452),
             ),
         ),
     )
 
 
-def adaptation(common: Common) -> Table:
-    """Unsupervised domain adaptation: the paper's table 2, and what came after it."""
+def adaptation(common: CommonSettings) -> Table:
+    """Unsupervised domain adaptation: the paper's table 2, and later methods."""
     metrics = {"metrics": {"adaptation": {"name": "adaptation-accuracy", **common.evaluator}}}
     train = Column("train split", "adaptation_accuracy", {"source": subset(common.source, drawn_from="train"), **metrics})
     test = Column("test split", "adaptation_accuracy", metrics)
@@ -194,9 +195,8 @@ def adaptation(common: Common) -> Table:
     }
     return Table(
         title="Unsupervised domain adaptation",
-        about="Another question than above, and figures that do not compare with those: the source images of one split are "
-        "transferred, a classifier is trained on them with the source's labels, and its accuracy is that on real target test "
-        "images.",
+        about="A different measure, not comparable with the tables above: the source images of one split are transferred, a "
+        "classifier is trained on them with the source's labels, and it is tested on real target test images.",
         columns=(train, test),
         rows=(common.best(Published(0.8444, PAPER_ADAPTATION), Published(0.7972, PAPER_ADAPTATION, test.title)),),
         published=tuple(Published(value, source, method=method) for method, (value, source) in others.items()),
