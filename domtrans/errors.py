@@ -1,13 +1,13 @@
-"""The one exception for faults that a user can mend."""
+"""The exceptions of domtrans: an error that the user can fix, and a stop that the user asked for."""
 
-LONGEST = 2000
-"""Characters of a message; what a file holds may be quoted in it, and a file may hold anything."""
+MAX_MESSAGE_CHARACTERS = 2000
+"""Messages may quote the content of a file, which may be anything."""
 
 
 class DomtransError(Exception):
-    """Bad input or a bad environment: one clear sentence saying what, where and what to do.
+    """A wrong input or environment. The message is one sentence that says what is wrong, where, and how to fix it.
 
-    The command line shows it without a traceback and exits with code 2; library callers catch it.
+    The command line prints it without a traceback and exits with code 2.
     """
 
     def __init__(self, message: str) -> None:
@@ -15,10 +15,10 @@ class DomtransError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Text in which nothing breaks the line or steers a terminal: a file's name may hold either."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: LONGEST + 1])
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
+    """Escape line breaks and control characters, which file names may contain, and shorten the text if it is too long."""
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: MAX_MESSAGE_CHARACTERS + 1])
+    return escaped if len(escaped) <= MAX_MESSAGE_CHARACTERS else escaped[: MAX_MESSAGE_CHARACTERS - 3] + "..."
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the caller asked for it
-    """Work was stopped on request (Ctrl-C, a caller's stop event) at a point where nothing is lost."""
+    """Work stopped because the caller asked for it (Ctrl-C, a stop event), at a point where nothing is lost."""

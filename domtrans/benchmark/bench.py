@@ -15,7 +15,7 @@ from domtrans.benchmark.plain_loop import PlainLoop, data_loader_batches, fixed_
 from domtrans.benchmark.profile import StepTimes, profile_step
 from domtrans.benchmark.roofline import lower_bound
 from domtrans.compute.deterministic import isolated_algorithms
-from domtrans.compute.memory import enough_memory, peak
+from domtrans.compute.memory import enough_memory, peak_memory
 from domtrans.errors import DomtransError
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override
@@ -96,7 +96,7 @@ def bench(
             "setup_seconds": setup_seconds,
             "times": times,
             **profile(trainer, min(steps, MAX_PROFILED_STEPS)),
-            **peak(session.device),
+            **peak_memory(session.device),
         }
 
 

@@ -1,3 +1,3 @@
-"""The machine: device, precision, random seeds, memory, several processes, compilation, and fast CPU convolutions. It
-knows nothing of images, recipes or losses.
+"""The hardware: device, precision, random seeds, memory, several processes, compilation, and faster CPU convolutions. It
+does not depend on data, recipes or losses.
 """

@@ -1,7 +1,7 @@
-"""Networks as torch.compile makes them, for training steps that launch many small operations.
+"""torch.compile for the networks of a training step, which launches many small operations.
 
-On CUDA a compiled network is one CUDA graph, replayed in every step: at the batch sizes of the paper a GPU otherwise waits
-for Python to hand over one small operation after another. On a CPU it gains a twentieth of a step (docs/benchmarks.md).
+On CUDA a compiled network is one CUDA graph, replayed in every step. Without it, a GPU at the paper's batch sizes waits for
+Python to launch one small operation after another. On a CPU a step is about 5 % faster (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from torch import nn
 from domtrans.errors import DomtransError
 
 
-def compiled(networks: Sequence[nn.Module], device: torch.device) -> list[nn.Module]:
-    """Each network's compiled twin, of the same weights; torch compiles it when it is first called."""
+def compile_networks(networks: Sequence[nn.Module], device: torch.device) -> list[nn.Module]:
+    """Return a compiled version of each network, which shares its weights. torch compiles it at the first call."""
     mode = "reduce-overhead" if device.type == "cuda" else "default"
     return [cast("nn.Module", torch.compile(network, dynamic=False, mode=mode)) for network in networks]
 
 
 def begin_step() -> None:
-    """What compiled networks gave before now may be overwritten."""
+    """Allow compiled networks to overwrite the outputs of the previous step."""
     torch.compiler.cudagraph_mark_step_begin()
 
 
-def explain(error: BaseException) -> None:
-    """Raise DomtransError if an exception says that torch could not compile, for want of a compiler perhaps."""
+def raise_if_not_compiled(error: BaseException) -> None:
+    """Raise DomtransError if an exception says that torch could not compile, for example because there is no compiler."""
     if not isinstance(error, torch._dynamo.exc.TorchDynamoException):
         return
     reason = " ".join(str(error).split())
     raise DomtransError(
-        f"train.compile=true: torch could not compile a network: {reason[:200]}; it needs a C++ compiler, on a GPU triton; "
-        "install that, or train without train.compile"
+        f"train.compile=true: torch could not compile a network: {reason[:200]}; this needs a C++ compiler, and triton on a "
+        "GPU; install them, or train without train.compile"
     ) from error

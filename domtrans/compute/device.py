@@ -1,4 +1,4 @@
-"""Where and how precisely to compute."""
+"""Device and precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ Precision = Literal["auto", "bf16", "float32"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """``"auto"``: CUDA, else MPS, else CPU. Raises DomtransError for a device that is not there."""
+    """Return the named device; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises:
+        DomtransError: If this machine does not have the device.
+    """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -29,7 +33,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The autocast type: bfloat16 where the hardware multiplies it natively, else float32."""
+    """Return the autocast type. "auto" is bfloat16 if the hardware supports it natively, else float32."""
     if precision == "float32":
         return torch.float32
     if precision == "bf16":
@@ -43,7 +47,7 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def autocast(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Mixed precision in ``dtype``, with convolutions in the form that is fastest there; nothing for float32."""
+    """Run a block in mixed precision, with faster convolutions on a CPU. Does nothing for float32."""
     with ExitStack() as stack:
         if dtype != torch.float32:
             stack.enter_context(torch.autocast(device.type, dtype))

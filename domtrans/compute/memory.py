@@ -1,4 +1,4 @@
-"""How much memory was used, and what to say when there was not enough."""
+"""Memory: how much was used, and an error message for when it is not enough."""
 
 from __future__ import annotations
 
@@ -10,32 +10,37 @@ import torch
 
 from domtrans.errors import DomtransError
 
-TOO_LARGE = ("allocate memory", "out of memory", "calculation overflowed", "Overflow when unpacking")
-"""Words of torch when what is asked for does not fit into memory, or into the numbers that count it."""
+OUT_OF_MEMORY_MESSAGES = ("allocate memory", "out of memory", "calculation overflowed", "Overflow when unpacking")
+"""Substrings of torch's error messages for tensors that do not fit into memory, or whose size overflows an integer."""
 
 
-def lacking(error: BaseException) -> bool:
-    """Whether an exception says that memory was short."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that there was not enough memory."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in TOO_LARGE)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_MESSAGES)
 
 
 @contextmanager
-def enough_memory(what: str, advice: str) -> Iterator[None]:
-    """A block that may ask for more than the machine has; then DomtransError says so, naming ``what`` and ``advice``."""
+def enough_memory(purpose: str, advice: str) -> Iterator[None]:
+    """Run a block that may need more memory than the machine has; if so, raise DomtransError.
+
+    Args:
+        purpose: What the memory is for, e.g. "the encoder 'resnet'".
+        advice: What the user can do.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not lacking(error):
+        if not is_out_of_memory(error):
             raise
-        raise DomtransError(f"there is not enough memory for {what}; {advice}") from error
+        raise DomtransError(f"there is not enough memory for {purpose}; {advice}") from error
 
 
-def peak(device: torch.device) -> dict[str, int]:
-    """``{"memory_mb": ...}``: the most that was in use at a time so far, in MiB.
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Return ``{"memory_mb": ...}``, the largest amount of memory in use so far, in MiB.
 
-    On CUDA of the GPU's memory, by torch's tensors; elsewhere all of this process, where the system tells.
+    On CUDA it is GPU memory of torch's tensors. Elsewhere it is the memory of this process; empty on Windows.
     """
     if device.type == "cuda":
         return {"memory_mb": round(torch.cuda.max_memory_allocated(device) / 2**20)}

@@ -1,7 +1,7 @@
-"""Torch's global generators: layers draw initial weights and dropout from them, and a process has but one of each.
+"""torch's global random generators, from which layers draw initial weights and dropout.
 
-Nothing else here draws from them. Their use is kept to blocks that leave them as they were, one thread at a time, so that
-two trainings in one process do not meet.
+A process has one per device. Nothing else in domtrans draws from them. They are used in blocks that restore their state
+afterwards, one thread at a time, so that two trainings in one process do not influence each other.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ from contextlib import contextmanager
 
 import torch
 
-_IN_USE = threading.RLock()
+_LOCK = threading.RLock()
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """A block in which the global generators are seeded and no other thread seeds them; put back afterwards.
+    """Run a block with seeded global generators, and restore them afterwards. Other threads that seed them wait.
 
-    For building a network, and for short work in which layers draw: other trainings in the process wait meanwhile.
+    Use it to build a network, or for short work in which layers draw random numbers.
+
+    Args:
+        seed: Seed of torch's generators, on the CPU and on all GPUs.
     """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with _IN_USE, torch.random.fork_rng(devices=devices):
+    with _LOCK, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 
 
 def reseed(seed: int) -> None:
-    """Seed the global generators for work that is too long to keep other threads waiting.
+    """Seed the global generators for work that takes too long to make other threads wait.
 
-    Alone in its process such work draws the same each time. Beside another training, layers with dropout do not.
+    The work draws the same numbers each time if it is alone in its process. If two trainings share a process, layers with
+    dropout draw other numbers.
     """
-    with _IN_USE:
+    with _LOCK:
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""How this process was started: alone, or by torchrun as one of several that train together. Knows nothing of torch."""
+"""How torchrun started this process, read from its environment variables. It does not import torch."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import os
 
 
 def rank() -> int:
-    """Which of the processes this is; 0 leads, and a process alone is 0."""
+    """Return the number of this process; 0 is the main process, also without torchrun."""
     return _number("RANK", 0) if size() > 1 else 0
 
 
 def size() -> int:
-    """How many processes were started together; 1 without torchrun."""
+    """Return how many processes were started together; 1 without torchrun."""
     return _number("WORLD_SIZE", 1) if "RANK" in os.environ else 1
 
 
 def local_rank() -> int:
-    """Which of this machine's processes this is, and so which of its GPUs it takes."""
+    """Return the number of this process on its machine, which is also the number of its GPU."""
     return _number("LOCAL_RANK", 0)
 
 
 def cores() -> int:
-    """Cores of this machine for each of the processes started on it."""
+    """Return the number of CPU cores for each process on this machine."""
     return (os.cpu_count() or 1) // max(1, _number("LOCAL_WORLD_SIZE", 1))
 
 
 def command() -> list[str]:
-    """What starts domtrans the way this process was started."""
+    """Return the command that starts domtrans as this process was started."""
     if size() == 1:
         return ["domtrans"]
-    here = _number("LOCAL_WORLD_SIZE", size())
-    machines = [] if here == size() else ["--nnodes", str(size() // here)]
-    return ["torchrun", *machines, "--nproc-per-node", str(here), "-m", "domtrans"]
+    local_size = _number("LOCAL_WORLD_SIZE", size())
+    machines = [] if local_size == size() else ["--nnodes", str(size() // local_size)]
+    return ["torchrun", *machines, "--nproc-per-node", str(local_size), "-m", "domtrans"]
 
 
 def _number(name: str, default: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from domtrans.data.render_worker import Block
 from domtrans.data.rendered import RenderedSet, Span, split_into_spans
 from domtrans.errors import DomtransError
-from domtrans.storage.atomic import BESIDE, write_bytes, write_json
+from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes, write_json
 
 SETTINGS_FILE = "make.json"
 
@@ -50,7 +50,7 @@ class Shards:
         settings |= json.loads(json.dumps(self.rendered.key))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            names = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(BESIDE))
+            names = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(UNFINISHED_PREFIX))
         except OSError as error:
             raise DomtransError(f"{self.folder} cannot be written: {error.strerror}") from None
         if SETTINGS_FILE in names:

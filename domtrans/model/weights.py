@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from domtrans.errors import DomtransError
-from domtrans.storage.tensors import difference, read_tensors
+from domtrans.storage.tensors import first_difference, read_tensors
 
 F_IN_MODEL = "encoder.encoder."
 """How the names of f's own weights begin in a model file: those of ``Transfer.encoder``, a ``FrozenEncoder``."""
@@ -69,7 +69,7 @@ def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
             numbers where the network has real ones.
     """
     wanted = network.state_dict()
-    problem = difference(*({name: tuple(tensor.shape) for name, tensor in group.items()} for group in (weights, wanted)))
+    problem = first_difference(*({name: tuple(tensor.shape) for name, tensor in group.items()} for group in (weights, wanted)))
     if problem is None and any(tensor.is_complex() != wanted[name].is_complex() for name, tensor in weights.items()):
         problem = "it holds complex numbers"
     if problem:

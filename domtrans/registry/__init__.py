@@ -1,3 +1,3 @@
-"""Parts and plugins: how a part is declared, described, checked and built, and how plugins bring parts. It knows no part
-by name.
+"""Parts and plugins: how a part is declared, described, checked and built, and how plugins register parts. No part is named
+here.
 """

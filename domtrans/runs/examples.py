@@ -81,7 +81,7 @@ def write_examples(path: Path, examples: Examples) -> None:
 
 def read_examples(path: Path) -> Examples:
     """Examples from a file; raises DomtransError if it is damaged or holds something else."""
-    tensors, metadata = read_tensors(path, own=True)
+    tensors, metadata = read_tensors(path, require_checksum=True)
     check_format(metadata, path)
     try:
         parts: dict[str, Any] = {**tensors, **json.loads(metadata["examples"])}

@@ -31,11 +31,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from domtrans.errors import DomtransError
+from domtrans.evaluation.results import in_sections
 from domtrans.recipe.schema import Recipe, make_recipe
 from domtrans.registry.registry import Registry
 from domtrans.runs.resume import check_same
-from domtrans.runs.trackers import Trackers
-from domtrans.storage.atomic import BESIDE, write_bytes, write_json
+from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes, write_json
 from domtrans.storage.tensors import not_finite, read_tensors, write_tensors
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,6 @@ class RunFolder:
         self.report_file = path / "report.html"
         self.samples = path / "samples"
         self.earlier = path / "earlier"
-        self.trackers = Trackers()
-        """What else hears of all that is kept."""
 
     @contextmanager
     def open(self, recipe: Recipe, registry: Registry, *, resume: bool, allowed: Sequence[str] = ()) -> Iterator[list[str]]:
@@ -120,7 +118,9 @@ class RunFolder:
 
     def _is_bare(self) -> bool:
         """Whether the folder holds nothing, or what a process leaves that was killed before it had written the recipe."""
-        return self.path.is_dir() and all(path.name == LOCK or path.name.startswith(BESIDE) for path in self.path.iterdir())
+        return self.path.is_dir() and all(
+            path.name == LOCK or path.name.startswith(UNFINISHED_PREFIX) for path in self.path.iterdir()
+        )
 
     def _has_begun(self) -> bool:
         return any(file.is_file() for file in (self.model_file, self.training_file, self.results_file)) or bool(self.metrics())
@@ -166,7 +166,7 @@ class RunFolder:
             if not file.is_file():
                 continue
             try:
-                state, about = read_tensors(file, own=True)
+                state, about = read_tensors(file, require_checksum=True)
                 check_format(about, file)
                 _check_state(state, file)
             except DomtransError as error:
@@ -203,7 +203,7 @@ class RunFolder:
     def _sweep(self) -> None:
         """Remove what a killed process left half written."""
         for folder in (self.path, self.samples, self.earlier):
-            for leftover in folder.glob(f"{BESIDE}*"):
+            for leftover in folder.glob(f"{UNFINISHED_PREFIX}*"):
                 leftover.unlink(missing_ok=True)
 
     def save_model(
@@ -220,7 +220,6 @@ class RunFolder:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise DomtransError(f"{self.metrics_file} cannot be written: {error.strerror}") from None
-        self.trackers.log(record)
 
     def _settle_log(self) -> None:
         """Wait until every line of metrics.jsonl is on the disk: a run that goes on from a save needs those before it."""
@@ -256,24 +255,23 @@ class RunFolder:
         kept = [record for record in self.metrics() if record["step"] <= step]
         write_bytes(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
-    def save_sample(self, step: int, picture: bytes) -> None:
-        """Write the grid of a step."""
+    def save_sample(self, step: int, png: bytes) -> Path:
+        """Write the sample grid of a step and return its path."""
         path = self.samples / f"step-{step:06d}.png"
-        write_bytes(path, picture)
-        self.trackers.image("samples", path, step)
+        write_bytes(path, png)
+        return path
 
     def save_results(self, results: Mapping[str, Any]) -> None:
         """Replace results.json."""
         write_json(self.results_file, results)
-        self.trackers.close(results)
 
     def results(self) -> dict[str, Any] | None:
-        """Figures of the finished run, or None."""
+        """The results of the finished run, in sections even if they were written without; None before it is finished."""
         try:
             loaded = json.loads(self.results_file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return None
-        return loaded if isinstance(loaded, dict) else None
+        return loaded | in_sections(loaded) if isinstance(loaded, dict) else None
 
 
 def default_folder(name: str) -> Path:

@@ -25,7 +25,7 @@ from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, make_recipe
 from domtrans.registry.registry import KINDS, Registry
 from domtrans.runs.folder import check_format
-from domtrans.storage.tensors import TensorFile, difference, not_finite, open_tensors
+from domtrans.storage.tensors import TensorFile, first_difference, not_finite, open_tensors
 
 MISFIT = "does not hold the model that its recipe describes"
 TOO_LARGE = "the networks would be far larger than the weights in the file"
@@ -52,7 +52,7 @@ def read_model(path: Path, registry: Registry) -> tuple[Recipe, Transfer, Mappin
     with open_tensors(path) as file:
         try:
             check_format(file.metadata, path)
-            if file.noted is None:
+            if file.stored_checksum is None:
                 raise DomtransError(f"{path} is damaged: it has lost its checksum; use an earlier save")
             recipe, about = _described(file, registry)
             _lay_out(file, recipe, registry, about)
@@ -119,7 +119,7 @@ def _lay_out(file: TensorFile, recipe: Recipe, registry: Registry, about: About)
         raise DomtransError(f"{file.path} {MISFIT}: {TOO_LARGE}") from None
     except Exception:  # noqa: BLE001 - a stranger's constructor may look at its weights; it is built, and compared, in full
         return
-    wrong = difference(file.shapes, shapes)
+    wrong = first_difference(file.shapes, shapes)
     if wrong:
         raise DomtransError(f"{file.path} {MISFIT}: {wrong}")
 
@@ -129,7 +129,7 @@ def _built(path: Path, weights: dict[str, Tensor], recipe: Recipe, registry: Reg
         with _no_larger_than(sum(tensor.numel() for tensor in weights.values()), len(weights)):
             model = build_transfer(recipe, registry, about.classes, about.channels)
         wanted = model.state_dict()
-        wrong = difference(_shapes(weights), _shapes(wanted)) or _other_type(weights, wanted)
+        wrong = first_difference(_shapes(weights), _shapes(wanted)) or _other_type(weights, wanted)
         if not wrong:
             model.load_state_dict(weights)
     except DomtransError as error:

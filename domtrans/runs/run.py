@@ -22,6 +22,7 @@ from domtrans.runs.folder import RunFolder
 from domtrans.runs.hub import fetch, is_on_hub
 from domtrans.runs.model_file import read_model
 from domtrans.session import Listener, Session
+from domtrans.storage.paths import why_no_folder
 
 Images = TypeVar("Images", Tensor, Image.Image, list[Image.Image])
 
@@ -159,7 +160,7 @@ def _model_file(path: Path) -> Path:
         return path
     folder = RunFolder(path)
     if not path.is_dir():
-        raise DomtransError(f"there is no run in {path}: no such folder")
+        raise DomtransError(f"there is no run in {path}: {why_no_folder(path)}")
     if not folder.model_file.is_file():
         folder.recipe()  # raises where there is no run at all
         raise DomtransError(f"the run in {path} has not saved a model yet; continue it with `domtrans train --resume`")

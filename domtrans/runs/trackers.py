@@ -102,7 +102,7 @@ def tracked(parts: Sequence[Part], folder: Path, recipe: Recipe, registry: Regis
     """
 
     def report(phase: str, step: int, sentence: str) -> None:
-        session.during(phase).tell(step, recipe.train.steps, sentence)
+        session.during(phase).note(step, recipe.train.steps, sentence)
 
     trackers = Trackers(report)
     try:

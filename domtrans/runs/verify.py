@@ -1,4 +1,4 @@
-"""``verify``: does a run, measured again, give what it recorded?"""
+"""``verify``: does a run, measured again, give the results that it recorded?"""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import leaves
+from domtrans.evaluation.results import in_sections
 from domtrans.runs.folder import versions
 from domtrans.runs.provenance import computed_on
 from domtrans.runs.run import Run, as_run
 
-ELSEWHERE = 0.01
-"""How far a figure may be from the recorded one, relative to it where it is above 1, when the machine is another."""
-
-OF_TRAINING = frozenset(
-    {"health", "steps", "seconds", "images_per_second", "device", "precision", "computed_on", "seed", "best", "changed"}
-    | {"test_images_in_training", "measured_before_at", "processes"}
-)
-"""What ``train`` notes beside the figures; it is not measured again."""
+TOLERANCE_ELSEWHERE = 0.01
+"""Allowed difference on another machine; relative for values above 1."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure that is not what it was; None where there is none."""
+    """A result that is not as recorded.
+
+    Attributes:
+        name: Its key.
+        recorded: The recorded value; None if there is none.
+        found: The new value; None if there is none.
+    """
 
     name: str
     recorded: Any
@@ -33,7 +34,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of it. ``tolerance``: how far figures might differ, 0 where all was the same; ``why``: what was not."""
+    """The outcome of ``verify``.
+
+    Attributes:
+        compared: Number of results that were compared.
+        differences: Those that differ.
+        tolerance: Allowed difference: 0 where device, precision, threads and versions are as recorded.
+        why: What is not as recorded; empty where the tolerance is 0.
+    """
 
     compared: int
     differences: tuple[Difference, ...]
@@ -42,37 +50,52 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return asdict(self) | {"differences": [asdict(one) for one in self.differences]}
+        return asdict(self) | {"differences": [asdict(difference) for difference in self.differences]}
 
 
 def verify(run: Run | str | Path, *, device: str = "auto") -> Verification:
     """Measure a run again and compare with its ``results.json``.
 
-    Figures must be equal to the last digit where device, precision, threads, torch and domtrans are those of the run, and
-    within 0.01 elsewhere. Raises DomtransError if the run has no results or its data is not there.
+    Args:
+        run: A run or its folder.
+        device: Where to measure a run that is given as a folder.
+
+    Returns:
+        The differences. Results must be equal to the last digit if device, precision, threads, torch and domtrans are as
+        recorded, and within 0.01 otherwise.
+
+    Raises:
+        DomtransError: If the run has no results, or its data cannot be loaded.
     """
     run = as_run(run, device=device)
     if not run.results:
         raise DomtransError(f"the run in {run.path} has recorded no results to compare with; finish it with `domtrans train`")
-    recorded = {name: value for name, value in run.results.items() if name not in OF_TRAINING}
-    found = run.evaluate()
-    why = _circumstances_that_differ(run)
-    tolerance = ELSEWHERE if why else 0.0
+    before, after = in_sections(run.results), in_sections(run.evaluate())
+    # Besides the metrics, an evaluation gives the data that they are of, and which of them could not be measured.
+    recorded = before["metrics"] | {key: before[section][key] for section, key in _shared(before, after)}
+    found = after["metrics"] | after["run"] | after["checks"]
+    why = _changed_environment(run)
+    tolerance = TOLERANCE_ELSEWHERE if why else 0.0
     names = list(recorded | found)
     differences = [
         Difference(name, recorded.get(name), found.get(name))
         for name in names
-        if not _alike(recorded.get(name), found.get(name), tolerance)
+        if not _agree(recorded.get(name), found.get(name), tolerance)
     ]
-    step = run.about.get("step")
-    if step is not None and step != run.results.get("steps"):
-        differences.append(Difference("steps", run.results.get("steps"), step))
+    step, recorded_step = run.about.get("step"), before["run"].get("steps")
+    if step is not None and step != recorded_step:
+        differences.append(Difference("steps", recorded_step, step))
     return Verification(len(names) + 1, tuple(differences), tolerance, why)
 
 
-def _circumstances_that_differ(run: Run) -> str:
-    """``"threads 2 -> 8"``, or nothing where the figures must be the same."""
-    before = {**_table(run.results.get("computed_on")), **_table(run.about.get("versions"))}
+def _shared(before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Section and key of what both hold besides metrics."""
+    return [(section, key) for section in ("run", "checks") for key in after[section] if key in before[section]]
+
+
+def _changed_environment(run: Run) -> str:
+    """``"threads 2 -> 8"``; empty where the results must be equal."""
+    before = {**_table(in_sections(run.results)["run"].get("computed_on")), **_table(run.about.get("versions"))}
     now = {**computed_on(run.session, deterministic=run.recipe.train.deterministic), **versions()}
     return ", ".join(f"{name} {before.get(name, 'unknown')} -> {now[name]}" for name in now if before.get(name) != now[name])
 
@@ -81,14 +104,16 @@ def _table(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _alike(recorded: Any, found: Any, tolerance: float) -> bool:
+def _agree(recorded: Any, found: Any, tolerance: float) -> bool:
     if isinstance(recorded, int | float) and isinstance(found, int | float):
         return abs(recorded - found) <= tolerance * max(1.0, abs(recorded))
-    if isinstance(recorded, list) and isinstance(found, list):  # as a whole: a count of a confusion matrix alone may double
+    if isinstance(recorded, list) and isinstance(found, list):
+        # By the sum of all differences: a single small count of a confusion matrix may well double.
         pairs = list(zip(leaves(recorded), leaves(found), strict=False))
         if tolerance and all(isinstance(value, int | float) for pair in pairs for value in pair):
-            apart = sum(abs(before - now) for before, now in pairs)
-            return _shape(recorded) == _shape(found) and apart <= tolerance * max(1.0, sum(abs(one) for one, _ in pairs))
+            difference = sum(abs(before - now) for before, now in pairs)
+            total = sum(abs(before) for before, _ in pairs)
+            return _shape(recorded) == _shape(found) and difference <= tolerance * max(1.0, total)
     return bool(recorded == found)
 
 

@@ -1,3 +1,1 @@
-"""Files on disk: atomic writes, safetensors files, the cache, and the paths of both. It knows nothing of images or
-networks.
-"""
+"""Files on disk: atomic writes, safetensors files, the cache, and its folder. It does not depend on images or networks."""

@@ -1,4 +1,4 @@
-"""A folder that is there whole or not at all."""
+"""Atomic writes: a file or folder exists completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,37 +12,44 @@ from pathlib import Path
 
 from domtrans.errors import DomtransError
 
-BESIDE = ".being-written-"
-"""How the names of files begin that are not whole yet; a killed process may leave one behind."""
+UNFINISHED_PREFIX = ".being-written-"
+"""Beginning of the names of incomplete files and folders. A killed process may leave one behind."""
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Replace ``path`` by ``content`` in one step: what was there stays until all of the new is on disk.
+    """Replace the content of a file in one step. The old content stays until all of the new is written.
 
-    ``durable``: wait for the disk, so that it holds through a power cut; not worth it for what is soon made again.
+    Args:
+        path: The file, new or not.
+        content: Its new content.
+        durable: Wait for the disk, so that the file survives a power cut. Costs time; not needed for files that are soon
+            written again.
+
+    Raises:
+        DomtransError: If the file cannot be written.
     """
     try:
-        handle, beside = tempfile.mkstemp(prefix=BESIDE, dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            Path(beside).chmod(0o644)
-            Path(beside).replace(path)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
             if durable:
                 _sync_folder(path.parent)
         except BaseException:
-            Path(beside).unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DomtransError(f"{path} cannot be written: {reason}; what was there before is untouched") from None
+        raise DomtransError(f"{path} cannot be written: {reason}; its previous content is unchanged") from None
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming last through a power cut, where the system can."""
+    """Make a renaming survive a power cut, if the system can."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -58,23 +65,24 @@ def write_json(path: Path, value: object) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, beside ``path``, whose place it takes once the block has ended well; else it is removed.
+    """Yield a temporary folder to fill. It becomes ``path`` if the block succeeds, and is deleted otherwise.
 
-    Raises DomtransError if there is something at ``path`` but an empty folder, or if nothing can be written there.
+    Raises:
+        DomtransError: If ``path`` exists and is not an empty folder, or cannot be written.
     """
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise DomtransError(f"{path} is there already; choose another folder or delete it")
+            raise DomtransError(f"{path} exists already; choose another folder or delete it")
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=BESIDE, dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=path.parent))
         try:
-            yield beside
-            beside.chmod(0o755)
+            yield temporary
+            temporary.chmod(0o755)
             if path.exists():
                 path.rmdir()
-            beside.rename(path)
+            temporary.rename(path)
         except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
     except OSError as error:
         raise DomtransError(f"the folder {path} cannot be written: {error.strerror or error}") from None

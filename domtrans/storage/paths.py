@@ -1,4 +1,4 @@
-"""Where domtrans keeps what it can make again."""
+"""The cache folder, and what to say about a path that should be a folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """``$DOMTRANS_CACHE``, or the user's cache folder for domtrans."""
-    chosen = os.environ.get("DOMTRANS_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("domtrans", appauthor=False))
+    """Return ``$DOMTRANS_CACHE``, or the user's cache folder for domtrans."""
+    folder = os.environ.get("DOMTRANS_CACHE")
+    return Path(folder) if folder else Path(platformdirs.user_cache_dir("domtrans", appauthor=False))
+
+
+def why_no_folder(path: Path) -> str:
+    """Say why a path is not a folder."""
+    return "it is a file, not a folder" if path.is_file() else "no such folder"

@@ -87,7 +87,8 @@ class StudyFolder:
         grids = [grid for run in runs.values() for grid in sorted(run.samples.glob("*.png"))[-1:]]
         if grids:
             pictures["grid.png"] = grids[0].read_bytes()
-        found = [metrics["confusion"] for run in runs.values() if "confusion" in (metrics := (run.results() or {}).get("metrics", {}))]
+        metrics = [results["metrics"] for run in runs.values() if (results := run.results()) is not None]
+        found = [one["confusion"] for one in metrics if "confusion" in one]
         if found and all(len(one) == len(classes) for one in found):
             counts = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
             pictures["confusion.png"] = confusion_png(counts, classes)
@@ -105,5 +106,5 @@ class StudyFolder:
 
 
 def _checksum(run: Path) -> str | None:
-    with open_tensors(RunFolder(run).model_file, own=True) as file:
-        return file.noted
+    with open_tensors(RunFolder(run).model_file, require_checksum=True) as file:
+        return file.stored_checksum

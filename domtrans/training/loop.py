@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from domtrans.compute.memory import peak
+from domtrans.compute.memory import peak_memory
 from domtrans.data.grid import pair_grid
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import Stopped
@@ -154,7 +154,7 @@ class Loop:
     def _log(self) -> None:
         """Write a line of the log, run the health watch on it, and report progress. Raises DivergedError before that."""
         record: dict[str, Any] = self.meter.read(self.trainer.step_number, 2 * self.config.batch_size)
-        record |= self.loading.read() | peak(self.session.device)
+        record |= self.loading.read() | peak_memory(self.session.device)
         bad = [name for name, value in record.items() if not math.isfinite(value)]
         if bad:
             raise DivergedError(bad[0])

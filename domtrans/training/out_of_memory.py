@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from domtrans.compute.compile import explain
-from domtrans.compute.memory import lacking
+from domtrans.compute.compile import raise_if_not_compiled
+from domtrans.compute.memory import is_out_of_memory
 from domtrans.errors import DomtransError
 from domtrans.training.trainer import Trainer
 
@@ -25,9 +25,9 @@ def out_of_memory_guard(trainer: Trainer) -> Iterator[None]:
         yield
         return
     except (MemoryError, RuntimeError) as error:
-        if not lacking(error):
+        if not is_out_of_memory(error):
             if trainer.config.compile:
-                explain(error)
+                raise_if_not_compiled(error)
             raise
         traceback.clear_frames(error.__traceback__)  # they hold the tensors of the failed step
     raise DomtransError(_advice(trainer))
@@ -49,7 +49,7 @@ def largest_that_fits(trainer: Trainer, size: int) -> int:
         try:
             trainer.step()
         except (MemoryError, RuntimeError) as error:
-            if not lacking(error):
+            if not is_out_of_memory(error):
                 raise
         else:
             return size

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from domtrans.compute.compile import begin_step, compiled
+from domtrans.compute.compile import begin_step, compile_networks
 from domtrans.compute.seeding import reseed
 from domtrans.data.batches import derive_seed
 from domtrans.data.image_set import to_channels
@@ -72,7 +72,7 @@ class Trainer:
         if self.config.compile:
             if group.size > 1:
                 raise DomtransError("train.compile=true works in one process only; set it to false to train in several")
-            self.forward_f, self.forward_g, self.forward_D = compiled(networks, device)
+            self.forward_f, self.forward_g, self.forward_D = compile_networks(networks, device)
         self.updates, self.turns = updates_per_step(self.config), turns_per_step(self.config)
         self.monitor = Monitor.of(self.target, self.D, watch=self.config.health.watch)
         self.rng = session.rng("step", 0)

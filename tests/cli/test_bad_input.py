@@ -124,7 +124,7 @@ def scene(tmp_path):
         ("arrays", "missing.npz", ["there is no file", "missing.npz"]),
         ("arrays", "floats.npz", ["uint8", "float64"]),
         ("arrays", "flat.npz", ["uint8 [N, H, W]", "[16, 3072]"]),
-        ("arrays", "none.npz", ["hold nothing", "none.npz"]),
+        ("arrays", "none.npz", ["are empty", "none.npz"]),
         ("arrays", "other.npz", ["'images'", "other.npz"]),
         ("arrays", "single.npy", ["single.npy must be an .npz file"]),
         ("arrays", "fewer.npz", ["16 images but 3 labels"]),
@@ -135,11 +135,11 @@ def scene(tmp_path):
         ("arrays", "text.npz", ["text.npz cannot be read"]),
         ("arrays", "hollow", ["hollow cannot be read"]),
         ("folder", "missing", ["there is no folder", "missing"]),
-        ("folder", "hollow", ["there are no pictures in", "hollow"]),
-        ("folder", "text-folder", ["x.png", "not a picture"]),
+        ("folder", "hollow", ["there are no images in", "hollow"]),
+        ("folder", "text-folder", ["x.png", "not an image"]),
         ("folder", "short-folder", ["x.png", "cannot be read"]),
         ("folder", "zero-folder", ["x.png"]),
-        ("folder", "nothing-folder", ["x.png", "not a picture"]),
+        ("folder", "nothing-folder", ["x.png", "not an image"]),
     ],
 )
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -210,7 +210,7 @@ def test_damaged_checkpoints(trained, tmp_path, capsys, kind, name):
     else:
         sentence = refused(capsys, "train", run, "train.steps=6", "--out", run, "--resume", "-q")
     assert name in sentence
-    assert ("not written by" if kind == "foreign" else "not a whole safetensors file") in sentence
+    assert ("not written by" if kind == "foreign" else "not a complete safetensors file") in sentence
     assert (run / name).read_bytes() == damaged, "left for the user to look at"
 
 
@@ -233,7 +233,7 @@ def test_evaluate_changes_only_what_is_measured(trained, capsys):
 def test_transfer_of_what_is_no_picture(trained, scene, capsys):
     run, out = trained[0], scene / "out.png"
     assert "no file or folder" in refused(capsys, "transfer", run, scene / "missing.png", out)
-    assert "not a picture" in refused(capsys, "transfer", run, scene / "text-folder" / "x.png", out)
+    assert "not an image" in refused(capsys, "transfer", run, scene / "text-folder" / "x.png", out)
     assert "cannot be read" in refused(capsys, "transfer", run, scene / "short-folder" / "x.png", out)
     assert "x.png" in refused(capsys, "transfer", run, scene / "zero-folder" / "x.png", out)
     assert "there are no pictures" in refused(capsys, "transfer", run, scene / "hollow", out)

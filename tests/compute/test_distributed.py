@@ -18,6 +18,7 @@ from domtrans.compute.distributed import SINGLE_PROCESS, Group, local_device
 from domtrans.evaluation.health import DIVERSITY
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.tensors import read_tensors
+from domtrans.training.checkpoint import training_state
 from paths import HELPERS
 from process_groups import free_port, started
 from tiny import registry, tiny_recipe, tiny_trainer, write_bars
@@ -63,7 +64,7 @@ def test_two_processes_train_the_weights_of_one_at_the_same_batch(together, tmp_
     for key, value in wanted.items():  # float32, summed up in another order; gradients here are up to thousands
         assert (found[key] - value).abs().max() <= 1e-4 * value.abs().max() + 1e-4, key
     name = "generator.layers.1.weight"
-    begin = tiny_trainer(recipes[recipe]).state()[name]
+    begin = training_state(tiny_trainer(recipes[recipe]))[name]
     assert (wanted[f"training.safetensors:{name}"] - begin).abs().max() > 0.01 * begin.abs().max()
     for one, other in zip(metrics(alone.path), metrics(out / recipe), strict=True):
         del one[DIVERSITY], other[DIVERSITY]  # a standard deviation over a share

@@ -6,8 +6,8 @@ import torch
 import domtrans
 from domtrans import DomtransError, Generator, override
 from domtrans.compute.distributed import Group
-from domtrans.compute.memory import enough_memory, lacking, peak
-from domtrans.training.out_of_memory import largest_that_fits, take_step
+from domtrans.compute.memory import enough_memory, is_out_of_memory, peak_memory
+from domtrans.training.out_of_memory import guarded_step, largest_that_fits
 from tiny import registry, tiny_recipe, tiny_trainer
 from tiny_runs import go, metrics
 
@@ -46,7 +46,7 @@ def hungry_recipe(folder, hungry, **changes):
 def test_every_line_of_the_log_says_how_much_memory_was_in_use(tmp_path):
     used = [line["memory_mb"] for line in metrics(go(tiny_recipe(tmp_path, train__steps=2), tmp_path / "run").path)]
     assert used == sorted(used) and 50 < used[0] < 100_000
-    assert peak(torch.device("cpu"))["memory_mb"] >= used[-1]
+    assert peak_memory(torch.device("cpu"))["memory_mb"] >= used[-1]
 
 
 def test_a_step_that_does_not_fit_names_one_that_does(tmp_path, hungry):
@@ -54,8 +54,8 @@ def test_a_step_that_does_not_fit_names_one_that_does(tmp_path, hungry):
     with pytest.raises(DomtransError) as refusal:
         domtrans.train(recipe, tmp_path / "run", device="cpu", registry=hungry)
     assert str(refusal.value) == (
-        "there is not enough memory for a step with train.batch_size=32, 32 images at a time; of its halves, quarters and so "
-        "on, tried just now, 4 at a time is the most that fits: set train.batch_size=4, or train.accumulate=8 to take the same "
+        "there is not enough memory for a step with train.batch_size=32, 32 images at a time; 4 at a time fit, the most "
+        "among its halves, quarters and so on; set train.batch_size=4, or train.accumulate=8 to take the same "
         "batch in smaller parts"
     )
     for advice in ("train.batch_size=4", "train.accumulate=8"):
@@ -82,23 +82,27 @@ def test_where_not_even_two_images_fit_it_says_so(tmp_path, hungry):
 def test_one_of_several_processes_tries_nothing_for_the_others_would_wait(tmp_path, monkeypatch):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__batch_size=32))
     object.__setattr__(trainer.session, "group", Group(0, 2))
-    trainer.cut(16)
+    trainer.set_micro_batch_size(16)
 
     def step():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(trainer, "step", step)
     with pytest.raises(DomtransError, match=r"16 images at a time in each process; try train.accumulate=2, or a smaller"):
-        take_step(trainer)
+        guarded_step(trainer)
 
 
 def test_other_faults_of_a_step_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
     trainer = tiny_trainer(tiny_recipe(tmp_path))
     monkeypatch.setattr(trainer, "step", lambda: torch.ones(2, 3) @ torch.ones(2, 3))
-    for attempt in (lambda: take_step(trainer), lambda: largest_that_fits(trainer, 8)):
+    for attempt in (lambda: guarded_step(trainer), lambda: largest_that_fits(trainer, 8)):
         with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
             attempt()
-    assert lacking(MemoryError()) and lacking(torch.OutOfMemoryError("CUDA out of memory")) and not lacking(ValueError("x"))
+    assert (
+        is_out_of_memory(MemoryError())
+        and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+        and not is_out_of_memory(ValueError("x"))
+    )
 
 
 def test_a_fit_that_does_not_fit_says_what_to_set(tmp_path):

@@ -22,6 +22,7 @@ from domtrans.reporting.per_class import by_class
 from domtrans.reporting.records import read_records
 from domtrans.reporting.rerun_command import command
 from domtrans.runs.examples import read_examples
+from run_results import change_results
 from tiny import registry, tiny_recipe
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
@@ -161,7 +162,7 @@ def test_a_run_under_way_has_a_report(copy):
 def test_a_damaged_file_is_named_on_the_page(copy, name):
     file = copy / name
     file.write_bytes(file.read_bytes()[:300])
-    assert f"{file} is not a whole safetensors file" in page_of(copy)
+    assert f"{file} is not a complete safetensors file" in page_of(copy)
 
 
 def test_examples_that_are_something_else_are_refused(copy):
@@ -218,7 +219,7 @@ def test_parts_and_terms_that_were_changed_are_in_the_command(copy):
 
 def with_results(copy, **values):
     gone = dict.fromkeys(("confusion", "per_class", "classes"))
-    change(copy / "results.json", **(gone | values))
+    change_results(copy / "results.json", **(gone | values))
     return read_records([copy])[0]
 
 
@@ -289,7 +290,7 @@ def test_a_report_is_written_fast(run):
 def test_text_from_strangers_stays_text(copy, tmp_path):
     run = copy.rename(tmp_path / "a<b>&'\"run")
     change(run / "recipe.json", name=EVIL, description=EVIL)
-    change(run / "results.json", **{EVIL: 1.0, "source": EVIL, "health": {EVIL: EVIL}, "not_measured": {EVIL: EVIL}})
+    change_results(run / "results.json", **{EVIL: 1.0, "source": EVIL, "health": {EVIL: EVIL}, "not_measured": {EVIL: EVIL}})
     add_to_log(run, {"step": 5, "seconds": 1.0, EVIL: 1.0, "alarms": {EVIL: EVIL}, "changed": [EVIL]})
     for page in (page_of(run), page_of(run, run, out=tmp_path / "two.html")):
         assert "<img src=x" not in page and "</script><script>d" not in page and "<b>" not in page
@@ -301,7 +302,7 @@ def test_text_from_strangers_stays_text(copy, tmp_path):
     [{"seconds": {"a": "b"}}, {"steps": "many"}, {"measured_before_at": 3}, {"best": {"x": 1}}, {"confusion": [[1e999]]}],
 )
 def test_results_of_strangers_make_one_sentence_or_a_page(copy, values):
-    change(copy / "results.json", **values)
+    change_results(copy / "results.json", **values)
     try:
         page_of(copy)
     except DomtransError as error:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from domtrans import DomtransError, load
-from domtrans.storage.atomic import BESIDE
+from domtrans.storage.atomic import UNFINISHED_PREFIX
 from permissions import as_anyone
 from tiny import tiny_recipe
 from tiny_runs import go, losses, metrics, unlike
@@ -65,7 +65,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_run(fault):
         with later, pytest.raises(DomtransError) as caught:
             go(recipe, folder / "run", listeners=(fail,))
         assert said[0] in str(caught.value) and str(caught.value).isprintable()
-        assert not list((folder / "run").rglob(f"{BESIDE}*"))
+        assert not list((folder / "run").rglob(f"{UNFINISHED_PREFIX}*"))
         resumed = go(recipe, folder / "run")
         assert unlike(whole, resumed) == [], f"failed after step {step}"
         assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(resumed.path)]

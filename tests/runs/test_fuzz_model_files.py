@@ -12,8 +12,10 @@ import torch
 
 from broken_files import Trap, nested
 from domtrans import DomtransError, load, override, train
+from domtrans.evaluation.results import in_sections
 from domtrans.model.build import build_transfer
 from domtrans.storage.tensors import read_tensors, write_tensors
+from domtrans.training.checkpoint import load_training_state
 from fuzz_checkpoints import MEGABYTES, Bench, fuzz, peak
 from tiny_parts import recipe
 
@@ -183,7 +185,7 @@ def test_a_huge_header(bench, model, length):
     with model[0].open("wb") as file:
         file.write(struct.pack("<Q", length))
         file.truncate(min(8 + length, 2**30))  # sparse: it takes no room
-    refused(bench, "its header would be|not a whole safetensors file")
+    refused(bench, "its header would be|not a complete safetensors file")
 
 
 @pytest.mark.parametrize("size", [2**34, 2**40])
@@ -200,7 +202,7 @@ def test_a_huge_file_of_nothing_is_not_read(bench, model, size):
 def test_pickles_renamed_and_pipes(bench, model):
     for content in (pickle.dumps(Trap()), b"PK\x03\x04" * 100):
         model[0].write_bytes(content)
-        refused(bench, "not a whole safetensors file")
+        refused(bench, "not a complete safetensors file")
     assert not Trap.sprung
     model[0].unlink()
     os.mkfifo(model[0])
@@ -234,7 +236,7 @@ def test_training_states_that_do_not_fit(bench, name, change):
     write_tensors(bench.folder.training_file, state, metadata)
     with pytest.raises(DomtransError) as caught:
         found = bench.folder.load_training()
-        bench.trainer.load_state(found)
+        load_training_state(bench.trainer, found)
     assert str(caught.value).isprintable()
     bench.folder.training_file.unlink()
 
@@ -243,7 +245,8 @@ def test_files_beside_the_model_that_say_something_else(bench, model, tmp_path):
     for content in ("[1, 2]", "{", "[" * 100_000, '"x"', '{"step": 1}\n[]\n'):
         for name in ("results.json", "metrics.jsonl"):
             (bench.folder.path / name).write_text(content)
-        assert load(bench.folder.path, device="cpu", registry=bench.registry).results in ({}, {"step": 1})
+        results = load(bench.folder.path, device="cpu", registry=bench.registry).results
+        assert results in ({}, {"step": 1} | in_sections({"step": 1}))
         assert bench.folder.metrics() == []
     for name in ("results.json", "metrics.jsonl"):
         (bench.folder.path / name).unlink()

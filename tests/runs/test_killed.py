@@ -9,7 +9,7 @@ import torch
 
 from cliffs import cliff_recipe
 from domtrans import train
-from domtrans.storage.atomic import BESIDE
+from domtrans.storage.atomic import UNFINISHED_PREFIX
 from domtrans.storage.tensors import read_tensors
 from tiny import registry, tiny_recipe
 from tiny_runs import losses, metrics, unlike
@@ -58,7 +58,7 @@ def check(recipe, parts, folder, monkeypatch):
     assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(cut.path)]
     timeless = [{k: v for k, v in run.results.items() if k not in ("seconds", "images_per_second")} for run in (whole, cut)]
     assert timeless[0] == timeless[1]
-    assert not list(cut.path.rglob(f"{BESIDE}*"))
+    assert not list(cut.path.rglob(f"{UNFINISHED_PREFIX}*"))
     return whole, cut
 
 

@@ -15,6 +15,7 @@ from domtrans.data.image_set import to_channels, to_uint8
 from domtrans.evaluation.label_free_score import Validation, distance
 from domtrans.runs.provenance import git_state, made_by
 from domtrans.storage.tensors import read_tensors, write_tensors
+from run_results import change_results
 from tiny import registry, tiny_recipe, write_bars
 from tiny_runs import go, losses, metrics, stop_at, unlike
 
@@ -158,14 +159,15 @@ def test_verify_says_what_differs(finished, tmp_path, capsys):
     results = finished.path / "results.json"
     whole = results.read_text()
     try:
-        results.write_text(json.dumps(json.loads(whole) | {"accuracy": 0.99, "n": 5, "steps": 7}))
+        change_results(results, accuracy=0.99, n=5, steps=7)
         found = verify(finished.path, device="cpu")
         assert {one.name: one.recorded for one in found.differences} == {"accuracy": 0.99, "n": 5, "steps": 7}
         code, out, _ = in_process(capsys, "verify", finished.path, "--device", "cpu")
         assert code == 1 and "accuracy" in out and "0.99" in out
-        changed = json.loads(whole)
-        changed["computed_on"]["threads"] = 4711
-        results.write_text(json.dumps(changed | {"accuracy": changed["accuracy"] + 0.009}))
+        results.write_text(whole)
+        measured = json.loads(whole)
+        elsewhere = measured["computed_on"] | {"threads": 4711}
+        change_results(results, accuracy=measured["accuracy"] + 0.009, computed_on=elsewhere)
         found = verify(finished.path, device="cpu")
         assert found.differences == () and found.tolerance == 0.01 and "threads 4711 ->" in found.why
         results.unlink()
@@ -174,7 +176,7 @@ def test_verify_says_what_differs(finished, tmp_path, capsys):
     finally:
         results.write_text(whole)
     code, out, _ = in_process(capsys, "verify", finished.path, "--device", "cpu")
-    assert code == 0 and "figures are as recorded" in out
+    assert code == 0 and "values are as recorded" in out
     code, out, _ = in_process(capsys, "verify", finished.path, "--device", "cpu", "--json")
     assert code == 0 and json.loads(out)["differences"] == []
 
@@ -222,11 +224,11 @@ def test_a_named_change_goes_on_and_is_recorded(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seed": 1}, "'seed' cannot change in a run under way"),
+        ({"seed": 1}, "'seed' cannot change when a run resumes"),
         ({"generator.width": 8}, "'generator.width' cannot change"),
         ({"source.holdout": 0.5}, "'source.holdout' cannot change"),
         ({"train.generator_optimizer.name": "sgd"}, "cannot change"),
-        ({"train.generator_optimizer.lr": 1.0}, "is finished; to change anything, go on with more train.steps"),
+        ({"train.generator_optimizer.lr": 1.0}, "is finished; to change it, resume it with more train.steps"),
         ({"train.nonsense": 1.0}, "nonsense"),
     ],
 )

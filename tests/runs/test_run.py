@@ -194,7 +194,7 @@ def test_a_damaged_model(copy):
     whole = (copy / "model.safetensors").read_bytes()
     for content in (b"", whole[:7], whole[:1000], whole[:-1], b"\x00" * 100, b"PK\x03\x04" + whole):
         (copy / "model.safetensors").write_bytes(content)
-        refused(copy, "not a whole safetensors file")
+        refused(copy, "not a complete safetensors file")
     middle = len(whole) // 2
     (copy / "model.safetensors").write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
     refused(copy, "damaged")

@@ -15,7 +15,7 @@ import torch
 
 from domtrans import DomtransError, Stopped, override
 from domtrans.runs.folder import RunFolder
-from domtrans.storage.atomic import BESIDE, write_bytes
+from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes
 from domtrans.storage.tensors import read_tensors
 from paths import HELPERS
 from tiny import registry, tiny_recipe
@@ -59,7 +59,7 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before_it(tmp_path, caplog
 
 def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path):
     run = go(tiny_recipe(tmp_path), tmp_path / "run")
-    leftovers = [run.path / f"{BESIDE}abc", run.path / "samples" / f"{BESIDE}def"]
+    leftovers = [run.path / f"{UNFINISHED_PREFIX}abc", run.path / "samples" / f"{UNFINISHED_PREFIX}def"]
     for leftover in leftovers:
         leftover.write_bytes(b"half")
     go(tiny_recipe(tmp_path), tmp_path / "run")
@@ -154,8 +154,8 @@ def test_a_full_disk_stops_the_run_with_the_last_save_intact(tmp_path, small_dis
     folder = RunFolder(small_disk)
     folder.save_training({"step": torch.tensor(1), "weights": torch.ones(50_000)}, keep=2)
     write_bytes(small_disk / "other", bytes(600_000))
-    with pytest.raises(DomtransError, match="cannot be written: No space left on device; what was there before is untouched"):
+    with pytest.raises(DomtransError, match="cannot be written: No space left on device; its previous content is unchanged"):
         folder.save_training({"step": torch.tensor(2), "weights": torch.ones(200_000)}, keep=2)
     state = folder.load_training()
     assert state is not None and state["step"] == 1 and state["weights"].sum() == 50_000
-    assert not list(small_disk.glob(f"{BESIDE}*"))
+    assert not list(small_disk.glob(f"{UNFINISHED_PREFIX}*"))

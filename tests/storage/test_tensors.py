@@ -86,14 +86,14 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path):
     whole = path.read_bytes()
     for length in [*range(0, 40), *range(40, len(whole), 29), len(whole) - 1]:
         path.write_bytes(whole[:length])
-        with pytest.raises(DomtransError, match="not a whole safetensors file"):
+        with pytest.raises(DomtransError, match="not a complete safetensors file"):
             read_tensors(path)
 
 
 def test_what_is_no_file_of_tensors(tmp_path):
     with pytest.raises(DomtransError, match="there is no file"):
         read_tensors(tmp_path / "a.safetensors")
-    with pytest.raises(DomtransError, match="not a whole safetensors file"):
+    with pytest.raises(DomtransError, match="not a complete safetensors file"):
         read_tensors(tmp_path)
 
 

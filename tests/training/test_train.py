@@ -12,7 +12,7 @@ import torch
 import domtrans
 from domtrans import DomtransError, Stopped, override
 from domtrans.runs.folder import RunFolder
-from domtrans.storage.atomic import BESIDE
+from domtrans.storage.atomic import UNFINISHED_PREFIX
 from domtrans.storage.tensors import read_tensors, write_tensors
 from tiny import registry, tiny_recipe
 from tiny_runs import TENSOR_FILES, go, losses, metrics, stop_at, unlike
@@ -120,7 +120,7 @@ def test_a_damaged_training_state_is_refused_and_kept(tmp_path):
     whole = file.read_bytes()
     state, about = read_tensors(file)
     state = {name: value.clone() for name, value in state.items()}  # what was read is a view of the file
-    for content, message in [(whole[: len(whole) // 2], "not a whole safetensors file"), (b"", "not a whole")]:
+    for content, message in [(whole[: len(whole) // 2], "not a complete safetensors file"), (b"", "not a complete")]:
         file.write_bytes(content)
         with pytest.raises(DomtransError, match=message):
             go(longer, tmp_path / "run", resume=True)
@@ -169,7 +169,7 @@ def test_the_log_is_on_disk_before_the_next_save(tmp_path, monkeypatch):
     assert waited_for == []  # a line alone is not worth the wait
     folder.save_training({"step": torch.tensor(1)})
     log, save, _ = waited_for
-    assert log == str(folder.metrics_file) and BESIDE in save
+    assert log == str(folder.metrics_file) and UNFINISHED_PREFIX in save
 
 
 @pytest.mark.parametrize("resume", [False, True])
