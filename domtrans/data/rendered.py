@@ -82,6 +82,7 @@ class RenderedSet:
         from domtrans.storage.cache import Cache
 
         workers = min(os.cpu_count() or 1, self.count // MIN_IMAGES_PER_WORKER) if workers is None else workers
+        # The cache kind "drawn" and the key "draw" keep their old names, so that cached sets stay valid.
         tensors = (cache or Cache()).tensors("drawn", {**self.key, "count": self.count}, partial(self._tensors, workers))
         attributes = {name: Attribute(tuple(values), tensors[f"attribute.{name}"]) for name, values in self.vocabulary.items()}
         return ImageSet(tensors["images"], about=self.about, attributes=attributes)
