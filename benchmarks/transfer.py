@@ -1,4 +1,4 @@
-"""How near a folder of pictures comes to the rate of the network itself, and what memory it takes: docs/transfer.md.
+"""How near a folder of pictures comes to the rate of the network itself, and what memory it takes: docs/how-to/transfer.md.
 
 python benchmarks/transfer.py RUN [--count 5000] [--workers 1 2] [--rounds 3] [--device cpu]
 

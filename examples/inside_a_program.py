@@ -1,4 +1,4 @@
-"""domtrans inside another program: train in a thread, hear of every log, stop early, measure, transfer tensors in memory.
+"""domtrans inside another program: train in a thread, follow the log, stop early, measure, transfer tensors.
 
 python examples/inside_a_program.py [RUN_FOLDER] [path=value ...]
 """
@@ -13,14 +13,14 @@ import domtrans
 
 
 class StopWhenSettled:
-    """A listener that keeps every log and asks to stop once a loss has not fallen for a while."""
+    """A listener that records a loss and stops the training once the loss has not fallen for a while."""
 
     def __init__(self, loss: str, patience: int, stop: threading.Event) -> None:
         self.loss, self.patience, self.stop = loss, patience, stop
         self.history: list[float] = []
 
     def __call__(self, progress: domtrans.Progress) -> None:
-        """Called from the training thread with every report of every phase; must not change the training."""
+        """The training thread calls this for every log of every phase. It must not change the training."""
         if progress.phase != "train" or self.loss not in progress.values:
             return
         self.history.append(progress.values[self.loss])
@@ -30,8 +30,8 @@ class StopWhenSettled:
 
 
 def main(out: str = "runs/inside-a-program", *overrides: str, patience: int = 5) -> None:
-    """Train until the loss settles, or to the end; then use what there is."""
-    registry = domtrans.load_plugins().registry  # load once, use for everything
+    """Train until the loss settles or all steps are done, and use the model."""
+    registry = domtrans.load_plugins().registry  # load the plugins once
     stop = threading.Event()
     listener = StopWhenSettled("generator.const", patience, stop)
 
@@ -39,14 +39,14 @@ def main(out: str = "runs/inside-a-program", *overrides: str, patience: int = 5)
         return domtrans.train("digits-dtn", out, overrides=list(overrides), registry=registry, listeners=(listener,), stop=stop)
 
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)  # a server would go on answering here, and could set `stop` itself
+        future = pool.submit(work)  # a server would continue to answer here, and could set `stop`
         try:
             run = future.result()
             print("trained to the end")
         except domtrans.Stopped as stopped:
-            print(stopped)  # everything is saved; domtrans.train(...) with the same folder would go on from here
+            print(stopped)  # everything is saved; train(...) with the same folder would continue
             run = domtrans.load(out, registry=registry)
-    print(f"{len(listener.history)} logs heard")
+    print(f"{len(listener.history)} logs received")
 
     images = domtrans.load_domain(registry, run.recipe.source, "test", run.recipe.image_size).images[:16]
     as_float = run.transfer(domtrans.to_float(images))  # floats in [-1, 1] in, floats out

@@ -1,6 +1,6 @@
-"""Transfer a picture with an exported model; numpy, Pillow and onnxruntime are all that it needs.
+"""Transfer an image with an exported model. It needs only numpy, Pillow and onnxruntime.
 
-python examples/run_onnx.py MODEL.onnx PICTURE OUTPUT
+python examples/run_onnx.py MODEL.onnx IMAGE OUTPUT
 """
 
 import sys
@@ -10,13 +10,13 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 
-def main(model: str, picture: str, output: str) -> None:
-    """What `domtrans transfer` does, without domtrans and without torch."""
+def main(model: str, image: str, output: str) -> None:
+    """Do what `domtrans transfer` does, without domtrans and torch."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    size = session.get_inputs()[0].shape[1]  # [N, size, size, 3], of any N
-    square = ImageOps.fit(Image.open(picture).convert("RGB"), (size, size), Image.Resampling.BILINEAR)
-    (made,) = session.run(None, {"images": np.asarray(square)[None]})  # uint8 in, uint8 out
-    Image.fromarray(made[0, :, :, 0] if made.shape[3] == 1 else made[0]).save(output)
+    size = session.get_inputs()[0].shape[1]  # [N, size, size, 3] for any N
+    square = ImageOps.fit(Image.open(image).convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+    (pixels,) = session.run(None, {"images": np.asarray(square)[None]})  # uint8 in, uint8 out
+    Image.fromarray(pixels[0, :, :, 0] if pixels.shape[3] == 1 else pixels[0]).save(output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Transfer every picture under a folder with a trained run; the folder's structure is kept.
+"""Transfer all images of a folder with a trained run. The output has the folder's structure.
 
-python examples/transfer_a_folder.py RUN_FOLDER PICTURES_FOLDER OUTPUT_FOLDER
+python examples/transfer_a_folder.py RUN_FOLDER IMAGE_FOLDER OUTPUT_FOLDER
 """
 
 import sys
@@ -8,12 +8,12 @@ import sys
 import domtrans
 
 
-def main(run_folder: str, pictures: str, output: str) -> None:
-    """Transfer what can be read and say what could not."""
-    done = domtrans.transfer(domtrans.load(run_folder), pictures, output)
-    print(f"{len(done.written)} pictures written to {output}")
+def main(run_folder: str, images: str, output: str) -> None:
+    """Transfer the readable images and list the others."""
+    done = domtrans.transfer(domtrans.load(run_folder), images, output)
+    print(f"wrote {len(done.written)} images to {output}")
     for path, reason in done.failed:
-        print(f"passed over {path}: {reason}")
+        print(f"skipped {path}: {reason}")
 
 
 if __name__ == "__main__":

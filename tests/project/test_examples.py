@@ -62,7 +62,7 @@ def test_transfer_a_folder(trained, tmp_path):
     Image.new("RGB", (40, 30)).save(tmp_path / "in" / "deep" / "a.png")
     (tmp_path / "in" / "b.png").write_text("no picture")
     said = run("transfer_a_folder.py", trained[0], tmp_path / "in", tmp_path / "out", cwd=tmp_path)
-    assert "1 pictures written" in said and "passed over" in said
+    assert "wrote 1 images" in said and "skipped" in said
     assert (tmp_path / "out" / "deep" / "a.png").is_file()
 
 
@@ -77,7 +77,7 @@ def test_custom_encoder(run_here, tmp_path):
 
 def test_inside_a_program(run_here, tmp_path):
     said = run_here("inside_a_program", tmp_path / "run", *SMALL, *FIT)
-    assert "trained to the end" in said and "4 logs heard" in said
+    assert "trained to the end" in said and "4 logs received" in said
     assert "(12, 1, 32, 32) torch.float32 (12, 1, 32, 32) torch.uint8" in said and "measured: {'accuracy'" in said
 
 
