@@ -1,4 +1,4 @@
-"""Trainings in TensorBoard, Weights & Biases and MLflow."""
+"""Trackers that log a training to TensorBoard, Weights & Biases or MLflow."""
 
 import domtrans
 
@@ -7,7 +7,7 @@ domtrans_interface = 1
 
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
-    """Register the trackers; each asks for its library when it is used."""
+    """Register the trackers. Each imports its library when it is used."""
     from domtrans_trackers import mlflow, tensorboard, wandb
 
     registry.tracker("mlflow", mlflow.MLflow)

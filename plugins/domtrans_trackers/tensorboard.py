@@ -1,4 +1,4 @@
-"""Event files for TensorBoard."""
+"""The tracker for TensorBoard."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,13 +8,14 @@ import numpy as np
 from PIL import Image
 
 from domtrans import Recipe, Tracker, require_extra
-from domtrans_trackers.leaves import figures
+from domtrans_trackers.values import numbers, numbers_of_results
 
 
 class TensorBoard(Tracker):
     """Event files in the folder ``tensorboard`` of the run: ``tensorboard --logdir runs`` shows every run under ``runs``.
 
-    Figures are scalars, sample grids images, the recipe, alarms and results texts. Needs the extra ``domtrans[tensorboard]``.
+    Losses and results are scalars, sample grids are images, and the recipe and alarms are texts. Needs the extra
+    ``domtrans[tensorboard]``.
     """
 
     def __init__(self, folder: Path, recipe: Recipe, identity: str) -> None:
@@ -24,11 +25,11 @@ class TensorBoard(Tracker):
         self._step = 0
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Scalars and alarms."""
-        step, found = record["step"], figures(record)
-        # A line without figures is said of a step whose figures stay.
-        writer = self._at(step if found else step + 1)
-        for name, value in found.items():
+        """Log numbers as scalars, alarms and changes as texts."""
+        step, scalars = record["step"], numbers(record)
+        # A line without numbers is about a step whose scalars must stay.
+        writer = self._writer_from(step if scalars else step + 1)
+        for name, value in scalars.items():
             writer.add_scalar(name.replace(".", "/", 1), value, step)
         for name, sentence in record.get("alarms", {}).items():
             writer.add_text(f"alarms/{name}", sentence, step)
@@ -36,21 +37,22 @@ class TensorBoard(Tracker):
             writer.add_text("changed", change, step)
 
     def image(self, name: str, path: Path, step: int) -> None:
-        """A picture under its name."""
-        with Image.open(path) as picture:
-            self._at(step).add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+        """Log an image under its name."""
+        with Image.open(path) as image:
+            self._writer_from(step).add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
 
     def close(self, results: Mapping[str, Any] | None) -> None:
-        """Results as scalars at the last step."""
+        """Log the results as scalars at the last step."""
         if results is not None:
-            writer, step = self._at(max(self._step, results["steps"])), results["steps"]
-            for name, value in figures(results).items():
+            step = results["run"]["steps"]
+            writer = self._writer_from(max(self._step, step))
+            for name, value in numbers_of_results(results).items():
                 writer.add_scalar(f"results/{name}", value, step)
         if self._writer is not None:
             self._writer.close()
 
-    def _at(self, step: int) -> Any:
-        """The writer. Where a run goes on, or back, a new file says that what was written from this step on holds no more."""
+    def _writer_from(self, step: int) -> Any:
+        """Return the writer. If the run was resumed or rolled back, a new file tells TensorBoard to drop later steps."""
         if self._writer is None or step < self._step:
             if self._writer is not None:
                 self._writer.close()

@@ -1,18 +1,22 @@
-"""Runs in Weights & Biases."""
+"""The tracker for Weights & Biases."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from domtrans import Recipe, Tracker, require_extra
-from domtrans_trackers.leaves import figures
+from domtrans_trackers.values import numbers, numbers_of_results
 
 
 class WandB(Tracker):
-    """A run in Weights & Biases; whoever it goes to sees the recipe, with the names of files in it, and the sample grids.
+    """A run in Weights & Biases. Alarms become alerts. Needs the extra ``domtrans[wandb]``.
 
-    ``project``: where the run goes; ``entity``: whose project, by default your own. ``mode``: "offline" keeps everything in the
-    folder ``wandb`` of the run, for ``wandb sync``. Alarms become alerts. Needs the extra ``domtrans[wandb]``.
+    Everybody who can see the project sees the recipe, with the file names in it, and the sample grids.
+
+    Args:
+        project: The project of the run.
+        entity: The owner of the project; by default you.
+        mode: "online", or "offline", which keeps everything in the folder ``wandb`` of the run, for ``wandb sync``.
     """
 
     def __init__(
@@ -31,27 +35,27 @@ class WandB(Tracker):
             entity=entity,
             mode=mode,
             id=identity,
-            resume="allow" if mode == "online" else None,  # what is kept offline meets when it is synchronised
+            resume="allow" if mode == "online" else None,  # offline parts of a run are joined by `wandb sync`
             name=recipe.name,
             notes=recipe.description,
             config=recipe.model_dump(mode="json"),
             dir=str(folder),
             settings=self._wandb.Settings(silent=True, console="off"),
         )
-        self._run.define_metric("*", step_metric="step")  # its own step may only grow, and a run may go back
+        self._run.define_metric("*", step_metric="step")  # W&B's own step cannot go back, and a run may be rolled back
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Figures, and alarms as alerts."""
-        self._run.log({**figures(record), "step": record["step"]})
+        """Log numbers, and alarms as alerts."""
+        self._run.log({**numbers(record), "step": record["step"]})
         for name, sentence in record.get("alarms", {}).items():
             self._run.alert(name, f"step {record['step']}: {sentence}")
 
     def image(self, name: str, path: Path, step: int) -> None:
-        """A picture under its name."""
+        """Log an image under its name."""
         self._run.log({name: self._wandb.Image(str(path)), "step": step})
 
     def close(self, results: Mapping[str, Any] | None) -> None:
-        """Results in the summary; a run without any counts as failed."""
+        """Log the results in the summary, or mark a run without results as failed."""
         if results is not None:
-            self._run.summary.update({f"results.{name}": value for name, value in figures(results).items()})
+            self._run.summary.update({f"results.{name}": value for name, value in numbers_of_results(results).items()})
         self._run.finish(exit_code=int(results is None))
