@@ -1,4 +1,4 @@
-"""A hook of MkDocs: files outside docs/ that pages link to become pages of the site, so that no link leads out of it.
+"""A hook of MkDocs: files outside docs/ that pages link to become pages of the site.
 
 A link to a Python file whose text is a dotted name leads to the line that defines the name.
 """
@@ -24,51 +24,51 @@ LINK = re.compile(r"\[(?P<text>[^\]\[]*)\]\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add a page for every file outside docs/ that is linked to, from pages or from such files."""
+    """Add a page for every file outside docs/ that a page links to, directly or through such a file."""
     from mkdocs.structure.files import File
 
-    waiting, seen = [DOCS / page.src_uri for page in files.documentation_pages()], set[Path]()
-    while waiting:
-        page = waiting.pop()
-        for target in set(targets(page.read_text(), page)) - seen:
+    queue, added = [DOCS / page.src_uri for page in files.documentation_pages()], set[Path]()
+    while queue:
+        page = queue.pop()
+        for target in set(targets(page.read_text(), page)) - added:
             if not target.is_relative_to(DOCS):
-                seen.add(target)
-                files.append(File.generated(config, place(target), content=as_page(target)))
-                waiting += [target] if target.suffix == ".md" else []
+                added.add(target)
+                files.append(File.generated(config, site_path(target), content=as_page(target)))
+                queue += [target] if target.suffix == ".md" else []
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links at where things are in the site."""
+    """Replace the paths of links by paths in the site."""
     uri = page.file.src_uri
     origin = ROOT / uri.removeprefix(f"{FOLDER}/") if uri.startswith(f"{FOLDER}/") else DOCS / uri
 
-    def pointed(link: re.Match[str]) -> str:
+    def replaced(link: re.Match[str]) -> str:
         target = (origin.parent / link["path"]).resolve()
         if not target.is_file():
             return link[0]
         anchor = link["anchor"] or (f"#{line_id(link['text'], target)}" if defines(link["text"], target) else "")
-        return f"[{link['text']}]({posixpath.relpath(place(target), posixpath.dirname(uri))}{anchor})"
+        return f"[{link['text']}]({posixpath.relpath(site_path(target), posixpath.dirname(uri))}{anchor})"
 
-    return LINK.sub(pointed, markdown)
+    return LINK.sub(replaced, markdown)
 
 
 def targets(markdown: str, origin: Path) -> Iterator[Path]:
-    """Files that a page links to."""
+    """Yield the files that a page links to."""
     for link in LINK.finditer(markdown):
         target = (origin.parent / link["path"]).resolve()
         if target.is_file():
             yield target
 
 
-def place(target: Path) -> str:
-    """Where a file is in the site."""
+def site_path(target: Path) -> str:
+    """Return the path of a file in the site."""
     if target.is_relative_to(DOCS):
         return target.relative_to(DOCS).as_posix()
     return f"{FOLDER}/{target.relative_to(ROOT).as_posix()}" + ("" if target.suffix == ".md" else ".md")
 
 
 def as_page(target: Path) -> str:
-    """A file as Markdown, its lines numbered."""
+    """Return a file as Markdown, with line numbers."""
     if target.suffix == ".md":
         return target.read_text()
     name, language = target.relative_to(ROOT).as_posix(), target.suffix.removeprefix(".")
@@ -76,19 +76,19 @@ def as_page(target: Path) -> str:
 
 
 def defines(text: str, target: Path) -> bool:
-    """Whether a link's text is the dotted name of something, and its target the module that should define it."""
+    """Return whether a link's text is a dotted name and its target a Python file."""
     return target.suffix == ".py" and re.fullmatch(r"`[A-Za-z_][\w.]*\.\w+`", text) is not None
 
 
 def line_id(text: str, target: Path) -> str:
-    """The anchor of the line that defines a dotted name; raises ValueError if the file does not define it."""
+    """Return the anchor of the line that defines a dotted name. Raises ValueError if the file does not define it."""
     *_, module = target.with_suffix("").parts
     names = text.strip("`").rpartition(f"{module}.")[2].split(".")
     node: ast.AST = ast.parse(target.read_text())
     line = 1
     for name in names:
-        inside: list[Any] = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name]
-        if not inside:
+        definitions: list[Any] = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name]
+        if not definitions:
             raise ValueError(f"{target.relative_to(ROOT)} does not define {text}")
-        node, line = inside[0], inside[0].lineno
+        node, line = definitions[0], definitions[0].lineno
     return f"__codelineno-0-{line}"

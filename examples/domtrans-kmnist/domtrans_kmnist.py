@@ -1,4 +1,4 @@
-"""Kuzushiji-MNIST for domtrans: a domain with a data set class of its own, and a recipe that uses it."""
+"""Kuzushiji-MNIST for domtrans: a domain with its own data set class, and a recipe that uses it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ FILES = {"train": "train", "test": "t10k"}
 
 
 class KuzushijiImages(Dataset[tuple[Tensor, int]]):
-    """Characters and their classes, from the idx files of one split in a folder. A torch data set like any other."""
+    """Characters and their classes, from the idx files of one split. An ordinary torch data set.
+
+    Args:
+        folder: The folder of the idx files.
+        split: "train" or "test".
+    """
 
     def __init__(self, folder: Path, split: Literal["train", "test"]) -> None:
         self.images = read_idx(folder, f"{FILES[split]}-images-idx3-ubyte", dimensions=3)
@@ -40,21 +45,28 @@ class KuzushijiImages(Dataset[tuple[Tensor, int]]):
 def kmnist(split: Literal["train", "test"], size: int, *, root: str | None = None, download: bool = False) -> ImageSet:
     """Kuzushiji-MNIST: 60,000 train and 10,000 test characters of 28 x 28 pixels, in 10 classes.
 
-    ``root``: the folder that holds the idx files, packed or not; by default ``datasets/kmnist`` in the cache.
-    ``download``: let torchvision fetch them if they are not there.
-    Raises DomtransError, saying what to put where, if they are missing or damaged.
+    Args:
+        split: "train" or "test".
+        size: Side of the images in pixels.
+        root: Folder of the idx files, plain or gzipped; by default ``datasets/kmnist`` in the cache.
+        download: Download missing files with torchvision.
+
+    Raises:
+        DomtransError: If files are missing or damaged; it says which files to put where.
+
+    Licence: CC BY-SA 4.0. T. Clanuwat et al.: Deep Learning for Classical Japanese Literature, 2018.
     """
     folder = Path(root) if root is not None else domtrans.Cache().folder / "datasets" / "kmnist"
-    if download and find(folder, f"{FILES[split]}-images-idx3-ubyte") is None:
-        fetch(folder)
-    found = KuzushijiImages(folder, split)
-    padded = F.pad(torch.from_numpy(found.images), (2, 2, 2, 2))  # to 32 x 32, so that no pixel is changed at that size
-    about = f"kmnist, {split} split, {len(found):,} images"
-    return ImageSet.from_arrays(padded, found.labels, size=size, classes=CLASSES, about=about)
+    if download and find_file(folder, f"{FILES[split]}-images-idx3-ubyte") is None:
+        download_files(folder)
+    data = KuzushijiImages(folder, split)
+    padded = F.pad(torch.from_numpy(data.images), (2, 2, 2, 2))  # 32 x 32 pixels, so that this size needs no resampling
+    about = f"kmnist, {split} split, {len(data):,} images"
+    return ImageSet.from_arrays(padded, data.labels, size=size, classes=CLASSES, about=about)
 
 
 def brushed_digits() -> Recipe:
-    """Handwritten digits, redrawn with the strokes of cursive Japanese: the paper's losses."""
+    """Redraw handwritten digits with the strokes of cursive Japanese, with the paper's losses."""
     return Recipe(
         name="brushed-digits",
         description="handwritten digits in the strokes of Kuzushiji-MNIST",
@@ -76,42 +88,42 @@ def brushed_digits() -> Recipe:
 
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
-    """Called once, when domtrans loads its plugins."""
+    """Register the domain and the recipe. domtrans calls this once, when it loads its plugins."""
     registry.domain("kmnist", kmnist)
     registry.recipe("brushed-digits", brushed_digits)
 
 
 def read_idx(folder: Path, name: str, *, dimensions: int) -> np.ndarray:
-    """An idx file of bytes: two zeros, the type 8, the number of dimensions, then each as big-endian int32."""
-    path = find(folder, name)
+    """Read an idx file of bytes: two zeros, the type 8, the number of dimensions, each dimension as big-endian int32, data."""
+    path = find_file(folder, name)
     if path is None:
         raise DomtransError(
             f"there is no file {name}.gz in {folder}: put the four files of https://codh.rois.ac.jp/kmnist there, or set the "
-            "domain's root to where they are, or its download to true"
+            "domain's option root to their folder, or its option download to true"
         )
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         if raw[:4] != bytes([0, 0, 8, dimensions]):
-            raise ValueError("it does not begin as such a file does")
+            raise ValueError("its header is wrong")
         shape = np.frombuffer(raw, ">i4", dimensions, 4)
         return np.frombuffer(raw, np.uint8, int(shape.prod()), 4 + 4 * dimensions).reshape(shape).copy()
     except (OSError, EOFError, ValueError) as error:
-        raise DomtransError(f"{path} is not a whole idx file: {error}; delete it and fetch it again") from None
+        raise DomtransError(f"{path} is not a complete idx file: {error}; delete it and download it again") from None
 
 
-def find(folder: Path, name: str) -> Path | None:
-    """The file, packed or not, in the folder or where torchvision puts it."""
-    places = (folder, folder / "KMNIST" / "raw")
-    paths = [place / (name + ending) for place in places for ending in ("", ".gz")]
+def find_file(folder: Path, name: str) -> Path | None:
+    """Return the file, plain or gzipped, from the folder or from where torchvision downloads it."""
+    folders = (folder, folder / "KMNIST" / "raw")
+    paths = [parent / (name + suffix) for parent in folders for suffix in ("", ".gz")]
     return next((path for path in paths if path.is_file()), None)
 
 
-def fetch(folder: Path) -> None:
-    """Let torchvision download into the folder; its faults become one sentence."""
+def download_files(folder: Path) -> None:
+    """Download the files with torchvision. Raises DomtransError if that fails."""
     from torchvision.datasets import KMNIST
 
     try:
         KMNIST(str(folder), download=True)
-    except Exception as error:  # noqa: BLE001 - network, archive and disk faults come in many classes
+    except Exception as error:  # noqa: BLE001 - network, archive and disk errors have many classes
         reason = " ".join(str(error).split())[:160]
-        raise DomtransError(f"kmnist could not be fetched into {folder}: {reason}") from None
+        raise DomtransError(f"kmnist could not be downloaded into {folder}: {reason}") from None

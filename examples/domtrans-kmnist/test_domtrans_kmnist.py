@@ -1,4 +1,4 @@
-"""The plugin's contracts, on a small data set in the format of the real one."""
+"""Check the plugin's contracts on a small data set in the format of the real one."""
 
 import gzip
 from pathlib import Path
@@ -12,7 +12,7 @@ from domtrans.testing import check_domain, check_recipe
 
 
 def write_small(folder: Path) -> None:
-    """The four idx files, of 20 noisy strokes each."""
+    """Write the four idx files, with 20 noisy strokes each."""
     rng = np.random.default_rng(0)
     for stem in ("train", "t10k"):
         images = rng.integers(0, 50, (20, 28, 28), dtype=np.uint8)
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> str:
 
 @pytest.fixture
 def plugins() -> Plugins:
-    """This plugin and the shipped ones, whatever else is installed."""
+    """This plugin and the shipped ones, without any others that are installed."""
     return load_plugins(domtrans_kmnist, only=())
 
 
@@ -58,5 +58,5 @@ def test_missing_and_damaged_files_are_one_sentence(root: str, tmp_path: Path) -
         domtrans_kmnist.kmnist("train", 32, root=str(tmp_path / "nowhere"))
     path = Path(root) / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DomtransError, match="not a whole idx file"):
+    with pytest.raises(DomtransError, match="not a complete idx file"):
         domtrans_kmnist.kmnist("test", 32, root=root)
