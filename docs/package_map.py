@@ -22,8 +22,8 @@ BLOCK = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 PLACES = {
     "cli": (2, 0),
     "testing": (0, 1),
-    "benchmark": (1, 1),
-    "studies": (1, 2),
+    "studies": (0.5, 2),
+    "benchmark": (1.5, 2),
     "training": (1, 3),
     "reporting": (1, 4),
     "demo": (2, 4),

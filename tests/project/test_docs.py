@@ -209,11 +209,11 @@ def site(tmp_path_factory):
 def test_links_out_of_the_documentation_stay_in_the_site_and_find_their_line(site):
     page = (site / "equations.html").read_text()
     (anchor,) = set(
-        re.findall(r'href="source/domtrans/training/trainer\.py\.html#([^"]+)"><code>[\w.]+\.generator_turn<', page)
+        re.findall(r'href="source/domtrans/training/trainer\.py\.html#([^"]+)"><code>[\w.]+\.train_generator<', page)
     )
     source = (site / "source" / "domtrans" / "training" / "trainer.py.html").read_text()
     line = next(line for line in source.splitlines() if f'id="{anchor}"' in line)
-    assert "generator_turn" in line
+    assert "train_generator" in line
     assert (site / "source" / "SECURITY.html").is_file()
 
 
