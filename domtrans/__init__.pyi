@@ -70,6 +70,7 @@ from .registry.plugins import PluginInfo as PluginInfo
 from .registry.plugins import Plugins as Plugins
 from .registry.plugins import hookimpl as hookimpl
 from .registry.plugins import load_plugins as load_plugins
+from .registry.registry import MetricValue as MetricValue
 from .registry.registry import Registry as Registry
 from .reporting.report import report as report
 from .runs.run import Run as Run

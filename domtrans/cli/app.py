@@ -23,6 +23,7 @@ from domtrans.cli.shared import (
     SOME_FAILED,
     USER_ERROR,
     Changes,
+    DataChanges,
     Device,
     Json,
     Quiet,
@@ -38,8 +39,8 @@ from domtrans.cli.shared import (
 from domtrans.compute import torchrun
 from domtrans.errors import DomtransError, Stopped
 
-SHARED = ("train", "evaluate", "transfer", "make")
-"""Commands whose work the processes that torchrun starts divide among them."""
+DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
+"""Commands that several processes of torchrun can work on together."""
 
 app = typer.Typer(
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
@@ -51,7 +52,7 @@ app = typer.Typer(
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 some files failed, 2 something the user can mend, 130 stopped."""
+    """Run the command line and exit: 0 done, 1 some files failed or differ, 2 an error that the user can fix, 130 stopped."""
     code: int | str | None = 0
     try:
         app(args=args, prog_name="domtrans")
@@ -64,13 +65,13 @@ def main(args: list[str] | None = None) -> None:
         code = USER_ERROR
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+    except BrokenPipeError:  # the reader, e.g. `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"domtrans {domtrans.__version__}")
         raise typer.Exit
 
@@ -79,18 +80,19 @@ def _version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Options that come before a command."""
     command = context.invoked_subcommand
-    if torchrun.size() > 1 and command not in SHARED:
-        raise DomtransError(f"several processes share {', '.join(SHARED)}; run `domtrans {command}` without torchrun")
+    if torchrun.size() > 1 and command not in DISTRIBUTED_COMMANDS:
+        names = ", ".join(DISTRIBUTED_COMMANDS)
+        raise DomtransError(f"torchrun can start {names} only; run `domtrans {command}` without torchrun")
 
 
 @app.command(
     help=explain(
-        "Train a recipe into a run folder, and measure what it learnt.",
+        "Train a recipe into a run folder, and measure the result.",
         "domtrans train digits-dtn",
         "domtrans train digits-dtn source=svhn target=mnist train.steps=2000 --out runs/paper-data",
         "domtrans train digits-dtn --out runs/digits-dtn --resume",
@@ -103,15 +105,18 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="The run folder.", show_default="runs/RECIPE; with --resume, RECIPE if it is a run"
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="The run folder.  [default: runs/RECIPE; with --resume, RECIPE if it is a run folder]",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder; train.steps and intervals may differ.")
+        bool, typer.Option("--resume", help="Continue the run in the folder. train.steps and intervals may differ.")
     ] = False,
     allow_changes: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH=VALUE", help="With --resume: a change that the run goes on with; may be repeated."),
+        typer.Option(metavar="PATH=VALUE", help="With --resume: allow this change to the recipe; repeatable."),
     ] = None,
     track: Track = None,
     device: Device = "auto",
@@ -119,8 +124,9 @@ def train(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import progress, terminal
+    from domtrans.evaluation.results import declared_values
     from domtrans.runs.folder import default_folder
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
@@ -158,7 +164,7 @@ def train(
             terminal.print_note(f"aborted; what was saved before is intact; continue with: {command}")
             raise typer.Exit(INTERRUPTED) from None
     if is_main:
-        terminal.show_results(run.results, run.path)
+        terminal.show_results(run.results, run.path, declared_values(run.registry, run.recipe))
 
 
 @app.command(
@@ -170,11 +176,12 @@ def train(
     )
 )
 def evaluate(
-    run: RunPath, changes: Changes = None, as_json: Json = False, device: Device = "auto", quiet: Quiet = False
+    run: RunPath, changes: DataChanges = None, as_json: Json = False, device: Device = "auto", quiet: Quiet = False
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import terminal
     from domtrans.compute.distributed import local_device, process_group
+    from domtrans.evaluation.results import declared_values
 
     start = time.perf_counter()
     device = local_device(device)
@@ -193,18 +200,18 @@ def evaluate(
         "precision": str(loaded.session.dtype).removeprefix("torch."),
         "seconds": {"evaluation": round(time.perf_counter() - start, 1)},
     }
-    terminal.show_results(computed | results, loaded.path)
+    terminal.show_results(computed | results, loaded.path, declared_values(loaded.registry, loaded.recipe))
 
 
 @app.command(
     help=explain(
-        "Measure a finished run again and compare. Exit code 1 if it differs from what the run recorded.",
+        "Measure a finished run again and compare. The exit code is 1 if a value differs from the recorded one.",
         "domtrans verify runs/digits-dtn",
         "domtrans verify runs/digits-dtn --json",
     )
 )
 def verify(run: RunPath, as_json: Json = False, device: Device = "auto", quiet: Quiet = False) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import terminal
 
     with run_context(quiet=quiet) as context:

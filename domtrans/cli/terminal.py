@@ -1,4 +1,4 @@
-"""Words and tables for people: styled on a terminal, plain and unwrapped in a pipe or a file."""
+"""Text and tables for people: styled on a terminal, plain and unwrapped in a pipe or a file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from domtrans.evaluation.results import check_rows, metric_rows, not_measured, r
 if TYPE_CHECKING:
     from domtrans.cli.doctor import Finding
     from domtrans.registry.describe import Description
+    from domtrans.registry.registry import MetricValue
     from domtrans.runs.verify import Verification
     from domtrans.sharing.export import Exported
 
@@ -39,26 +40,27 @@ def print_note(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; a figure that is not finite is null, for JSON has no NaN."""
+    """Print one JSON document on standard output. Numbers that are not finite become null, because JSON has no NaN."""
     print_code(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n", "json")
 
 
 def print_code(text: str, language: str) -> None:
-    """Text for machines on standard output as it is; coloured for a person on a terminal."""
-    if _stdout_is_for_people():
+    """Print code or data on standard output, unchanged; on a terminal it is coloured."""
+    if _is_terminal():
         Console().print(Syntax(text.rstrip("\n"), language, theme="ansi_dark", background_color="default"), soft_wrap=True)
     else:
         sys.stdout.write(text)
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns under a header."""
+    """Print columns under a header."""
     _print_columns(list(rows), header)
 
 
-def show_results(results: Mapping[str, Any], folder: Path) -> None:
-    """The figures of a run: what was measured on which data, how long it took, and where to look."""
-    rows = [(row.label, row.text) for row in metric_rows(results)]
+def show_results(results: Mapping[str, Any], folder: Path, values: Mapping[str, MetricValue]) -> None:
+    """Print the results of a run: metrics, data, times, and where the files are."""
+    metrics = metric_rows(results, values)
+    rows = [(row.label, row.text) for row in metrics]
     rows += [(f"{name}: not measured", why) for name, why in not_measured(results)]
     rows += [*check_rows(results), *run_rows(results)]
     rows.append(("run", str(folder)))
@@ -67,41 +69,44 @@ def show_results(results: Mapping[str, Any], folder: Path) -> None:
         rows.append(("newest sample grid", str(samples[-1])))
     if (folder / "report.html").is_file():
         rows.append(("report", str(folder / "report.html")))
-    if _stdout_is_for_people():
+    if _is_terminal():
         sys.stdout.write("\n")  # apart from the bars above
-    _print_columns(rows, strong="transfer accuracy")
+    _print_columns(rows, strong=[row.label for row in metrics if row.main])
 
 
-def show_verification(found: Verification) -> None:
-    """What differs between a run's results and those measured anew."""
-    rows = [(one.name, str(one.recorded), str(one.found)) for one in found.differences]
+def show_verification(verification: Verification) -> None:
+    """Print the values that differ from the recorded ones."""
+    rows = [(one.name, str(one.recorded), str(one.found)) for one in verification.differences]
     if rows:
-        _print_columns(rows, ("figure", "recorded", "found"))
-    alike = f"{found.compared - len(rows)} of {found.compared} figures are as recorded"
-    margin = "" if not found.tolerance else f" within {found.tolerance:g} ({found.why})"
-    _console().print(Text(alike + margin), soft_wrap=True)
+        _print_columns(rows, ("metric", "recorded", "measured now"))
+    same = f"{verification.compared - len(rows)} of {verification.compared} values are as recorded"
+    tolerance = "" if not verification.tolerance else f" within {verification.tolerance:g} ({verification.why})"
+    _console().print(Text(same + tolerance), soft_wrap=True)
 
 
-def show_export(found: Exported) -> None:
-    """What was written, and how it compares with the original."""
-    before, after = ({one.label: one.text for one in metric_rows(of)} for of in (found.before, found.after))
+def show_export(exported: Exported, values: Mapping[str, MetricValue]) -> None:
+    """Print what was written, and how it compares with the original."""
+    before, after = ({row.label: row.text for row in metric_rows(of, values)} for of in (exported.before, exported.after))
     rows = [(label, text, after[label]) for label, text in before.items() if label not in ("source data", "target data")]
     if rows:
-        _print_columns(rows, ("figure", "PyTorch", found.precision))
-    for name, why in not_measured(found.after):
+        _print_columns(rows, ("metric", "PyTorch", exported.precision))
+    for name, why in not_measured(exported.after):
         _print_columns([(f"{name}: not measured", why)])
-    form = f"ONNX opset {found.opset}" if found.opset else "torch.export"
-    size = f"{found.file.stat().st_size / 1e6:.1f} MB"
-    off = f"{found.most} of 255 levels off at most, {found.mean:.2g} on average, over {found.images} source images"
-    _console().print(Text(f"wrote {_printable(str(found.file))}: {form}, {found.precision}, {size}; {off}"), soft_wrap=True)
+    file, form = exported.file, f"ONNX opset {exported.opset}" if exported.opset else "torch.export"
+    size = f"{file.stat().st_size / 1e6:.1f} MB"
+    difference = f"pixels differ by at most {exported.most} of 255 levels, {exported.mean:.2g} on average"
+    text = (
+        f"wrote {_printable(str(file))}: {form}, {exported.precision}, {size}; {difference} ({exported.images} source images)"
+    )
+    _console().print(Text(text), soft_wrap=True)
 
 
 def show_plugins(plugins: Iterable[Mapping[str, Any]]) -> None:
-    """Every plugin: where it comes from, and what it registers or why it is broken."""
+    """Print every plugin: where it comes from, and what it registers or why it is broken."""
     console = _console()
     for plugin in plugins:
-        stated = "unstated" if plugin["interface"] is None else plugin["interface"]
-        origin = f"{plugin['distribution']} {plugin['version']}, module {plugin['module']}, interface {stated}"
+        interface = "not stated" if plugin["interface"] is None else plugin["interface"]
+        origin = f"{plugin['distribution']} {plugin['version']}, module {plugin['module']}, interface {interface}"
         console.print(Text.assemble((plugin["name"], "bold"), f"  ({origin})"), soft_wrap=True)
         if plugin["error"]:
             console.print(Text.assemble(("  broken: ", "bold red"), _one_line(plugin["error"])), soft_wrap=True)
@@ -113,7 +118,7 @@ def show_plugins(plugins: Iterable[Mapping[str, Any]]) -> None:
 
 
 def show_part(part: Description) -> None:
-    """What a part is, and its options."""
+    """Print what a part is, and its options."""
     from domtrans.registry.describe import default_in_words
 
     console = _console()
@@ -121,8 +126,8 @@ def show_part(part: Description) -> None:
         Text.assemble((f"{part.kind} {part.name}", "bold"), f"  (plugin {part.plugin}, {part.module})"), soft_wrap=True
     )
     console.print(Text(_one_line(part.summary)), soft_wrap=True)
-    handed = f" from {', '.join(part.handed_in)}, which the engine hands in" if part.handed_in else ""
-    console.print(Text(f"gives {part.gives}{handed}"), soft_wrap=True)
+    handed = f" from {', '.join(part.handed_in)}, which the engine passes" if part.handed_in else ""
+    console.print(Text(f"returns {part.gives}{handed}"), soft_wrap=True)
     if part.licence:
         console.print(Text(f"licence: {_one_line(part.licence)}"), soft_wrap=True)
     if not part.options:
@@ -130,26 +135,26 @@ def show_part(part: Description) -> None:
         return
     console.print()
     rows = [(one.name, one.type, default_in_words(one.default), one.help.replace("``", "")) for one in part.options]
-    _print_columns(rows, ("option", "type", "default", "what it is"))
+    _print_columns(rows, ("option", "type", "default", "description"))
 
 
-MARKS = {"ok": ("ok", "green"), "note": ("note", "bold yellow"), "broken": ("BROKEN", "bold red")}
+STATUS_WORDS = {"ok": ("ok", "green"), "note": ("note", "bold yellow"), "broken": ("BROKEN", "bold red")}
 
 
 def show_findings(findings: Iterable[Finding]) -> None:
-    """What the doctor found, and how to mend what is wrong."""
+    """Print the results of ``domtrans doctor``, and how to fix what is wrong."""
     console = _console()
     for finding in findings:
-        word, style = MARKS[finding.status]
+        word, style = STATUS_WORDS[finding.status]
         line = Text.assemble((f"{word:<7}", style), f"{finding.name}: {_one_line(finding.found)}")
         console.print(line, soft_wrap=True)
-        if finding.mend:
-            console.print(Text(f"       mend: {_one_line(finding.mend)}", "cyan"), soft_wrap=True)
+        if finding.fix:
+            console.print(Text(f"       fix: {_one_line(finding.fix)}", "cyan"), soft_wrap=True)
 
 
-def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), strong: str = "") -> None:
+def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), strong: Sequence[str] = ()) -> None:
     rows = [[_printable(cell) for cell in row] for row in rows]
-    if _stdout_is_for_people():
+    if _is_terminal():
         grid = Table.grid(padding=(0, 2, 0, 0))
         for column in range(len(rows[0]) if rows else 0):
             grid.add_column(overflow="fold", no_wrap=column == 0)
@@ -157,7 +162,7 @@ def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), st
             grid.add_row(*(Text(name, "bold") for name in header))
         for row in rows:
             first, *rest = row
-            style = "bold green" if first == strong else ""
+            style = "bold green" if first in strong else ""
             grid.add_row(Text(first, "bold" if header else "cyan"), *(Text(cell, style) for cell in rest))
         _console().print(grid)
         return
@@ -172,7 +177,7 @@ def _console() -> Console:
     return Console(highlight=False)
 
 
-def _stdout_is_for_people() -> bool:
+def _is_terminal() -> bool:
     return sys.stdout.isatty() and not Console().is_dumb_terminal
 
 
@@ -185,7 +190,7 @@ def _one_line(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Names of files come from anywhere; none of them may drive the terminal."""
+    """Text without control characters: file names come from anywhere and must not control the terminal."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 

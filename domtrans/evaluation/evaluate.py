@@ -1,4 +1,4 @@
-"""Measure a trained transfer: eval mode, averaged weights, every test image, metrics that no loss has seen."""
+"""Measure a trained transfer: in eval mode, with averaged weights, on every test image, by metrics that no loss used."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any
 from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
+from domtrans.evaluation.results import KEYS
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.overrides import override, parse
 from domtrans.recipe.schema import Recipe
-from domtrans.registry.registry import Registry
+from domtrans.registry.registry import HOLDOUT, Registry
 from domtrans.session import Session
 
 CHANGEABLE = ("source", "target", "metrics")
-"""Fields of a recipe that an evaluation may override: what is measured, not what was trained."""
+"""Fields of a recipe that an evaluation may change: they say what is measured, not what was trained."""
 
 
 class NotMeasurableError(DomtransError):
-    """A metric cannot say anything about this data, e.g. an accuracy without labels. Recorded, not fatal."""
+    """Raised by a metric that cannot measure this data, e.g. an accuracy without labels. The reason is recorded."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,25 @@ Trial = MetricInput
 
 
 def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Session) -> dict[str, Any]:
-    """All metrics of a recipe: ``{"accuracy": 0.93, ..., "n": 2000, "source": "...", "target": "..."}``.
+    """Compute all metrics of a recipe. The processes of ``session.group`` share the work, and all return the same.
 
-    A metric that cannot measure this data is named under ``not_measured`` with the reason. The processes of ``session.group``
-    share the work, and all return the same.
+    Args:
+        transfer: The trained transfer.
+        recipe: Names the data and the metrics.
+        registry: The parts.
+        session: Where to compute.
+
+    Returns:
+        ``{"source": "...", "target": "...", "accuracy": 0.93, "n": 2000, ...}``. A key that an earlier metric or domtrans
+        itself uses has the metric's name in front: ``"digits.n"``. Metrics that cannot measure this data are under
+        ``not_measured``, each with the reason.
+
+    Raises:
+        DomtransError: If the data cannot be loaded, or a metric returns something else than numbers.
     """
     session = session.during("evaluate")
     size = recipe.image_size
-    session.report(0, len(recipe.metrics) + 1)
+    session.progress(0, len(recipe.metrics) + 1)
     with session.group.main_process_first():
         inputs = MetricInput(
             transfer.to(session.device).eval(),
@@ -75,36 +87,42 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
         "source": inputs.source.about or recipe.source.name,
         "target": inputs.target_test.about or recipe.target.name,
     }
-    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for done, (name, part) in enumerate(recipe.metrics.items(), 1):
         try:
-            found = plain_numbers(registry.build("metric", part)(inputs), part.name)
-            results |= {key if key not in results else f"{name}.{key}": value for key, value in found.items()}
+            values = plain_numbers(registry.build("metric", part)(inputs), part.name)
+            results |= {f"{name}.{key}" if key in results or key in KEYS else key: value for key, value in values.items()}
         except NotMeasurableError as reason:
-            missing[name] = str(reason)
-        session.report(done + 1, len(recipe.metrics) + 1)
-    if missing:
-        results["not_measured"] = missing
+            failed[name] = str(reason)
+        session.progress(done + 1, len(recipe.metrics) + 1)
+    if failed:
+        results["not_measured"] = failed
     return results
 
 
-def plain_numbers(found: Any, metric: str) -> dict[str, Any]:
-    """A metric's figures as JSON can hold them: numbers, and lists of them as deep as a matrix or deeper.
+def plain_numbers(returned: Any, metric: str) -> dict[str, Any]:
+    """The values that a metric returned, as JSON can hold them.
 
-    Numpy and torch arrays become lists, their scalars plain numbers. Raises DomtransError for anything else.
+    Args:
+        returned: A dict of numbers, text, None, and nested lists of these. Arrays of numpy and torch become lists, and their
+            scalars numbers.
+        metric: The metric's name, for the message.
+
+    Raises:
+        DomtransError: For anything else.
     """
-    if not isinstance(found, Mapping):
-        raise DomtransError(f"the metric '{metric}' must return a dict of named numbers, not {type(found).__name__}")
-    plain = {str(key): value.tolist() if hasattr(value, "tolist") else value for key, value in found.items()}
+    if not isinstance(returned, Mapping):
+        raise DomtransError(f"the metric '{metric}' must return a dict of named numbers, not {type(returned).__name__}")
+    plain = {str(key): value.tolist() if hasattr(value, "tolist") else value for key, value in returned.items()}
     for key, value in plain.items():
-        odd = next((item for item in leaves(value) if not isinstance(item, int | float | str | None)), None)
-        if odd is not None:
-            raise DomtransError(f"the metric '{metric}' gave {type(odd).__name__} for '{key}', which is not a number")
+        wrong = next((item for item in leaves(value) if not isinstance(item, int | float | str | None)), None)
+        if wrong is not None:
+            raise DomtransError(f"the metric '{metric}' gave {type(wrong).__name__} for '{key}', which is not a number")
     return plain
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """The items of nested lists; of anything else, itself."""
+    """The items of nested lists; any other value itself."""
     if isinstance(value, list | tuple):
         for item in value:
             yield from leaves(item)
@@ -113,10 +131,13 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def with_other_data(recipe: Recipe, changes: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:
-    """The recipe with other data to measure on.
+    """The recipe with other data or metrics to measure.
 
-    Source data that was no part of the training has nothing to hold back: a domain with a ``holdout`` option is measured
-    on all of its images unless the changes say otherwise. Raises DomtransError for changes to what was trained.
+    A source that took no part in training needs no training split, so all of its images are measured: a domain with the
+    option ``holdout`` gets 1, unless the changes set it.
+
+    Raises:
+        DomtransError: For a change to what was trained.
     """
     pairs = parse(changes)
     for path, _ in pairs:
@@ -125,11 +146,13 @@ def with_other_data(recipe: Recipe, changes: list[str] | tuple[str, ...] | Mappi
                 f"evaluate cannot change '{path}' of a trained run; it takes {', '.join(CHANGEABLE)} and their options"
             )
     changed = override(recipe, changes, registry)
-    said = any(path == "source.holdout" or (path == "source" and "holdout" in _table(value)) for path, value in pairs)
-    if "holdout" in changed.source.options and changed.source != recipe.source and not said:
-        changed = override(changed, {"source.holdout": 1.0}, registry)
+    if changed.source != recipe.source and HOLDOUT in changed.source.options and not _sets_holdout(pairs):
+        changed = override(changed, {f"source.{HOLDOUT}": 1.0}, registry)
     return changed
 
 
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _sets_holdout(pairs: list[tuple[str, Any]]) -> bool:
+    return any(
+        path == f"source.{HOLDOUT}" or (path == "source" and isinstance(value, Mapping) and HOLDOUT in value)
+        for path, value in pairs
+    )

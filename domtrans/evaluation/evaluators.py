@@ -40,13 +40,13 @@ def fit_evaluator(
 
     def learn() -> None:
         evaluator.train().to(memory_format=torch.channels_last)
-        feed = session.feed(images, Batches(len(images), batch_size, seed=seed))
+        loader = session.batch_loader(images, Batches(len(images), batch_size, seed=seed))
         optimizer = torch.optim.AdamW(evaluator.parameters(), lr, weight_decay=0.02, fused=True)
         rng = torch.Generator(session.device).manual_seed(seed)
         for step in range(steps):
             factor = min(1.0, (step + 1) / 50) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
             optimizer.param_groups[0]["lr"] = lr * factor
-            index, batch = feed[step]
+            index, batch = loader[step]
             with session.autocast():
                 found = evaluator(view(to_float(batch), rng)).float()
             value = loss(found, index)
@@ -54,7 +54,7 @@ def fit_evaluator(
             value.backward()
             optimizer.step()
             if step % 50 == 49:
-                session.report(step + 1, steps, {"evaluator_loss": value.item()})
+                session.progress(step + 1, steps, {"evaluator_loss": value.item()})
         optimizer.zero_grad()  # the gradients of the last step would be kept as long as the network
 
     code: tuple[Any, ...] = (type(evaluator), loss, fit_evaluator)

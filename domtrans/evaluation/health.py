@@ -1,15 +1,15 @@
-"""What goes wrong in a training of this kind, told from the lines of its log. docs/health.md has the thresholds at a glance.
+"""Health checks of a training, computed from the lines of its log. docs/health.md lists them.
 
-Two figures are logged for it, besides the losses: how surprised D is, and how varied g's images are. Both are relative
-to a level that means the same for every recipe, and neither touches what is learnt. A detector is a pure function of
-the lines so far, so that a resumed run, which reads its log again, knows what the stopped one knew.
+Two quantities are logged for them beside the losses: the normalised loss of D, and the diversity of G(x). Both have a level
+that means the same for every recipe, and neither influences training. The state of the watch is a function of the lines so
+far, so a resumed run, which reads its log again, has the same state as the stopped one.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,77 +20,106 @@ from domtrans.compute.seeding import seeded
 from domtrans.interfaces import Discriminator, Loss, Outputs
 from domtrans.recipe.schema import HealthConfig
 
-SURPRISE, DIVERSITY = "health.surprise", "health.diversity"
-"""Names of the two figures in the log."""
+D_LOSS, DIVERSITY = "health.surprise", "health.diversity"
+"""Keys of the two quantities in the log."""
 
-WINNING, RECOVERED, LOST = 0.1, 0.3, 0.98
-"""Of D's surprise: it wins below the first until it is above the second, and is lost above the third."""
-COLLAPSED = 0.2
-"""Of g's diversity."""
-RISING, HIGH = 2.0, 0.5
-"""A const term rises when it is twice its best, and is high above half of what unrelated images give."""
-WORTH_A_WORD = 0.1
-"""Below this share of what unrelated images give, a const term may rise as it likes."""
-STILL = 0.9
-"""A const term that is above this share of what it was three windows ago makes no progress."""
-CONSTANT, TOO_MANY = 0.05, 0.9
-"""A standardised feature that varies less than the first is constant; f is saturated when more than this share of them
-is. ReLU features may well be: the best f of the digits has 53 such ones of 128."""
+# All thresholds were set on runs of digits-dtn. In good runs the normalised loss of D is 0.7 to 1.1, and the diversity 0.75
+# to 0.97.
 
-AT_CHANCE = (math.log(3) + math.log(1.5)) / 2
-"""Of a D that gives every kind a third: -log 1/3 for a real image, -log 2/3 for a made one."""
+D_WINS = 0.1
+"""D wins below this normalised loss. In the run of the study (figure 6) that failed in this way it was near zero."""
+D_RECOVERS = 0.3
+"""D no longer wins above this. It is well above ``D_WINS``, so that D is not held and released at every step."""
+D_LOST = 0.98
+"""D is lost above this: 1 is chance, and a good run stays above 0.98 for a few lines only."""
+G_COLLAPSED = 0.2
+"""g has collapsed below this diversity, a quarter of that of good runs."""
+RISE_FACTOR = 2.0
+"""A const loss rises if it is this many times its lowest mean. In good runs noise stays below twice that."""
+IGNORED_SHARE = 0.1
+"""A const loss below this share of its chance level may rise: G(x) still has nearly all that f reads in x."""
+HIGH_SHARE = 0.5
+"""A const loss is high above this share of its chance level: G(x) has less than half of what f reads in x."""
+PLATEAU_SHARE = 0.9
+"""A const loss makes no progress if it is above this share of its mean three windows before."""
+CONSTANT_DEVIATION = 0.05
+"""A standardised feature with a lower standard deviation counts as constant."""
+SATURATED_SHARE = 0.9
+"""f is saturated if more than this share of its features is constant. ReLU features often are: 53 of 128 (41 %) in the best
+f for digits."""
+
+HISTORY_WINDOWS = 5
+"""Windows of values that are kept; the plateau needs five."""
 
 
 @torch.no_grad()
-def surprise(judged: Outputs) -> dict[str, Tensor]:
-    """How far off D is in telling real from made: 1 at chance, 0 at certainty; nothing where it saw only one of them.
+def normalised_d_loss(outputs: Outputs, real: Sequence[int] = Discriminator.real_logits) -> dict[str, Tensor]:
+    """The cross-entropy of D as a classifier of real and generated images, over that of a D at chance.
 
-    Which domain a made image comes from does not matter here: a D that is certain of what is real has won, for g learns
-    from nothing else.
+    1 is chance, 0 certainty. Which domain a generated image comes from does not matter: a D that is certain of what is real
+    has won, because g learns from nothing else.
+
+    Args:
+        outputs: The logits of D [B, K] for real and generated images.
+        real: The logits that mean "real"; all others mean "generated".
+
+    Returns:
+        A scalar under its key in the log; empty if D got only real or only generated images.
     """
-    made = [logits for logits in (judged.source_fake_logits, judged.target_fake_logits) if logits is not None]
-    if judged.target_logits is None or not made:
+    fakes = [logits for logits in (outputs.source_fake_logits, outputs.target_fake_logits) if logits is not None]
+    if outputs.target_logits is None or not fakes:
         return {}
-    kinds = [Discriminator.FAKE_SOURCE, Discriminator.FAKE_TARGET]
-    of_real = -judged.target_logits.detach().float().log_softmax(1)[:, Discriminator.REAL_TARGET].mean()
-    of_made = -torch.cat(made).detach().float().log_softmax(1)[:, kinds].logsumexp(1).mean()
-    return {SURPRISE: (of_real + of_made) / 2 / AT_CHANCE}
+    count = outputs.target_logits.shape[1]
+    generated = [kind for kind in range(count) if kind not in real]
+    loss_of_real = -outputs.target_logits.detach().float().log_softmax(1)[:, list(real)].logsumexp(1).mean()
+    loss_of_fakes = -torch.cat(fakes).detach().float().log_softmax(1)[:, generated].logsumexp(1).mean()
+    # At chance all logits are equal: a real image has the probability len(real) / count, a generated one the rest.
+    chance = (math.log(count / len(real)) + math.log(count / len(generated))) / 2
+    return {D_LOSS: (loss_of_real + loss_of_fakes) / 2 / chance}
 
 
 @torch.no_grad()
-def spread(images: Tensor) -> Tensor:
-    """How far images [B, C, H, W] differ from one another: the standard deviation over the batch, averaged over pixels."""
+def batch_deviation(images: Tensor) -> Tensor:
+    """The standard deviation of images [B, C, H, W] over the batch, averaged over pixels: a scalar."""
     return images.detach().float().std(0).mean()
 
 
-def const_chances(losses: Mapping[str, Loss], features: Tensor, classify: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """What each const term says of images that have nothing to do with x; ``features``: of some source images.
+def const_chance_levels(losses: Mapping[str, Loss], features: Tensor, classify: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """The value of each const loss if G(x) has nothing to do with x: for the features of another image.
 
-    A const term is a loss that reads features of generated images, and no images. Nothing of the training is touched.
+    A const loss is one that reads features of generated images and no images.
+
+    Args:
+        losses: The losses of g by name.
+        features: Features [N, F] of source images.
+        classify: f's head.
+
+    Returns:
+        The level of every const loss by name. Training and random state are left unchanged.
     """
-    found: dict[str, float] = {}
+    levels: dict[str, float] = {}
     with seeded(0), torch.no_grad():
-        others = features[torch.randperm(len(features)).to(features.device)]
-        seen = Outputs(
+        shuffled = features[torch.randperm(len(features)).to(features.device)]
+        outputs = Outputs(
             source_features=features,
-            source_fake_features=others,
+            source_fake_features=shuffled,
             target_features=features,
-            target_fake_features=others,
+            target_fake_features=shuffled,
             classify=classify,
         )
-        given = {name for name, value in vars(seen).items() if value is not None}
+        available = {name for name, value in vars(outputs).items() if value is not None}
         for name, loss in losses.items():
-            if loss.reads <= given and loss.reads & {"source_fake_features", "target_fake_features"}:
-                with suppress(Exception):  # a stranger's loss may want what a training has; watching stops no run
-                    found[name] = float(copy.deepcopy(loss)(seen))
-    return {name: value for name, value in found.items() if math.isfinite(value) and value > 0}
+            if loss.reads <= available and loss.reads & {"source_fake_features", "target_fake_features"}:
+                with suppress(Exception):  # a loss of a plugin may need more than this; the health watch stops no run
+                    levels[name] = float(copy.deepcopy(loss)(outputs))
+    return {name: value for name, value in levels.items() if math.isfinite(value) and value > 0}
 
 
 @torch.no_grad()
-def saturation(features: Tensor) -> dict[str, str]:
-    """An alarm if most of f's standardised features [N, F] are the same for every image."""
-    constant = int((features.std(0) < CONSTANT).sum())
-    if constant <= TOO_MANY * features.shape[1]:
+def saturation_alarm(features: Tensor) -> dict[str, str]:
+    """An alarm if nearly all standardised features of f [N, F] are constant over the images; else empty."""
+    constant = int((features.std(0) < CONSTANT_DEVIATION).sum())
+    if constant <= SATURATED_SHARE * features.shape[1]:
         return {}
     return {
         "f-saturated": f"f is saturated: {constant} of its {features.shape[1]} features are the same for every source image; "
@@ -98,82 +127,99 @@ def saturation(features: Tensor) -> dict[str, str]:
     }
 
 
-class Watch:
-    """The detectors. ``see`` takes the lines of the log, one after another, and gives the alarms that begin with each."""
+class HealthWatch:
+    """Raises alarms from the lines of the log.
 
-    def __init__(self, config: HealthConfig, chances: Mapping[str, float] | None = None) -> None:
-        self.config, self.chances = config, chances or {}
+    An alarm needs its condition in every line of a window (``train.health.window``), and at least two windows of lines. It
+    starts once, and again only after its condition has ended.
+
+    Args:
+        config: Whether to watch, the window, and whether to act.
+        chance_levels: The result of ``const_chance_levels``.
+    """
+
+    def __init__(self, config: HealthConfig, chance_levels: Mapping[str, float] | None = None) -> None:
+        self.config, self.chance_levels = config, chance_levels or {}
         self.history: dict[str, list[float]] = {}
-        self.best: dict[str, float] = {}
-        self.terms: set[str] = set()
-        self.sounding: set[str] = set()
-        self.holds_d = False
-        """Whether D should stand still; only where the recipe lets the watch act."""
+        self.lowest: dict[str, float] = {}
+        """The lowest mean over a window of each const loss."""
+        self.logged: set[str] = set()
+        self.active: set[str] = set()
+        self.hold_discriminator = False
+        """Whether the optimizer of D should pause; only with ``train.health.act``."""
 
-    def see(self, record: Mapping[str, Any]) -> dict[str, str]:
-        """Alarms that begin with this line: ``{"d-wins": "D wins: ..."}``, each a plain sentence with what to try."""
-        figures = {name: float(value) for name, value in record.items() if isinstance(value, int | float) and "." in name}
-        if not figures or not self.config.watch:
+    def update(self, record: Mapping[str, Any]) -> dict[str, str]:
+        """Read the next line of the log.
+
+        Args:
+            record: The line.
+
+        Returns:
+            The alarms that start with it: ``{"d-wins": "D wins: ..."}``, each a sentence with what to try.
+        """
+        values = {name: float(value) for name, value in record.items() if isinstance(value, int | float) and "." in name}
+        if not values or not self.config.watch:
             return {}
-        terms = {name for name in figures if not name.startswith("validation.")}
-        if terms != self.terms:  # a term began or ended: what was normal is no more
-            self.terms, self.history, self.best = terms, {}, {}
-        for name, value in figures.items():
-            self.history[name] = [*self.history.get(name, []), value][-5 * self.config.window :]
-        found = self._of_d() | self._of_g()
-        for name in self.chances:
-            found |= self._of_const(name)
-        begun = {name: sentence for name, sentence in found.items() if name not in self.sounding}
-        self.sounding = set(found)
-        if self.config.act and SURPRISE in figures:
-            self.holds_d = "d-wins" in found or (self.holds_d and figures[SURPRISE] < RECOVERED)
-        return begun
+        logged = {name for name in values if not name.startswith("validation.")}
+        if logged != self.logged:  # a loss term started or ended, so earlier values are no reference
+            self.logged, self.history, self.lowest = logged, {}, {}
+        for name, value in values.items():
+            self.history[name] = [*self.history.get(name, []), value][-HISTORY_WINDOWS * self.config.window :]
+        alarms = self._check_discriminator() | self._check_generator()
+        for name in self.chance_levels:
+            alarms |= self._check_const(name)
+        started = {name: sentence for name, sentence in alarms.items() if name not in self.active}
+        self.active = set(alarms)
+        if self.config.act and D_LOSS in values:
+            self.hold_discriminator = "d-wins" in alarms or (self.hold_discriminator and values[D_LOSS] < D_RECOVERS)
+        return started
 
     def _window(self, name: str, back: int = 0) -> list[float]:
-        """The last lines' values once there are enough to have settled, or nothing; ``back``: windows ago."""
+        """The values of the last window, or of the one ``back`` windows before; empty before there is one more than that."""
         values, width = self.history.get(name, []), self.config.window
         if len(values) < (back + 2) * width:
             return []
         return values[len(values) - (back + 1) * width : len(values) - back * width]
 
-    def _of_d(self) -> dict[str, str]:
-        values = self._window(SURPRISE)
-        if values and max(values) < WINNING:
+    def _check_discriminator(self) -> dict[str, str]:
+        values = self._window(D_LOSS)
+        if values and max(values) < D_WINS:
             return {
-                "d-wins": f"D wins: its surprise is {values[-1]:.2g} where 1 is chance, and g learns little from it; try "
+                "d-wins": f"D wins: its normalised loss is {values[-1]:.2g} (1 is chance), so g learns little from it; try "
                 "train.health.act=true, a lower train.discriminator_optimizer.lr, or train.discriminator_floor=1"
             }
-        if values and min(values) > LOST:
+        if values and min(values) > D_LOST:
             return {
-                "d-lost": "D is lost: it tells real from made no better than chance, and g learns nothing from it; try a "
-                "higher train.discriminator_optimizer.lr or train.discriminator_steps=2"
+                "d-lost": "D is lost: it separates real from generated images no better than chance, so g learns nothing from "
+                "it; try a higher train.discriminator_optimizer.lr or train.discriminator_steps=2"
             }
         return {}
 
-    def _of_g(self) -> dict[str, str]:
+    def _check_generator(self) -> dict[str, str]:
         values = self._window(DIVERSITY)
-        if values and max(values) < COLLAPSED:
+        if values and max(values) < G_COLLAPSED:
             return {
                 "g-collapsed": f"g has collapsed: its images vary {100 * values[-1]:.0f} % as much as real ones; try a lower "
-                "train.generator_optimizer.lr, or more weight on what keeps images apart (generator_losses.const.weight)"
+                "train.generator_optimizer.lr, or a higher weight of the loss that keeps images apart "
+                "(generator_losses.const.weight)"
             }
         return {}
 
-    def _of_const(self, name: str) -> dict[str, str]:
-        values, chance = self._window(name), self.chances[name]
+    def _check_const(self, name: str) -> dict[str, str]:
+        values, chance = self._window(name), self.chance_levels[name]
         if not values:
             return {}
         term, now = name.removeprefix("generator."), sum(values) / len(values)
-        best = self.best[name] = min(self.best.get(name, math.inf), now)
-        if min(values) > RISING * best and now > WORTH_A_WORD * chance:
+        lowest = self.lowest[name] = min(self.lowest.get(name, math.inf), now)
+        if min(values) > RISE_FACTOR * lowest and now > IGNORED_SHARE * chance:
             return {
-                f"{term}-rising": f"{term} rises: it is {now:.3g} and was {best:.3g}; g gives up what f sees to please D; try "
-                f"a higher generator_losses.{term}.weight or a lower one for the adversarial term"
+                f"{term}-rising": f"{term} rises: it is {now:.3g} and was {lowest:.3g}, so g gives up what f reads in x to "
+                f"satisfy D; try a higher generator_losses.{term}.weight or a lower one for the adversarial loss"
             }
         before = self._window(name, back=3)
-        if before and now > HIGH * chance and now > STILL * sum(before) / len(before):
+        if before and now > HIGH_SHARE * chance and now > PLATEAU_SHARE * sum(before) / len(before):
             return {
-                f"{term}-high": f"{term} stays at {now:.3g}, where images that have nothing to do with x give {chance:.3g}; "
-                f"try a higher generator_losses.{term}.weight, another distance or view, or an f that sees target images better"
+                f"{term}-high": f"{term} stays at {now:.3g}, and unrelated images give {chance:.3g}; try a higher "
+                f"generator_losses.{term}.weight, another distance or view, or an f that reads target images better"
             }
         return {}

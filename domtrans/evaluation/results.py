@@ -1,96 +1,157 @@
-"""The results of a run in words, the same on the terminal and in a report. ``results`` is what ``results.json`` holds."""
+"""results.json: its three sections, and how they are shown on the terminal, in a report and on a model card."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-LABELS = {
-    "source": "source data",
-    "target": "target data",
-    "encoder_accuracy": "accuracy of f",
-    "accuracy": "transfer accuracy",
-    "evaluator_accuracy": "evaluator accuracy",
-    "n": "test images",
-    "supervision": "supervision",
-}
-"""Figures every table begins with, in this order, where they are there."""
+from domtrans.recipe.schema import Recipe
+from domtrans.registry.registry import MetricValue, Registry
 
-SECONDS = {"data_and_encoder": "data and f", "training": "training", "evaluation": "evaluation"}
-TOLD_APART = (
-    "seconds", "images_per_second", "steps", "device", "precision", "seed", "not_measured", "computed_on",
-    "health", "test_images_in_training", "best", "measured_before_at", "changed", "processes",
-)  # fmt: skip
-"""Keys of the results that are no figures of their own."""
+SECTIONS = {
+    "metrics": (),
+    "run": (
+        "source", "target", "steps", "seconds", "images_per_second", "device", "precision", "computed_on", "seed", "processes",
+    ),
+    "checks": (
+        "supervision", "not_measured", "health", "test_images_in_training", "measured_before_at", "changed", "best",
+    ),
+}  # fmt: skip
+"""The sections with their keys. Every other key of a file without sections is a metric."""
+
+KEYS = frozenset({*SECTIONS, *(key for keys in SECTIONS.values() for key in keys)})
+"""Keys that no metric can have."""
+
+LABELS = {"source": "source data", "target": "target data", "n": "test images", "supervision": "supervision"}
+PHASES = {"data_and_encoder": "data and f", "training": "training", "evaluation": "evaluation"}
+"""Labels of the entries of ``seconds``."""
 
 
 class MetricRow(NamedTuple):
-    """One figure: its key in the results (``a.b`` in a table ``a``), its name for people, its value, and that in words."""
+    """One row of a table of metrics.
+
+    Attributes:
+        key: The key in the results; ``a.b`` for a value in a table ``a``.
+        label: The name for people.
+        value: The value as measured.
+        text: The value as text.
+        main: Whether the run is judged by this value.
+    """
 
     key: str
     label: str
     value: Any
     text: str
+    main: bool = False
 
 
-def metric_rows(results: Mapping[str, Any]) -> list[MetricRow]:
-    """What was measured, and on which data."""
-    found = [
-        MetricRow(key, label, results[key], format_value(key, results[key])) for key, label in LABELS.items() if key in results
-    ]
+def results_of(measured: Mapping[str, Any], *, run: Mapping[str, Any], checks: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of results.json.
+
+    Args:
+        measured: What ``measure`` returned.
+        run: How the run was computed: steps, seconds, device, precision, seed.
+        checks: What a reader needs to judge the metrics: supervision, health, repeated test images.
+
+    Returns:
+        The three sections, and beside them all keys of theirs, as files without sections have them.
+    """
+    sections = in_sections(measured)
+    sections["run"] |= run
+    sections["checks"] |= checks
+    return {**measured, **checks, **run, **sections}
+
+
+def in_sections(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections of results, also of those that were written without, and of what an evaluation returns."""
+    if all(isinstance(results.get(name), Mapping) for name in SECTIONS):
+        return {name: dict(results[name]) for name in SECTIONS}
+    section_of = {key: name for name, keys in SECTIONS.items() for key in keys}
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     for key, value in results.items():
-        if key not in LABELS and key not in TOLD_APART:
-            found += _undeclared_rows(key, value)
-    return found
+        sections[section_of.get(key, "metrics")][key] = value
+    return sections
+
+
+def declared_values(registry: Registry, *recipes: Recipe) -> dict[str, MetricValue]:
+    """How metrics show their values, by key, as plugins declare it. The metrics of ``recipes`` take precedence."""
+    known = registry.names("metric")
+    used = [part.name for recipe in recipes for part in recipe.metrics.values() if part.name in known]
+    return {value.key: value for name in [*known, *used] for value in registry.get("metric", name).values}
+
+
+def row_order(values: Mapping[str, MetricValue]) -> list[str]:
+    """The keys of the rows that come first, in their order."""
+    return ["source", "target", *values, "n", "supervision"]
+
+
+def metric_rows(results: Mapping[str, Any], values: Mapping[str, MetricValue]) -> list[MetricRow]:
+    """What was measured, and on which data."""
+    sections = in_sections(results)
+    rows = {row.key: row for key, value in sections["metrics"].items() for row in _rows_of(key, value, values)}
+    for section, key in (("run", "source"), ("run", "target"), ("checks", "supervision")):
+        if key in sections[section]:
+            rows |= {row.key: row for row in _rows_of(key, sections[section][key], values)}
+    return [rows[key] for key in dict.fromkeys([*row_order(values), *rows]) if key in rows]
 
 
 def not_measured(results: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Metrics that could say nothing of this data, each with the reason."""
-    return [(str(name), str(why)) for name, why in _table(results, "not_measured").items()]
+    """The metrics that could not measure this data, each with the reason."""
+    reasons = _table(in_sections(results)["checks"].get("not_measured"))
+    return [(str(name), str(reason)) for name, reason in reasons.items()]
 
 
 def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a reader of the figures should know of how they came about, each with a word that names it."""
-    health = results.get("health")
+    """What a reader needs to judge the metrics, as pairs of label and text."""
+    checks = in_sections(results)["checks"]
+    health = checks.get("health")
     if isinstance(health, Mapping):
         yield from (("health", str(sentence)) for sentence in health.values() or ("nothing to report",))
     repeats = [
-        f"the {side} was not compared" if count is None else f"{count:,} of the {side}"
-        for side, count in _table(results, "test_images_in_training").items()
+        f"the {domain} was not compared" if count is None else f"{count:,} of the {domain}"
+        for domain, count in _table(checks.get("test_images_in_training")).items()
         if count != 0
     ]
     if repeats:
         yield "test images in training", ", ".join(repeats)
-    if "measured_before_at" in results:
-        steps = ", ".join(f"{step:,}" for step in results["measured_before_at"])
-        yield "measured before", f"at step {steps}: to go on was a choice with test figures in sight"
-    yield from (("changed on the way", str(change)) for change in results.get("changed", ()))
-    best = _table(results, "best")
+    if "measured_before_at" in checks:
+        steps = ", ".join(f"{step:,}" for step in checks["measured_before_at"])
+        yield "measured before", f"at step {steps}; training on from there was a choice with test metrics in sight"
+    yield from (("changed during training", str(change)) for change in checks.get("changed", ()))
+    best = _table(checks.get("best"))
     for name, value in best.items():
         if name != "step":
             yield "best model", f"{name} {format_value(name, value)} at step {best['step']:,}"
 
 
 def run_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """How long it took and where it was computed, each with a word that names it."""
-    seconds = _table(results, "seconds")
+    """How long the run took and where it was computed, as pairs of label and text."""
+    run = in_sections(results)["run"]
+    seconds = _table(run.get("seconds"))
     if seconds:
-        spent = [f"{SECONDS.get(phase, phase)} {format_duration(value)}" for phase, value in seconds.items()]
-        total = [f"total {format_duration(sum(seconds.values()))}"] if len(spent) > 1 else []
-        yield "time", ", ".join(spent + total)
-    if "steps" in results:
-        speed = f", {results['images_per_second']:,.0f} images/s" if results.get("images_per_second") else ""
-        yield "steps of training", f"{results['steps']:,}{speed}"
-    where = [str(results[key]) for key in ("device", "precision") if key in results]
-    where += [f"{results['processes']} processes"] if "processes" in results else []
+        times = [f"{PHASES.get(phase, phase)} {format_duration(value)}" for phase, value in seconds.items()]
+        total = [f"total {format_duration(sum(seconds.values()))}"] if len(times) > 1 else []
+        yield "time", ", ".join(times + total)
+    if "steps" in run:
+        speed = f", {run['images_per_second']:,.0f} images/s" if run.get("images_per_second") else ""
+        yield "training steps", f"{run['steps']:,}{speed}"
+    where = [str(run[key]) for key in ("device", "precision") if key in run]
+    where += [f"{run['processes']} processes"] if "processes" in run else []
     if where:
-        yield "computed on", ", ".join(where + ([f"seed {results['seed']}"] if "seed" in results else []))
+        yield "computed on", ", ".join(where + ([f"seed {run['seed']}"] if "seed" in run else []))
 
 
-def format_value(key: str, value: Any) -> str:
-    """A value as people write it: an accuracy in percent, others in four digits."""
+def format_value(key: str, value: Any, unit: str | None = None) -> str:
+    """A value as text: a share in percent, another float with four digits.
+
+    Args:
+        key: Its key; a value whose key ends in "accuracy" is a share.
+        value: Any value of the results.
+        unit: "%" for a share; None: by the key.
+    """
     if isinstance(value, float):
-        return f"{100 * value:.1f} %" if key.endswith("accuracy") else f"{value:.4g}"
+        is_share = unit == "%" if unit is not None else key.endswith("accuracy")
+        return f"{100 * value:.1f} %" if is_share else f"{value:.4g}{f' {unit}' if unit else ''}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
@@ -99,15 +160,17 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def _undeclared_rows(key: str, value: Any) -> list[MetricRow]:
-    """Figures of metrics that this module knows nothing of; a list, as a confusion matrix is, is too much for a line."""
+def _rows_of(key: str, value: Any, values: Mapping[str, MetricValue]) -> list[MetricRow]:
+    """The rows of one entry: none for a list, such as a confusion matrix; several for a table."""
     if isinstance(value, list | tuple):
         return []
     if isinstance(value, Mapping):
-        return [found for name, item in value.items() for found in _undeclared_rows(f"{key}.{name}", item)]
-    return [MetricRow(key, key.replace("_", " "), value, format_value(key, value))]
+        return [row for name, item in value.items() for row in _rows_of(f"{key}.{name}", item, values)]
+    declared = values.get(key)
+    if declared is None:
+        return [MetricRow(key, LABELS.get(key, key.replace("_", " ")), value, format_value(key, value))]
+    return [MetricRow(key, declared.label, value, format_value(key, value, declared.unit), declared.main)]
 
 
-def _table(results: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = results.get(key)
+def _table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}

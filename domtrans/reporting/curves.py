@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from domtrans.evaluation.health import COLLAPSED, DIVERSITY, LOST, SURPRISE, WINNING
+from domtrans.evaluation.health import D_LOSS, D_LOST, D_WINS, DIVERSITY, G_COLLAPSED
 from domtrans.evaluation.results import format_value
 from domtrans.recipe.schema import Term
 from domtrans.registry.registry import Registry
@@ -30,7 +30,7 @@ GROUP_OF = {"generator": "losses", "discriminator": "losses", "health": "health"
 """By what a figure's name begins with; the rest is about speed and the machine."""
 
 MEANINGS = {
-    SURPRISE: "how far off D is in telling real from made images: 1 is chance, 0 is certainty",
+    D_LOSS: "how far off D is in telling real from made images: 1 is chance, 0 is certainty",
     DIVERSITY: "how much G(x) varies over a batch, by how much real target images do",
     "validation.agreement": "how often f sees the same in x and in G(x)",
     "validation.realism": "how near the pixels of G(x) are to those of target images, as a distribution: 1 is alike",
@@ -41,8 +41,8 @@ MEANINGS = {
     "damaged": "pictures that could not be read so far, in whose place others stand",
 }
 MARKS = {
-    SURPRISE: ((WINNING, "D wins"), (LOST, "D is lost")),
-    DIVERSITY: ((COLLAPSED, "g has collapsed"),),
+    D_LOSS: ((D_WINS, "D wins"), (D_LOST, "D is lost")),
+    DIVERSITY: ((G_COLLAPSED, "g has collapsed"),),
 }
 """Levels of a figure that the health watch speaks at."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domtrans.evaluation.results import in_sections
 from domtrans.reporting.records import Record
 
 LARGEST = 40
@@ -40,11 +41,12 @@ class ByClass:
 def by_class(record: Record) -> list[ByClass]:
     """One for every metric that tells; what does not hold together is passed over."""
     found = []
-    for before in dict.fromkeys(_before(key) for key in record.results if key.endswith(("confusion", "per_class"))):
-        counts = _matrix(record.results.get(f"{before}confusion"))
+    metrics = in_sections(record.results)["metrics"]
+    for before in dict.fromkeys(_before(key) for key in metrics if key.endswith(("confusion", "per_class"))):
+        counts = _matrix(metrics.get(f"{before}confusion"))
         confusion = [[number / (sum(row) or 1) for number in row] for row in counts]
         diagonal = [row[k] if sum(row) else None for k, row in enumerate(confusion)]
-        shares = diagonal or _shares(record.results.get(f"{before}per_class"))
+        shares = diagonal or _shares(metrics.get(f"{before}per_class"))
         columns = _names(record, before, max(len(shares), *map(len, confusion), 0))
         if shares:
             drawn = confusion if len(columns) <= LARGEST else []
@@ -60,7 +62,7 @@ def _before(key: str) -> str:
 
 def _names(record: Record, before: str, count: int) -> list[str]:
     """Names of so many classes: those there are, and numbers for the rest."""
-    named = record.results.get(f"{before}classes") or record.about.get("classes")
+    named = in_sections(record.results)["metrics"].get(f"{before}classes") or record.about.get("classes")
     names = [str(name) for name in named][:count] if isinstance(named, list) else []
     return names + [str(k) for k in range(len(names), count)]
 

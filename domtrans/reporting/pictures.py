@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from domtrans.data.image_files import read_picture, to_pil
+from domtrans.data.image_files import read_image, to_pil
 from domtrans.errors import DomtransError
 from domtrans.runs.examples import LARGEST, PICTURES, Examples
 
@@ -30,7 +30,7 @@ def sample_grids(samples: Mapping[int, Path], runs: int) -> dict[int, str]:
     found = {}
     for step in steps:
         try:
-            found[step] = data_of(read_picture(samples[step]), GRIDS // runs // len(steps))
+            found[step] = data_of(read_image(samples[step]), GRIDS // runs // len(steps))
         except DomtransError:
             continue
     return found

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from domtrans.evaluation.results import LABELS, MetricRow, metric_rows, run_rows
+from domtrans.evaluation.results import MetricRow, declared_values, in_sections, metric_rows, row_order, run_rows
 from domtrans.recipe.schema import PART_KINDS, Recipe, Term
 from domtrans.registry.docstrings import parse_docstring
 from domtrans.registry.parts import Part
@@ -23,19 +23,20 @@ def lede(record: Record) -> str:
         return f"{about}g and D have not begun to learn."
     if not results:
         return f"{about}Not finished: the log ends at step {record.step:,} of {recipe.train.steps:,}; nothing is measured yet."
-    step = results.get("steps", record.step)
+    step = in_sections(results)["run"].get("steps", record.step)
     went_on = f" Training has gone on to step {record.step:,} since." if record.step > step else ""
     return f"{about}Measured at step {step:,}.{went_on}"
 
 
 def measured_rows(records: Sequence[Record], registry: Registry) -> list[dict[str, Any]]:
     """A row for every figure that a run has: what it is called, what it means, and its value in every run."""
-    columns = [{row.key: row for row in metric_rows(record.results)} for record in records]
+    values = declared_values(registry, *(record.recipe for record in records))
+    columns = [{row.key: row for row in metric_rows(record.results, values)} for record in records]
     if len(records) > 1:
         for column, record in zip(columns, records, strict=True):
             column |= {word: MetricRow(word, word, text, text) for word, text in run_rows(record.results)}
     first = {key: figure for column in reversed(columns) for key, figure in column.items()}
-    order = ["accuracy", *LABELS, *first]
+    order = [*(key for key, value in values.items() if value.main), *row_order(values), *first]
     docstrings = [
         registry.get("metric", part.name).factory.__doc__ or ""
         for record in records

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from domtrans.evaluation.results import in_sections
 from domtrans.recipe.overrides import assignment
 from domtrans.studies.study import Column, Row, Study, Table
 
@@ -109,8 +110,9 @@ def _row(found: Found, table: Table, row: Row) -> dict[str, Any]:
     }
     seeds = sorted({seed for values in figures.values() for seed in values})
     keys = dict.fromkeys(pass_key(pass_of(column, row)) for column in table.columns)
-    results = [runs[seed].passes[key] for seed in seeds[:1] for key in keys if key in runs[seed].passes]
-    supervision = next((str(one["supervision"]) for one in results if "supervision" in one), "")
+    results = [in_sections(runs[seed].passes[key]) for seed in seeds[:1] for key in keys if key in runs[seed].passes]
+    supervision = next((str(one["checks"]["supervision"]) for one in results if "supervision" in one["checks"]), "")
+    data = dict.fromkeys(f"{one['run']['source']} → {one['run']['target']}" for one in results if "source" in one["run"])
     return {
         "name": row.name,
         "about": row.about,
@@ -121,7 +123,7 @@ def _row(found: Found, table: Table, row: Row) -> dict[str, Any]:
         "figures": {title: summary(values) for title, values in figures.items() if values},
         "published": [asdict(one) for one in row.published],
         "supervision": supervision,
-        "data": list(dict.fromkeys(f"{one['source']} → {one['target']}" for one in results if "source" in one)),
+        "data": list(data),
         "failed": {str(seed): reason for seed, reason in found.failed.get(name, {}).items()},
         "pictures": dict(found.pictures.get(name, {})) if row.name == name else {},
     }

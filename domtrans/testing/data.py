@@ -12,6 +12,7 @@ from domtrans.data.image_set import ImageSet
 from domtrans.data.render_worker import render_block
 from domtrans.data.rendered import RenderedDomain
 from domtrans.registry.parts import Part
+from domtrans.registry.registry import HOLDOUT
 from domtrans.testing.contracts import Subject, check_pickle, examine, seeded
 
 
@@ -42,6 +43,11 @@ def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None
     load(subject, "test", size // 2, seed=1)
     if isinstance(subject.entry.factory, RenderedDomain):
         check_drawn(subject, subject.entry.factory, size)
+    if HOLDOUT in type(subject.registry.options("domain", subject.part)).model_fields:
+        other = Part(name=subject.part.name, options=subject.part.options | {HOLDOUT: 1.0})
+        with subject.works("domain-holdout", f"asked for its test split with {HOLDOUT}=1"):
+            count = len(load_domain(subject.registry, other, "test", size))
+        subject.require(count >= len(test), "domain-holdout", f"with {HOLDOUT}=1 its test split is smaller")
     if "seed" in type(subject.registry.options("domain", subject.part)).model_fields:
         other = Part(name=subject.part.name, options=subject.part.options | {"seed": 12345})
         found = load_domain(subject.registry, other, "train", size)

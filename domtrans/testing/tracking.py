@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.data.grid import pair_grid
+from domtrans.evaluation.results import results_of
 from domtrans.recipe.schema import EncoderPart, Recipe, term, use
 from domtrans.runs.folder import RunFolder
 from domtrans.testing.contracts import examine
 from domtrans.testing.runs import example_images
 
 IDENTITY = "0123456789abcdef" * 2
-RESULTS = {"steps": 2, "transfer_accuracy": 0.9, "confusion": [[3, 1], [0, 4]], "seconds": {"training": 1.5}, "device": "cpu"}
+RESULTS = results_of(
+    {"transfer_accuracy": 0.9, "confusion": [[3, 1], [0, 4]]},
+    run={"steps": 2, "seconds": {"training": 1.5}, "device": "cpu"},
+    checks={"health": {}},
+)
 
 
 def check_tracker(where: Any, name: str | None = None, /, **options: Any) -> None:

@@ -12,8 +12,16 @@ import torch
 import domtrans
 from cliffs import cliff_recipe
 from domtrans import DomtransError, Stopped, override
-from domtrans.evaluation.health import DIVERSITY, SURPRISE, Watch, const_chances, saturation, spread, surprise
-from domtrans.interfaces import Outputs
+from domtrans.evaluation.health import (
+    D_LOSS,
+    DIVERSITY,
+    HealthWatch,
+    batch_deviation,
+    const_chance_levels,
+    normalised_d_loss,
+    saturation_alarm,
+)
+from domtrans.interfaces import Discriminator, Outputs
 from domtrans.recipe.schema import HealthConfig
 from domtrans.runs.folder import RunFolder
 from domtrans.training.trainer import Trainer
@@ -24,13 +32,17 @@ from tiny_runs import go, losses, metrics, stop_at, unlike
 STILL = {"name": "sgd", "lr": 1e-9}
 
 
-def heard(records, chances=None, **config):
-    watch = Watch(HealthConfig(**config), chances)
-    return [name for record in records for name in watch.see(record)]
+def alarms_of(records, chances=None, **config):
+    watch = HealthWatch(HealthConfig(**config), chances)
+    return [name for record in records for name in watch.update(record)]
 
 
-def lines(**figures):
-    """Records from columns: ``lines(**{SURPRISE: [1, 0.5]})``."""
+def d_loss(real=Discriminator.real_logits, **logits):
+    return normalised_d_loss(Outputs(**logits), real)[D_LOSS]
+
+
+def log_lines(**figures):
+    """Records from columns: ``log_lines(**{D_LOSS: [1, 0.5]})``."""
     count = max(map(len, figures.values()))
     return [{"step": k, "seconds": 1.0, **{name: values[k] for name, values in figures.items()}} for k in range(count)]
 
@@ -42,22 +54,32 @@ def alarms(run):
 # Figures
 
 
-def test_surprise_is_one_at_chance_and_zero_at_certainty():
+def test_the_loss_of_d_is_one_at_chance_and_zero_at_certainty():
     even = torch.zeros(5, 3)
-    assert surprise(Outputs(source_fake_logits=even, target_fake_logits=even, target_logits=even))[SURPRISE] == pytest.approx(1)
+    assert d_loss(source_fake_logits=even, target_fake_logits=even, target_logits=even) == pytest.approx(1)
     sure = [torch.nn.functional.one_hot(torch.full((5,), kind), 3) * 50.0 for kind in range(3)]
-    assert surprise(Outputs(source_fake_logits=sure[0], target_fake_logits=sure[1], target_logits=sure[2]))[SURPRISE] < 1e-6
-    swapped = Outputs(source_fake_logits=sure[1], target_fake_logits=sure[0], target_logits=sure[2])
-    assert surprise(swapped)[SURPRISE] < 1e-6  # it tells real from made all the same
-    assert surprise(Outputs(target_fake_logits=sure[2], target_logits=sure[2]))[SURPRISE] > 5
-    assert surprise(Outputs(source_fake_logits=even)) == {} == surprise(Outputs(target_logits=even))
+    assert d_loss(source_fake_logits=sure[0], target_fake_logits=sure[1], target_logits=sure[2]) < 1e-6
+    # Which domain a generated image comes from does not matter.
+    assert d_loss(source_fake_logits=sure[1], target_fake_logits=sure[0], target_logits=sure[2]) < 1e-6
+    assert d_loss(target_fake_logits=sure[2], target_logits=sure[2]) > 5
+    assert normalised_d_loss(Outputs(source_fake_logits=even)) == {} == normalised_d_loss(Outputs(target_logits=even))
+
+
+@pytest.mark.parametrize(("count", "real"), [(2, (1,)), (4, (0, 3)), (5, (2,))])
+def test_a_discriminator_says_which_of_its_logits_mean_real(count, real):
+    even = torch.zeros(5, count)
+    assert d_loss(real, source_fake_logits=even, target_logits=even) == pytest.approx(1)
+    generated = next(kind for kind in range(count) if kind not in real)
+    sure = {kind: torch.nn.functional.one_hot(torch.full((5,), kind), count) * 50.0 for kind in (real[0], generated)}
+    assert d_loss(real, source_fake_logits=sure[generated], target_logits=sure[real[0]]) < 1e-6
+    assert d_loss(real, source_fake_logits=sure[real[0]], target_logits=sure[generated]) > 5
 
 
 def test_spread_is_zero_for_a_batch_of_one_image_and_ignores_what_all_share():
     image = torch.rand(1, 1, 8, 8)
-    assert spread(image.expand(6, -1, -1, -1)) == pytest.approx(0, abs=1e-6)
+    assert batch_deviation(image.expand(6, -1, -1, -1)) == pytest.approx(0, abs=1e-6)
     noise = torch.randn(500, 1, 8, 8)
-    assert spread(noise + image) == pytest.approx(1, abs=0.05)
+    assert batch_deviation(noise + image) == pytest.approx(1, abs=0.05)
 
 
 def test_chance_of_a_const_term_is_what_unrelated_images_give():
@@ -65,7 +87,7 @@ def test_chance_of_a_const_term_is_what_unrelated_images_give():
     terms = {"const": "feature-consistency", "tid": "target-identity", "gan": "ternary-generator"}
     built = {name: registry().build("loss", domtrans.use(loss)) for name, loss in terms.items()}
     before = torch.get_rng_state()
-    found = const_chances(built, features, lambda x: x)
+    found = const_chance_levels(built, features, lambda x: x)
     assert torch.equal(torch.get_rng_state(), before)
     assert found.keys() == {"const"} and found["const"] == pytest.approx(2, abs=0.15)
 
@@ -73,7 +95,7 @@ def test_chance_of_a_const_term_is_what_unrelated_images_give():
 def test_the_figures_are_logged_and_change_nothing(tmp_path):
     recipe = tiny_recipe(tmp_path)
     watched = go(recipe, tmp_path / "watched")
-    assert all(0 <= line[SURPRISE] < 3 and 0 <= line[DIVERSITY] < 3 for line in metrics(watched.path))
+    assert all(0 <= line[D_LOSS] < 3 and 0 <= line[DIVERSITY] < 3 for line in metrics(watched.path))
     unwatched = go(override(recipe, {"train.health.watch": False}, registry()), tmp_path / "unwatched")
     assert unlike(watched, unwatched) == []
     assert not any(name.startswith("health.") for line in metrics(unwatched.path) for name in line)
@@ -88,73 +110,73 @@ def test_the_figures_are_logged_and_change_nothing(tmp_path):
 def test_good_runs_raise_no_alarm(name, window):
     """Runs of digits-dtn that went well; only "watched" was logged with the health figures."""
     records = json.loads((FIXTURES / f"good-run-{name}.json").read_text())
-    assert (SURPRISE in records[-1]) == (name == "watched")
+    assert (D_LOSS in records[-1]) == (name == "watched")
     for chance in (1.0, 8.0):
-        assert heard(records, {"generator.const": chance}, window=window) == []
+        assert alarms_of(records, {"generator.const": chance}, window=window) == []
 
 
 def test_noise_around_a_good_level_raises_no_alarm():
     rng = random.Random(0)
     for _ in range(50):
-        records = lines(
+        records = log_lines(
             **{
-                SURPRISE: [max(0.02, rng.gauss(0.6, 0.3)) for _ in range(100)],
+                D_LOSS: [max(0.02, rng.gauss(0.6, 0.3)) for _ in range(100)],
                 DIVERSITY: [max(0.0, rng.gauss(0.7, 0.25)) for _ in range(100)],
                 "generator.const": [0.3 * math.exp(rng.gauss(0, 0.25)) for _ in range(100)],
             }
         )
-        assert heard(records, {"generator.const": 2.0}) == []
+        assert alarms_of(records, {"generator.const": 2.0}) == []
 
 
 def test_d_wins_as_in_the_study_s_figure_six():
     plummeting = [max(0.02, 0.9 * 0.8**k) for k in range(40)]
-    assert heard(lines(**{SURPRISE: plummeting})) == ["d-wins"]
-    assert heard(lines(**{SURPRISE: [0.8, 0.05] * 20})) == []  # it must last
+    assert alarms_of(log_lines(**{D_LOSS: plummeting})) == ["d-wins"]
+    assert alarms_of(log_lines(**{D_LOSS: [0.8, 0.05] * 20})) == []  # it must last
 
 
 def test_d_is_lost():
-    assert heard(lines(**{SURPRISE: [1.02] * 12})) == ["d-lost"]
-    assert heard(lines(**{SURPRISE: [1.02] * 9})) == []  # it may be beginning
+    assert alarms_of(log_lines(**{D_LOSS: [1.02] * 12})) == ["d-lost"]
+    assert alarms_of(log_lines(**{D_LOSS: [1.02] * 9})) == []  # it may be beginning
 
 
 def test_an_alarm_is_raised_once_and_again_after_a_recovery():
     bad, good = [0.02] * 12, [0.6] * 6
-    assert heard(lines(**{SURPRISE: bad + bad})) == ["d-wins"]
-    assert heard(lines(**{SURPRISE: bad + good + bad})) == ["d-wins", "d-wins"]
+    assert alarms_of(log_lines(**{D_LOSS: bad + bad})) == ["d-wins"]
+    assert alarms_of(log_lines(**{D_LOSS: bad + good + bad})) == ["d-wins", "d-wins"]
 
 
 def test_const_that_drops_and_rises_again_as_in_the_study_s_figure_six():
     const = [1.5, 0.9, 0.5, 0.4, *[0.35] * 12, *[0.35 + 0.05 * k for k in range(20)]]
-    assert heard(lines(**{"generator.const": const}), {"generator.const": 2.0})[0] == "const-rising"
+    assert alarms_of(log_lines(**{"generator.const": const}), {"generator.const": 2.0})[0] == "const-rising"
     tiny = [value / 100 for value in const]
-    assert heard(lines(**{"generator.const": tiny}), {"generator.const": 2.0}) == []  # nothing to speak of
+    assert alarms_of(log_lines(**{"generator.const": tiny}), {"generator.const": 2.0}) == []  # nothing to speak of
 
 
 def test_const_on_a_high_plateau():
     chances = {"generator.const": 2.0}
-    assert heard(lines(**{"generator.const": [1.9] * 5 + [1.2] * 30}), chances) == ["const-high"]
-    assert heard(lines(**{"generator.const": [0.95**k * 2 for k in range(40)]}), chances) == []  # it is on its way
-    assert heard(lines(**{"generator.const": [1.9] * 5 + [0.5] * 30}), chances) == []
+    assert alarms_of(log_lines(**{"generator.const": [1.9] * 5 + [1.2] * 30}), chances) == ["const-high"]
+    assert alarms_of(log_lines(**{"generator.const": [0.95**k * 2 for k in range(40)]}), chances) == []  # it is on its way
+    assert alarms_of(log_lines(**{"generator.const": [1.9] * 5 + [0.5] * 30}), chances) == []
 
 
 def test_what_was_normal_before_a_term_began_is_forgotten():
-    early = lines(**{"generator.const": [0.1] * 20})
-    late = lines(**{"generator.const": [0.25] * 20, SURPRISE: [0.7] * 20})
-    assert heard(early + late, {"generator.const": 1.0}) == []
+    early = log_lines(**{"generator.const": [0.1] * 20})
+    late = log_lines(**{"generator.const": [0.25] * 20, D_LOSS: [0.7] * 20})
+    assert alarms_of(early + late, {"generator.const": 1.0}) == []
 
 
 def test_lines_without_figures_and_a_watch_that_is_off():
-    assert heard([{"step": 0, "seconds": 0.0, "alarms": {"rollback-1": "x"}}] * 20) == []
-    assert heard(lines(**{SURPRISE: [0.01] * 40}), watch=False) == []
+    assert alarms_of([{"step": 0, "seconds": 0.0, "alarms": {"rollback-1": "x"}}] * 20) == []
+    assert alarms_of(log_lines(**{D_LOSS: [0.01] * 40}), watch=False) == []
 
 
 def test_a_saturated_f():
     features = torch.randn(50, 20)
-    assert saturation(features) == {}
+    assert saturation_alarm(features) == {}
     features[:, :18] = 0.3
-    assert saturation(features) == {}
+    assert saturation_alarm(features) == {}
     features[:, 18] = 0.3
-    assert "19 of its 20 features" in saturation(features)["f-saturated"]
+    assert "19 of its 20 features" in saturation_alarm(features)["f-saturated"]
 
 
 # Detectors on real trainings that go wrong
@@ -171,7 +193,7 @@ def test_a_training_in_which_d_wins(tmp_path):
     run = go(recipe, tmp_path / "run", listeners=(lambda progress: notes.append(progress.note),))
     assert "d-wins" in alarms(run)
     assert "try train.health.act=true" in run.results["health"]["d-wins"]
-    assert [note for note in notes if note.startswith("D wins: its surprise is 0.0")]
+    assert [note for note in notes if note.startswith("D wins: its normalised loss is 0.0")]
 
 
 def test_a_training_in_which_d_is_lost(tmp_path):
@@ -274,23 +296,23 @@ def acting_recipe(folder, **changes):
 
 
 def test_d_stands_still_while_it_wins_and_learns_again_when_it_does_not():
-    watch = Watch(HealthConfig(window=3, act=True))
+    watch = HealthWatch(HealthConfig(window=3, act=True))
     held = []
-    for record in lines(**{SURPRISE: [0.5] * 3 + [0.05] * 5 + [0.2, 0.31, 0.31]}):
-        watch.see(record)
-        held.append(watch.holds_d)
+    for record in log_lines(**{D_LOSS: [0.5] * 3 + [0.05] * 5 + [0.2, 0.31, 0.31]}):
+        watch.update(record)
+        held.append(watch.hold_discriminator)
     assert held == [False] * 5 + [True] * 4 + [False] * 2
-    only_watching = Watch(HealthConfig(window=3))
-    for record in lines(**{SURPRISE: [0.05] * 9}):
-        only_watching.see(record)
-    assert not only_watching.holds_d
+    only_watching = HealthWatch(HealthConfig(window=3))
+    for record in log_lines(**{D_LOSS: [0.05] * 9}):
+        only_watching.update(record)
+    assert not only_watching.hold_discriminator
 
 
 def test_a_held_d_does_not_move(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="none"))
-    trainer.holds_d = True
+    trainer.hold_discriminator = True
     before = [weight.detach().clone() for weight in trainer.D.parameters()]
-    assert SURPRISE in trainer.step()
+    assert D_LOSS in trainer.step()
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.D.parameters(), strict=True))
 
 

@@ -237,7 +237,7 @@ def test_what_cannot_change_is_refused(tmp_path, changes, message):
     go(recipe, tmp_path / "run")
     with pytest.raises(DomtransError, match=message):
         go(recipe, tmp_path / "run", resume=True, allow_changes=changes)
-    with pytest.raises(DomtransError, match=r"goes with --resume|nonsense"):
+    with pytest.raises(DomtransError, match=r"add --resume|nonsense"):
         go(recipe, tmp_path / "run", allow_changes=changes)
 
 

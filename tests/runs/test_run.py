@@ -175,7 +175,7 @@ def test_what_is_no_run(tmp_path):
     refused(tmp_path / "nowhere", "no run in .*: no such folder")
     refused(tmp_path, "is no run: it has no recipe.json")
     (tmp_path / "file").write_text("")
-    refused(tmp_path / "file", "no such folder")
+    refused(tmp_path / "file", "it is a file, not a folder")
 
 
 def test_a_run_without_a_model_yet(copy):
