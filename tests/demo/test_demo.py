@@ -82,7 +82,7 @@ def test_it_shows_the_transfer_and_real_images_and_the_prediction_of_f(demo):
 
 
 class Memorised(nn.Module):
-    """A g that has learnt one image by heart."""
+    """A g that has memorised one image."""
 
     reads_images = False
 
@@ -218,7 +218,7 @@ def test_the_server_transfers(url, demo):
         (b"A" * (29 * 2**20), 413, "10 MB"),
     ],
 )
-def test_the_server_refuses_in_a_sentence_and_stays(url, body, status, fault):
+def test_the_server_refuses_in_a_sentence_and_stays_up(url, body, status, fault):
     try:
         found, answer = post(url, body)
     except (BrokenPipeError, ConnectionResetError):  # it stops reading a body that is too large
@@ -269,7 +269,7 @@ def answered(page, *, after=None):
     return page.locator("#x").get_attribute("src"), page.locator("#output").get_attribute("src")
 
 
-def test_drawing_uploading_filming_and_sliding(url, visit, tmp_path):
+def test_drawing_uploading_camera_and_sliders(url, visit, tmp_path):
     page = visit(url)
     seen = [answered(page)]
     assert page.locator(".example").count() == 4 and page.locator("#nearest img").count() == 6
@@ -307,10 +307,10 @@ def test_drawing_uploading_filming_and_sliding(url, visit, tmp_path):
     page.locator("#tab-camera").click()
     page.locator("#camera-button").click()
     page.locator("#camera-button", has_text="Stop").wait_for()
-    filmed = answered(page, after=seen[-1])
+    camera = answered(page, after=seen[-1])
     page.locator("#camera-button", has_text="Stop").click()
     seen.append(answered(page))
-    assert filmed not in seen[:-1]
+    assert camera not in seen[:-1]
     assert len({x for x, _ in seen}) == len(seen) and page.locator("#error").is_hidden()
 
 
@@ -334,7 +334,7 @@ def test_a_bad_file_is_refused_in_the_page(url, browser, tmp_path):
     page.close()
 
 
-def test_it_says_so_when_the_server_is_gone(url, browser):
+def test_the_page_says_when_the_server_is_gone(url, browser):
     page = browser.new_page()
     page.goto(url)
     answered(page)
@@ -346,7 +346,7 @@ def test_it_says_so_when_the_server_is_gone(url, browser):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_needs_no_scrolling_sideways_and_sees_the_result_while_drawing(url, visit, scheme):
+def test_on_a_phone_the_page_fits_and_shows_the_result_while_drawing(url, visit, scheme):
     page = visit(url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme=scheme)
     answered(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -81,7 +81,9 @@ def test_no_crop_replaces_a_file_that_domtrans_did_not_write(two, tmp_path, regi
     photo(tmp_path / "out" / "both-2.png", "lime")
     photo(tmp_path / "in" / "other.jpg")
     done = cropped(tmp_path / "in", tmp_path / "out", registry=registry)
-    assert names(tmp_path / "out") == ["both-2.png", "other-1.png", "other-2.png", "other.png"], "all of a photograph or nothing"
+    assert names(tmp_path / "out") == ["both-2.png", "other-1.png", "other-2.png", "other.png"], (
+        "all of a photograph or nothing"
+    )
     ((path, reason),) = done.failed
     assert path == two and "both-2.png exists and was not written by domtrans" in reason
     assert len(cropped(tmp_path / "in", tmp_path / "out", registry=registry, force=True).written) == 6
@@ -90,7 +92,7 @@ def test_no_crop_replaces_a_file_that_domtrans_did_not_write(two, tmp_path, regi
 
 
 def test_an_unknown_detector_is_refused_with_those_that_there_are(two, tmp_path, registry):
-    with pytest.raises(DomtransError, match="there is no detector 'halfs'.*did you mean 'halves'"):
+    with pytest.raises(DomtransError, match=r"there is no detector 'halfs'.*did you mean 'halves'"):
         cropped(two, tmp_path / "out.png", registry=registry, crop="halfs")
 
 

@@ -95,7 +95,7 @@ def test_a_foreign_contact_sheet_is_not_replaced(tmp_path):
     photo(tmp_path / "in" / "a.jpg")
     photo(tmp_path / "sheet.png")
     for options in ({}, {"skip_existing": True}):
-        with pytest.raises(DomtransError, match="sheet.png exists and was not written by domtrans"):
+        with pytest.raises(DomtransError, match=r"sheet\.png exists and was not written by domtrans"):
             transferred(tmp_path / "in", tmp_path / "out", sheet=tmp_path / "sheet.png", **options)
     assert not (tmp_path / "out").exists()
 

@@ -43,14 +43,14 @@ def test_the_output_has_the_alpha_of_the_input(tmp_path, ending):
     assert alpha.shape == (20, 20) and (alpha[:, :9] == 0).all() and (alpha[:, 11:] == 255).all()
 
 
-def test_alpha_is_left_out_where_the_format_has_none_or_the_input_has_none(tmp_path):
+def test_the_output_has_no_alpha_if_the_format_or_the_input_has_none(tmp_path):
     transferred(half_clear(tmp_path / "a.png"), tmp_path / "b.jpg")
     assert opened(tmp_path / "b.jpg").mode == "RGB" and min(opened(tmp_path / "b.jpg").getpixel((0, 0))) > 250, "over white"
     transferred(photo(tmp_path / "c.png"), tmp_path / "d.png")
     assert opened(tmp_path / "d.png").mode == "RGB"
 
 
-def test_alpha_is_turned_with_the_picture(tmp_path):
+def test_alpha_is_rotated_with_the_image(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # held upright: the left half of what is stored is the upper half of what was seen
     transferred(half_clear(tmp_path / "a.png", exif=exif), tmp_path / "b.png")
@@ -58,7 +58,7 @@ def test_alpha_is_turned_with_the_picture(tmp_path):
     assert (alpha[:6] == 0).all() and (alpha[-6:] == 255).all()
 
 
-def test_grey_stays_grey_beside_grey_and_becomes_colour_beside_colour(tmp_path):
+def test_grey_beside_grey_stays_grey_and_beside_colour_becomes_colour(tmp_path):
     photo(tmp_path / "grey.png")
     Image.new("L", (30, 30), 100).save(tmp_path / "grey.png")
 
@@ -101,7 +101,7 @@ def test_the_format_of_a_folder(tmp_path, format, kind):
 
 def test_files_patterns_and_folders_together(tmp_path, monkeypatch):
     for name in ("x/1/a.png", "x/2/a.png", "x/2/b.jpg", "y/c.png", "y/notes.txt"):
-        photo(tmp_path / name) if not name.endswith("txt") else (tmp_path / name).write_text("no picture")
+        photo(tmp_path / name) if not name.endswith("txt") else (tmp_path / name).write_text("not an image")
     deep = [tmp_path / "x" / "1" / "a.png", tmp_path / "x" / "2" / "a.png"]
     monkeypatch.chdir(tmp_path)
     for number, (sources, made) in enumerate(
@@ -119,7 +119,7 @@ def test_files_patterns_and_folders_together(tmp_path, monkeypatch):
         assert names(out) == made and len(done.written) == len(made) and not done.failed, sources
 
 
-def test_a_pattern_takes_in_what_lies_beside_its_outputs_but_not_the_outputs(tmp_path, monkeypatch):
+def test_a_pattern_matches_files_beside_its_outputs_but_not_the_outputs(tmp_path, monkeypatch):
     photo(tmp_path / "a.jpg")
     photo(tmp_path / "deep" / "b.jpg")
     monkeypatch.chdir(tmp_path)
@@ -130,7 +130,7 @@ def test_a_pattern_takes_in_what_lies_beside_its_outputs_but_not_the_outputs(tmp
     assert (tmp_path / "a.png").is_file(), "beside its source"
 
 
-def test_a_name_with_brackets_is_no_pattern_where_a_file_has_it(tmp_path):
+def test_a_name_with_brackets_is_not_a_pattern_if_a_file_has_that_name(tmp_path):
     photo(tmp_path / "a[1].png")
     transferred(tmp_path / "a[1].png", tmp_path / "b.png")
     assert colour_of(tmp_path / "b.png") == (255, 0, 0)
@@ -153,7 +153,7 @@ def test_a_name_with_brackets_is_no_pattern_where_a_file_has_it(tmp_path):
         (["a.png"], {"sheet": "sheet", "out": "b.png"}, "suffix of an image format"),
     ],
 )
-def test_what_is_refused_before_anything_is_written(tmp_path, sources, options, sentence):
+def test_bad_input_is_refused_before_anything_is_written(tmp_path, sources, options, sentence):
     before = photo(tmp_path / "a.png").read_bytes()
     out = tmp_path / options.pop("out", "out")
     options = {name: tmp_path / value if name == "sheet" else value for name, value in options.items()}
@@ -176,16 +176,16 @@ def test_open_files(tmp_path):
 
 
 def mixed(folder, good=40):
-    """Pictures each of its own grey, among some that are none and an animation."""
+    """Images, each with its own grey, some damaged files and an animation."""
     for number in range(good):
         photo(folder / f"{number:02d}.png", (number, number, number))
     for number in (3, 17, 33):
-        (folder / f"{number:02d}.png").write_bytes(b"no picture")
+        (folder / f"{number:02d}.png").write_bytes(b"not an image")
     animate(folder / "05.gif")
     return folder
 
 
-def test_order_and_pixels_are_the_same_however_many_work(tmp_path):
+def test_order_and_pixels_do_not_depend_on_workers_and_batch_size(tmp_path):
     folder = mixed(tmp_path / "in")
     found = []
     for number, (workers, batch_size) in enumerate([(1, 256), (4, 7), (3, 1)]):
@@ -198,7 +198,7 @@ def test_order_and_pixels_are_the_same_however_many_work(tmp_path):
     assert colour_of(tmp_path / "0" / "21.png") == (21, 21, 21) and frames_of(tmp_path / "0" / "05.gif.png") == 3
 
 
-def test_what_is_there_is_skipped(tmp_path):
+def test_existing_outputs_are_skipped(tmp_path):
     folder = mixed(tmp_path / "in")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "01.png").write_bytes(b"mine")
@@ -251,7 +251,7 @@ def test_every_frame_of_an_animation_is_transferred(tmp_path, source, target):
             assert made.info["duration"] == 200 and made.convert("RGB").getpixel((6, 6)) == colour
 
 
-def test_an_animation_with_holes_keeps_them(tmp_path):
+def test_an_animation_keeps_its_transparency(tmp_path):
     frames = []
     for place in (0, 10):
         frame = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
@@ -267,14 +267,14 @@ def test_an_animation_with_holes_keeps_them(tmp_path):
                 assert alpha[clear] == 0 and alpha[15 - clear] == 255, (ending, number)
 
 
-def test_of_an_animation_that_becomes_a_jpg_the_first_frame(tmp_path):
+def test_an_animation_becomes_a_jpg_of_its_first_frame(tmp_path):
     animate(tmp_path / "in" / "a.gif")
     transferred(tmp_path / "in", tmp_path / "out", format="jpg")
     red, green, blue = opened(tmp_path / "out" / "a.jpg").getpixel((5, 5))
     assert red > 240 and green < 15 and blue < 15
 
 
-def test_an_animation_that_is_cut_short_is_named_and_costs_no_other(tmp_path):
+def test_a_truncated_animation_is_named_and_the_others_are_transferred(tmp_path):
     rng = np.random.default_rng(0)
     frames = [Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)) for _ in range(4)]
     whole = animate(tmp_path / "in" / "b.gif")
@@ -286,14 +286,14 @@ def test_an_animation_that_is_cut_short_is_named_and_costs_no_other(tmp_path):
     assert names(tmp_path / "out") == ["a.png", "c.png"] and [path.name for path, _ in done.failed] == ["b.gif"]
 
 
-def test_an_animation_is_not_put_together_beyond_bounds(tmp_path, monkeypatch):
+def test_an_animation_with_too_many_pixels_is_refused(tmp_path, monkeypatch):
     animate(tmp_path / "a.gif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
     with pytest.raises(DomtransError, match="too many frames for memory"):
         transferred(tmp_path / "a.gif", tmp_path / "b.gif")
 
 
-def test_work_is_never_far_ahead():
+def test_inputs_are_not_taken_far_ahead():
     handed = count()
     with ThreadPoolExecutor(4) as pool:
         for number, made in zip(range(50), map_ahead(pool, lambda item: item * 2, handed, 6), strict=False):
@@ -301,7 +301,7 @@ def test_work_is_never_far_ahead():
         assert next(handed) <= 50 + 6
 
 
-def test_a_request_to_stop_leaves_whole_files_and_the_rest_can_follow(tmp_path):
+def test_a_stopped_transfer_leaves_whole_files_and_can_continue(tmp_path):
     folder, stop = mixed(tmp_path / "in"), threading.Event()
 
     class Stopping(Mirror):
@@ -318,14 +318,14 @@ def test_a_request_to_stop_leaves_whole_files_and_the_rest_can_follow(tmp_path):
     assert len(done.skipped) == len(there) and len(names(tmp_path / "out")) == 38
 
 
-def test_listeners_hear_how_far_it_is(tmp_path):
-    heard = []
-    transferred(mixed(tmp_path / "in"), tmp_path / "out", listeners=(heard.append,))
-    assert heard[-1].phase == "transfer" and heard[-1].step == heard[-1].steps == 41
-    assert heard[-1].values["images_per_second"] > 0
+def test_listeners_get_the_progress(tmp_path):
+    reports = []
+    transferred(mixed(tmp_path / "in"), tmp_path / "out", listeners=(reports.append,))
+    assert reports[-1].phase == "transfer" and reports[-1].step == reports[-1].steps == 41
+    assert reports[-1].values["images_per_second"] > 0
 
 
-def test_a_fault_of_the_network_is_no_fault_of_the_pictures(tmp_path):
+def test_an_error_of_the_network_is_not_reported_as_one_of_the_images(tmp_path):
     class Broken(Mirror):
         def transfer(self, images):
             raise self.fault
@@ -342,7 +342,7 @@ def test_a_fault_of_the_network_is_no_fault_of_the_pictures(tmp_path):
     assert threading.active_count() == threads
 
 
-def test_output_names_leave_room_for_the_faces_of_others():
+def test_output_names_do_not_clash_with_the_crops_of_others():
     def named(*given):
         return [str(path) for path in output_names([Path(name) for name in given], numbered=True)]
 

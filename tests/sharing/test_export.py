@@ -37,14 +37,14 @@ def run(folder):
 
 @pytest.fixture(scope="module")
 def written(folder, tmp_path_factory):
-    """The file, and what was reported of it."""
+    """The file and its ``Exported``."""
     file = tmp_path_factory.mktemp("exported") / "digits.onnx"
     return file, export(load(folder, device="cpu", registry=registry()), file)
 
 
 @pytest.fixture
 def ready(written, monkeypatch):
-    """Spares a test the tracing of the same networks."""
+    """Use the traced graph again, to save time."""
     monkeypatch.setattr(onnx_graph, "make_graph", lambda *_: onnx.load(written[0]))
 
 
@@ -68,7 +68,7 @@ def test_grey_pictures_are_given_as_rgb(written, run):
     assert np.abs(transferred(written[0], grey.repeat(3, 3)).astype(int) - wanted).max() <= 1
 
 
-def test_the_file_says_where_it_comes_from(written, folder):
+def test_the_metadata_records_the_origin(written, folder):
     file, found = written
     graph = onnx.load(file)
     says = {one.key: one.value for one in graph.metadata_props}
@@ -103,17 +103,17 @@ def test_torch_export(run, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_smaller_files_are_measured_beside_the_original(ready, written, folder, tmp_path, capsys, precision):
+def test_smaller_files_are_measured_and_compared(ready, written, folder, tmp_path, capsys, precision):
     file = tmp_path / "small.onnx"
     code, out, _ = in_process(capsys, "export", folder, file, f"--{precision}", "--json", "--device", "cpu")
     found = json.loads(out)
     assert code == 0 and found["precision"] == precision and found["file"] == "small.onnx"
     assert {"accuracy", "n"} <= found["before"].keys() and found["before"].keys() == found["after"].keys()
-    assert "encoder_accuracy" not in found["after"], "the file has no part in it"
+    assert "encoder_accuracy" not in found["after"], "it does not depend on the file"
     assert found["before"]["n"] == 4 and 0 <= found["after"]["accuracy"] <= 1
     assert file.stat().st_size < 0.6 * written[0].stat().st_size
     says = {one.key: one.value for one in onnx.load(file).metadata_props}
-    assert json.loads(says["export"]) == found, "the file carries the figures"
+    assert json.loads(says["export"]) == found, "the file contains the results"
     assert transferred(file, PIXELS[:3]).shape == (3, 32, 32, 1)
 
 
@@ -123,7 +123,7 @@ def test_what_is_printed(ready, folder, tmp_path, capsys):
     assert "ONNX opset" in out and "differ by at most" in out and "(4 source images)" in out
 
 
-def test_other_images_can_be_named_where_the_run_s_own_are_not_there(ready, run, tmp_path, monkeypatch):
+def test_other_images_can_be_named_if_the_run_s_own_are_missing(ready, run, tmp_path, monkeypatch):
     source = {"name": "arrays", "path": str(tmp_path / "gone.npz"), "holdout": 0.25}
     monkeypatch.setattr(run, "recipe", run.recipe.model_copy(update={"source": run.recipe.source.model_validate(source)}))
     with pytest.raises(DomtransError, match=r"there is no file .*gone\.npz; name other images, e\.g\. source=folder"):
@@ -148,7 +148,7 @@ def test_bad_input_is_refused_in_one_sentence(folder, tmp_path, capsys, words, s
 
 
 @pytest.mark.parametrize("library", ["onnx", "onnxscript", "onnxruntime"])
-def test_a_missing_library_is_named_with_the_command_that_brings_it(run, tmp_path, monkeypatch, library):
+def test_a_missing_library_is_named_with_the_command_that_installs_it(run, tmp_path, monkeypatch, library):
     if library == "onnxruntime":
         monkeypatch.setattr(onnx_graph, "make_graph", lambda *_: None)
     monkeypatch.setitem(sys.modules, library, None)
@@ -176,7 +176,7 @@ def test_an_onnx_file_of_another_program_is_kept(run, tmp_path):
 
 
 class Odd(nn.Module):
-    """A generator of which no graph, or not the same, can be made."""
+    """A generator that cannot be traced, or that computes something else when it is traced."""
 
     reads_images = False
 
@@ -191,13 +191,13 @@ class Odd(nn.Module):
         return 0.5 * made if torch.compiler.is_exporting() else made
 
 
-def test_networks_that_no_graph_can_hold_are_refused(run, tmp_path):
+def test_networks_that_cannot_be_traced_are_refused(run, tmp_path):
     run.model.generator = Odd(run.model.generator, "by value")
     with pytest.raises(DomtransError, match=r"f and g cannot be traced into a graph: \w+: .* \(see docs/export\.md"):
         export(run, tmp_path / "digits.pt2")
 
 
-def test_a_file_that_is_further_off_is_not_written(run, tmp_path):
+def test_a_file_beyond_the_tolerance_is_not_written(run, tmp_path):
     run.model.generator = Odd(run.model.generator, "when exported")
     with pytest.raises(DomtransError, match=r"was not written: over 4 source images .* of 255 levels, and the tolerance is 1"):
         export(run, tmp_path / "digits.pt2")
@@ -206,7 +206,7 @@ def test_a_file_that_is_further_off_is_not_written(run, tmp_path):
     assert found.most > 1 and (tmp_path / "digits.pt2").is_file()
 
 
-def test_the_run_is_left_as_it_was(run, tmp_path, ready):
+def test_the_run_is_not_changed(run, tmp_path, ready):
     before = [(name, value.data_ptr(), value.requires_grad) for name, value in run.model.named_parameters()]
     export(run, tmp_path / "digits.onnx")
     assert before == [(name, value.data_ptr(), value.requires_grad) for name, value in run.model.named_parameters()]

@@ -31,7 +31,7 @@ def source(run):
 
 
 def alike(found, wanted):
-    """Equal but for a level: alone and in a batch, sums are taken in another order."""
+    """Equal up to one level: in a batch of another size, sums are taken in another order."""
     return found.shape == wanted.shape and found.dtype == wanted.dtype and (found.int() - wanted.int()).abs().max() <= 1
 
 
@@ -49,7 +49,7 @@ def test_a_transform_of_pictures_and_of_tensors(run):
     assert run(PIXELS[0] / 127.5 - 1).shape == (1, 32, 32), "floats are in [-1, 1], as everywhere"
 
 
-def test_a_run_travels_as_the_name_of_its_file(run, trained, monkeypatch):
+def test_a_pickled_run_is_the_name_of_its_file(run, trained, monkeypatch):
     sent = pickle.dumps(run)
     assert len(sent) < 1000 and str(trained[0]).encode() in sent
     monkeypatch.chdir("/")
@@ -57,7 +57,7 @@ def test_a_run_travels_as_the_name_of_its_file(run, trained, monkeypatch):
     assert torch.equal(arrived.transfer(PIXELS), run.transfer(PIXELS)) and arrived.session.device == run.session.device
 
 
-def test_a_transform_in_the_workers_of_a_loader(run, tmp_path):
+def test_a_transform_in_the_workers_of_a_data_loader(run, tmp_path):
     for number, image in enumerate(PIXELS):
         (tmp_path / str(number % 2)).mkdir(exist_ok=True)
         as_picture(image).save(tmp_path / str(number % 2) / f"{number}.png")
@@ -90,7 +90,7 @@ def test_a_split_and_a_count(run, tmp_path):
 
 @pytest.fixture(scope="module")
 def attributed(trained):
-    """The same run on a source whose images carry attributes, and the source itself."""
+    """The same run on a source with attributes."""
     glasses = Attribute(("no", "yes"), torch.tensor([0, 1, -1, 1, 0, 0]))
 
     def people(split, size):
@@ -117,7 +117,7 @@ def test_a_webdataset_keeps_classes_and_attributes(attributed, tmp_path, monkeyp
         files = {member.name: tar.extractfile(member).read() for member in tar}
     assert files["00000001.cls"] == b"1"
     assert json.loads(files["00000001.json"]) == {"class": "bob", "attributes": {"glasses": "yes"}}
-    assert json.loads(files["00000002.json"]) == {"class": "c/d"}, "nothing is said of what is not known"
+    assert json.loads(files["00000002.json"]) == {"class": "c/d"}, "unknown values are left out"
     with Image.open(io.BytesIO(files["00000003.png"])) as image:
         assert np.array_equal(np.asarray(image), attributed.transfer(PIXELS)[3, 0].numpy())
     again = load_domain(registry(), use("webdataset", path=str(tmp_path / "made"), holdout=0, grey=True), "train", 32)
@@ -136,7 +136,7 @@ def test_a_source_without_labels(attributed, tmp_path):
 
 
 @pytest.mark.parametrize("classes", [("a/b",), ("..",), ("",), ("Cat", "cat"), (".hidden",), ("a\nb",)], ids=repr)
-def test_a_class_that_cannot_name_a_folder_is_refused(attributed, tmp_path, classes):
+def test_a_class_that_cannot_be_a_folder_name_is_refused(attributed, tmp_path, classes):
     name = f"odd-{classes!r}".translate({ord(letter): "_" for letter in " .\n"})
     attributed.registry.domain(name, lambda split, size: ImageSet(PIXELS[:1], torch.tensor([0]), classes))
     with pytest.raises(DomtransError, match="use the format webdataset"):
@@ -157,7 +157,7 @@ def test_bad_input_is_refused_in_one_sentence(trained, tmp_path, capsys, words, 
     assert code == 2 and sentence in err and out == "" and not list(tmp_path.iterdir())
 
 
-def test_all_of_a_set_is_written_or_nothing(run, tmp_path, monkeypatch):
+def test_a_set_is_written_whole_or_not_at_all(run, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
     with pytest.raises(DomtransError, match="exists already"):

@@ -34,12 +34,12 @@ def packed(run, tmp_path_factory):
 
 
 def card(folder):
-    """Front matter, and the page below it."""
+    """The front matter and the page of a model card."""
     _, front, page = (folder / "README.md").read_text().split("---\n", 2)
     return yaml.safe_load(front), page
 
 
-def test_the_command_writes_every_file_and_names_what_is_private(trained, tmp_path, capsys):
+def test_the_command_writes_every_file_and_warns_of_private_paths(trained, tmp_path, capsys):
     code, out, err = in_process(capsys, "pack", trained[0], tmp_path / "digits", "--licence", "mit")
     assert code == 0 and out.startswith(f"wrote {tmp_path / 'digits'}: README.md")
     assert {path.name for path in (tmp_path / "digits").iterdir()} == FILES
@@ -68,7 +68,7 @@ def test_the_front_matter_is_what_model_hubs_read(packed, run):
     assert figures["accuracy"] == run.results["accuracy"] and result.dataset_type == "arrays"
 
 
-def test_the_card_says_what_the_run_says(packed, run):
+def test_the_card_states_what_the_run_records(packed, run):
     _, page = card(packed.folder)
     assert "| transfer accuracy | " in page and "| test images | 4 |" in page and "One run with one seed (0)" in page
     assert run.about["made_by"] in page and run.about["data"]["source"] in page
@@ -77,7 +77,7 @@ def test_the_card_says_what_the_run_says(packed, run):
     assert "tid (target-identity, weight 15)" in page and "![" in page and "(samples.png)" in page
 
 
-def test_a_domain_s_licence_is_read_off_its_docstring(run):
+def test_the_licence_of_a_domain_is_taken_from_its_docstring(run):
     recipe = run.recipe.model_copy(
         update={"source": run.recipe.source.model_validate("svhn"), "target": run.recipe.target.model_validate("mnist-5k")}
     )
@@ -86,7 +86,7 @@ def test_a_domain_s_licence_is_read_off_its_docstring(run):
     assert "the model: not stated by whoever packed it" in page and "samples.png" not in page and "license:" not in page
 
 
-def test_words_from_anywhere_stay_words(run):
+def test_foreign_text_cannot_add_markup(run):
     evil = "x | <script>alert(1)</script> [a](http://b)\n# Big\n---\n```"
     page = model_card(with_(run, recipe=run.recipe.model_copy(update={"description": evil})), licence=evil, grid=None)
     assert "<script>" not in page.split("---\n", 2)[2] and "\n# Big" not in page
@@ -97,14 +97,14 @@ def test_words_from_anywhere_stay_words(run):
 
 
 def with_(run, **changes):
-    """The same run, which says something else of itself."""
+    """The same run with other attributes."""
     changed = load(run.path, device="cpu", registry=run.registry)
     for name, value in changes.items():
         setattr(changed, name, value)
     return changed
 
 
-def test_a_file_without_figures_says_so(run, tmp_path):
+def test_a_card_without_results_says_so(run, tmp_path):
     folder = shutil.copytree(run.path, tmp_path / "copy")
     shutil.copy(folder / "model.safetensors", folder / "best.safetensors")
     files = pack(folder / "best.safetensors", tmp_path / "digits").files
@@ -113,7 +113,7 @@ def test_a_file_without_figures_says_so(run, tmp_path):
     assert "model-index" not in front and "No results were recorded for this file" in page
 
 
-def test_the_grid_of_the_training_stands_in_where_the_data_is_gone(run, tmp_path):
+def test_the_last_training_grid_is_used_if_the_data_is_missing(run, tmp_path):
     recipe = run.recipe.model_copy(update={"source": run.recipe.source.model_validate({"name": "arrays", "path": "gone.npz"})})
     pack(with_(run, recipe=recipe), tmp_path / "digits")
     newest = sorted((run.path / "samples").glob("*.png"))[-1]
@@ -122,7 +122,7 @@ def test_the_grid_of_the_training_stands_in_where_the_data_is_gone(run, tmp_path
         assert grid.width > 32
 
 
-def test_all_of_it_is_written_or_nothing(run, tmp_path, monkeypatch):
+def test_a_folder_is_written_whole_or_not_at_all(run, tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
     with pytest.raises(DomtransError, match="exists already; choose another folder"):
@@ -143,7 +143,7 @@ def test_all_of_it_is_written_or_nothing(run, tmp_path, monkeypatch):
 
 @pytest.fixture
 def hub(packed, tmp_path, monkeypatch):
-    """A hub that has one model; what was asked of it is remembered."""
+    """A hub with one model; the list of its requests."""
     asked = []
 
     def snapshot_download(repository, **how):
@@ -172,7 +172,7 @@ def test_the_commands_take_a_model_of_the_hub(hub, tmp_path, capsys):
     assert (tmp_path / "made.png").is_file() and len(hub) == 1
 
 
-def test_what_cannot_be_had_is_said_in_one_sentence(hub, monkeypatch):
+def test_a_missing_model_is_reported_in_one_sentence(hub, monkeypatch):
     with pytest.raises(
         DomtransError, match=r"there is no run in owner/other: no such folder, and .* \(Got: ConnectError.*network"
     ):
@@ -183,15 +183,15 @@ def test_what_cannot_be_had_is_said_in_one_sentence(hub, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["runs/digits", "digits", "./owner/digits", "/owner/digits", "owner/digits/more", "../digits"])
-def test_paths_are_never_sought_on_the_hub(hub, tmp_path, name):
+def test_paths_are_never_looked_up_on_the_hub(hub, tmp_path, name):
     (tmp_path / "runs").mkdir()
     with pytest.raises(DomtransError, match="no such folder"):
         load(name)
     assert not hub
 
 
-def test_nothing_is_fetched_that_could_run():
-    """The library is told which files to take; a pickle beside them stays on the hub."""
+def test_no_executable_file_is_downloaded():
+    """Only the named files are downloaded; a pickle beside them stays on the hub."""
     from fnmatch import fnmatch
 
     from domtrans.runs.hub import FILES as FETCHED
@@ -209,13 +209,13 @@ def test_nothing_is_fetched_that_could_run():
     assert taken == ["model.safetensors", "recipe.json", "results.json"]
 
 
-def test_without_the_network_the_real_library_answers_in_one_sentence(tmp_path):
-    """Nothing is faked: the hub's address leads nowhere."""
+def test_without_a_network_the_real_library_gives_one_sentence(tmp_path):
+    """With the real library; the address of the hub does not exist."""
     code = "import domtrans\ntry: domtrans.load('owner/digits')\nexcept domtrans.DomtransError as error: print(error)"
     places = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "https://localhost:9", "PATH": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=places, capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1 and "cannot be had from the model hub" in done.stdout
 
 
-def test_results_that_are_packed_are_those_of_the_run(packed, run):
+def test_the_packed_results_are_those_of_the_run(packed, run):
     assert json.loads((packed.folder / "results.json").read_text()) == run.results
