@@ -1,4 +1,4 @@
-"""Training through torch.compile takes the same steps."""
+"""Training with torch.compile takes the same steps."""
 
 from dataclasses import replace
 
@@ -13,12 +13,12 @@ from domtrans.training.out_of_memory import guarded_step
 from domtrans.training.trainer import Trainer
 from tiny import registry, tiny_recipe, tiny_trainer
 
-# What torch itself does as it traces a network.
+# torch warns while it traces a network.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 
 
 def unfused(network, **options):
-    """torch.compile up to, and without, the compiler of a machine: networks are traced and differentiated as graphs."""
+    """torch.compile without code generation: networks are traced and differentiated as graphs."""
     return COMPILE(network, dynamic=options["dynamic"], backend="aot_eager")
 
 
@@ -35,15 +35,15 @@ def test_compiled_networks_take_the_same_steps(tmp_path, monkeypatch, steps, cha
     monkeypatch.setattr(torch, "compile", unfused)
     eager, losses = trained(tiny_recipe(tmp_path, train__steps=steps, **changes), steps)
     recipe = tiny_recipe(tmp_path, train__steps=steps, train__compile=True, **changes)
-    compiled, found = trained(recipe, steps)
-    for step, (ours, theirs) in enumerate(zip(found, losses, strict=True)):
-        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-3), step
+    compiled, compiled_losses = trained(recipe, steps)
+    for step, (ours, expected) in enumerate(zip(compiled_losses, losses, strict=True)):
+        assert ours == pytest.approx(expected, rel=1e-3, abs=1e-3), step
     state = training_state(eager)
     for name, tensor in training_state(compiled).items():
         torch.testing.assert_close(tensor, state[name], rtol=1e-2, atol=1e-2)
 
 
-def test_a_machine_without_a_compiler_is_told_in_a_sentence(tmp_path, monkeypatch):
+def test_a_missing_compiler_is_one_sentence(tmp_path, monkeypatch):
     def broken(network, **_):
         def no_compiler(graph, inputs):
             raise OSError("g++ is not there")
@@ -56,7 +56,7 @@ def test_a_machine_without_a_compiler_is_told_in_a_sentence(tmp_path, monkeypatc
         guarded_step(trainer)
 
 
-def test_several_processes_do_not_compile(tmp_path):
+def test_several_processes_cannot_compile(tmp_path):
     recipe = tiny_recipe(tmp_path, train__compile=True)
     session = replace(Session.start("cpu"), group=Group(0, 2))
     with pytest.raises(DomtransError, match=r"train\.compile=true works in one process only"):

@@ -1,4 +1,4 @@
-"""The faster forms of convolutions compute what torch's own compute, and the gradients of it."""
+"""The faster forms of convolutions give the same values and gradients as torch's own."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LAYERS = {
 }
 
 
-def found(layer: nn.Module, images: Tensor) -> list[Tensor]:
-    """What a layer gives, and the gradients of images and parameters."""
+def output_and_gradients(layer: nn.Module, images: Tensor) -> list[Tensor]:
+    """The output of a layer, and the gradients of images and parameters."""
     images = images.clone().requires_grad_()
     result = layer(images)
     weights = torch.linspace(-1, 1, result.numel(), dtype=result.dtype).view_as(result)
@@ -42,15 +42,15 @@ def test_a_form_gives_the_same_values_and_gradients(name: str) -> None:
     plain, size = LAYERS[name]
     layer = plain.double()
     images = torch.randn(70, layer.in_channels, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = found(layer, images)
+    expected = output_and_gradients(layer, images)
     with FasterConvolutions(torch.float64):
-        for ours, theirs in zip(found(layer, images), expected, strict=True):
+        for ours, theirs in zip(output_and_gradients(layer, images), expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["to-one-channel", "from-one-channel", "to-few-pixels", "to-many"])
 def test_a_gradient_has_a_gradient(name: str) -> None:
-    """A loss on gradients, such as R1's, trains through these forms."""
+    """Losses on gradients, such as R1, need second derivatives."""
     plain, _ = LAYERS[name]
     layer = plain.double()
     images = torch.randn(2, layer.in_channels, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -58,8 +58,8 @@ def test_a_gradient_has_a_gradient(name: str) -> None:
         assert torch.autograd.gradgradcheck(layer, images.requires_grad_(), atol=1e-4)
 
 
-def test_nothing_is_computed_that_nobody_wants() -> None:
-    """D stands still in g's turn, and the first layer of all reads images that need no gradient."""
+def test_gradients_that_are_not_needed_are_not_computed() -> None:
+    """While g learns, D is frozen; and the images that the first layer reads need no gradient."""
     layer = nn.Conv2d(1, 8, 4, 2, 1).double()
     images = torch.randn(2, 1, 8, 8, dtype=torch.float64)
     with FasterConvolutions(torch.float64):
@@ -74,22 +74,22 @@ def test_nothing_is_computed_that_nobody_wants() -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_mixed_precision_takes_them(name: str) -> None:
-    """In bfloat16 the forms come as near to float32 as torch's own kernels do."""
+def test_mixed_precision_uses_the_faster_forms(name: str) -> None:
+    """In bfloat16 they are as close to float32 as torch's own kernels."""
     plain, size = LAYERS[name]
     layer = plain.float()
     images = torch.randn(8, layer.in_channels, size, size, generator=torch.Generator().manual_seed(0))
-    exact = found(layer, images)
+    exact = output_and_gradients(layer, images)
     with autocast(torch.bfloat16, torch.device("cpu")):
-        ours = found(layer, images)
+        ours = output_and_gradients(layer, images)
     with torch.autocast("cpu", torch.bfloat16):
-        theirs = found(layer, images)
+        theirs = output_and_gradients(layer, images)
     assert ours[0].dtype == theirs[0].dtype == torch.bfloat16
-    for mine, torchs, right in zip(ours, theirs, exact, strict=True):
-        assert mine.dtype == torchs.dtype
-        assert distance(mine, right) <= 1.5 * distance(torchs, right) + 1e-3
+    for our, their, value in zip(ours, theirs, exact, strict=True):
+        assert our.dtype == their.dtype
+        assert relative_error(our, value) <= 1.5 * relative_error(their, value) + 1e-3
 
 
-def distance(found: Tensor, right: Tensor) -> float:
-    """Root mean square error, relative."""
-    return float((found.float() - right).norm() / right.norm())
+def relative_error(values: Tensor, exact: Tensor) -> float:
+    """The relative root mean square error."""
+    return float((values.float() - exact).norm() / exact.norm())

@@ -1,4 +1,4 @@
-"""Several processes are one: the same weights, one run folder, and an end when one of them ends."""
+"""Several processes train as one: the same weights, one run folder, and all end when one of them ends."""
 
 import json
 import os
@@ -25,19 +25,19 @@ from tiny import registry, tiny_recipe, tiny_trainer, write_bars
 from tiny_runs import go, losses, metrics, tensors, unlike
 from worker_of_a_group import BATCH, norm_inputs, norms, through
 
-# SGD moves a weight as far as its gradient says; Adam would turn a rounding error of a gradient near zero into a whole step.
+# SGD scales its step with the gradient; Adam would turn a rounding error of a gradient near zero into a whole step.
 PLAIN = {f"train__{player}_optimizer": {"name": "sgd", "lr": 2e-5} for player in ("generator", "discriminator")}
 
 
 def two_of(*command: object) -> subprocess.Popen[str]:
-    """A command as torchrun starts it, in two processes."""
+    """Start a command in two processes with torchrun."""
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
     return started(*torchrun, "-m", "domtrans", *command)
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """What two processes made of the recipes, and the recipes themselves."""
+    """Train recipes in two processes; returns the folder of the runs, the recipes, and the outputs."""
     out = tmp_path_factory.mktemp("together")
     settings = {"train__batch_size": 8, "train__steps": 6, "train__save_every": 3, **PLAIN}
     recipes = {
@@ -50,9 +50,9 @@ def together(tmp_path_factory):
     group = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     script = HELPERS / "worker_of_a_group.py"
     processes = [started(script, out, RANK=rank, LOCAL_RANK=rank, **group) for rank in range(2)]
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    return out, recipes, said
+    outputs = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    return out, recipes, outputs
 
 
 @pytest.mark.parametrize("recipe", ["exact", "parts"])
@@ -61,31 +61,31 @@ def test_two_processes_train_the_weights_of_one_at_the_same_batch(together, tmp_
     alone = go(recipes[recipe], tmp_path / recipe)
     wanted, found = tensors(alone), tensors(out / recipe)
     assert wanted.keys() == found.keys()
-    for key, value in wanted.items():  # float32, summed up in another order; gradients here are up to thousands
+    for key, value in wanted.items():  # float32 sums in another order; gradients are in the thousands
         assert (found[key] - value).abs().max() <= 1e-4 * value.abs().max() + 1e-4, key
     name = "generator.layers.1.weight"
     begin = training_state(tiny_trainer(recipes[recipe]))[name]
     assert (wanted[f"training.safetensors:{name}"] - begin).abs().max() > 0.01 * begin.abs().max()
     for one, other in zip(metrics(alone.path), metrics(out / recipe), strict=True):
-        del one[DIVERSITY], other[DIVERSITY]  # a standard deviation over a share
+        del one[DIVERSITY], other[DIVERSITY]  # a standard deviation over part of the batch
         assert losses(one) == pytest.approx(losses(other), rel=1e-3, abs=1e-4)
 
 
-def test_the_first_process_alone_writes_and_the_results_say_how_many_there_were(together):
+def test_only_the_main_process_writes_and_the_results_have_the_number_of_processes(together):
     out, _, _ = together
     assert RunFolder(out / "exact").results()["processes"] == 2
     assert [line["step"] for line in metrics(out / "exact")] == [1, 2, 3, 4, 5, 6]
     assert all(line["memory_mb"] > 0 for line in metrics(out / "exact"))
 
 
-def test_a_stopped_run_of_two_goes_on_as_if_it_had_never_stopped(together):
-    out, _, said = together
-    assert all("stopped at step 3 of 6" in output for output, _ in said)  # the first heard it, and both stopped
+def test_a_stopped_run_of_two_resumes_exactly(together):
+    out, _, outputs = together
+    assert all("stopped at step 3 of 6" in output for output, _ in outputs)  # one was asked to stop, and both stopped
     assert unlike(out / "augmented", out / "cut") == []
     assert [losses(line) for line in metrics(out / "augmented")] == [losses(line) for line in metrics(out / "cut")]
 
 
-def test_one_process_goes_on_with_what_two_have_begun(together):
+def test_one_process_resumes_a_run_of_two(together):
     out, recipes, _ = together
     longer = override(recipes["exact"], {"train.steps": 7}, registry())
     assert go(longer, out / "exact", resume=True).results["steps"] == 7
@@ -101,7 +101,7 @@ def test_batch_norm_over_two_processes_is_that_of_the_whole_batch(together, numb
         if key == "made":
             found = torch.cat([part[key] for part in parts])
         elif key == "pull":
-            found = torch.cat([part[key] for part in parts]) / 2  # each took the mean over its own half
+            found = torch.cat([part[key] for part in parts]) / 2  # each averaged over its own half
         elif key.endswith(".grad"):
             found = (parts[0][key] + parts[1][key]) / 2
         else:
@@ -113,14 +113,14 @@ def test_batch_norm_over_two_processes_is_that_of_the_whole_batch(together, numb
 
 @pytest.mark.parametrize("count", [3, 1])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_what_all_have_done_is_put_together_in_order(together, count, rank):
+def test_all_gather_keeps_the_order(together, count, rank):
     out, _, _ = together
     made = read_tensors(out / f"gathered-{count}-{rank}.safetensors")[0]["made"]
     assert made.flatten().tolist() == [float(k) for k in range(count) for _ in range(2)]
 
 
 def test_two_processes_measure_what_one_does(tmp_path, data):
-    """The evaluator is fitted once, G's images and their readings are shared out; every figure is the same."""
+    """The evaluator is trained once, images are divided between the processes, and every metric is the same."""
     run, many = tmp_path / "run", write_bars(tmp_path / "many.npz", 300, seed=5)
     assert domtrans("train", "digits-dtn", *data, *SMALL, "--out", run).returncode == 0
     command = ("evaluate", run, "source=arrays", f"source.path={many}", "--device", "cpu", "--json")
@@ -146,20 +146,20 @@ def test_a_killed_process_ends_the_run_at_once_and_the_last_save_is_whole(tmp_pa
     output, errors = running.communicate(timeout=120)
     assert running.returncode != 0 and time.monotonic() - began < 60
     assert "process 1 of 2 lost the connection to another process" in errors and "continues from there" in errors
-    assert errors.count("training g and D  ") <= errors.count("images/s") + 1 and output == ""  # one of them speaks
+    assert errors.count("training g and D  ") <= errors.count("images/s") + 1 and output == ""  # only one process prints
     saved = int(RunFolder(out).load_training()["step"])
     recipe = override(find_recipe(str(out), registry()), {"train.steps": saved + 2}, registry())
     assert go(recipe, out, resume=True).results["steps"] == saved + 2
 
 
 def process_of_rank(rank: int, launcher: int) -> int:
-    """The process of that rank which torchrun has started."""
+    """Return the id of the process of that rank, which torchrun started."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
     ranked = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
     return next(int(pid) for pid, variables in ranked.items() if f"RANK={rank}".encode() in variables)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_done(tmp_path):
+def test_a_batch_that_cannot_be_split_is_refused_at_the_start(tmp_path):
     for batch_size, accumulate, group, wanted in [
         (30, 1, Group(0, 4), r"batch_size=30 cannot be split into 4 equal parts.*over 4 processes.*multiple of 4, at"),
         (4, 1, Group(0, 4), "at least 8"),
@@ -173,15 +173,15 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_done(tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_the_shares_of_all_processes_are_the_batch():
+def test_the_parts_of_all_processes_are_the_batch():
     whole = Batches(7, 12, 3)
     for k in range(3):
         shares = [Batches(7, 4, 3, rank=rank, ranks=3)[k] for rank in range(3)]
         assert torch.equal(torch.cat(shares), whole[k])
 
 
-def test_every_process_takes_a_device_of_its_own(monkeypatch):
-    assert local_device("cuda:1") == "cuda:1"  # alone, as asked
+def test_every_process_gets_its_own_device(monkeypatch):
+    assert local_device("cuda:1") == "cuda:1"  # one process: as given
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -196,7 +196,7 @@ def test_every_process_takes_a_device_of_its_own(monkeypatch):
         local_device("auto")
 
 
-def test_a_batch_norm_that_cannot_be_shared_is_refused(tmp_path):
+def test_a_custom_batch_norm_is_refused(tmp_path):
     class Loud(nn.BatchNorm2d):
         pass
 
@@ -204,7 +204,7 @@ def test_a_batch_norm_that_cannot_be_shared_is_refused(tmp_path):
         Group(0, 2).sync_batch_norm(nn.Sequential(nn.Identity(), Loud(3)), torch.device("cpu"))
 
 
-def test_what_several_processes_cannot_share_is_refused(monkeypatch, capsys):
+def test_a_command_for_one_process_is_refused_under_torchrun(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     code, _, errors = in_process(capsys, "recipes")
@@ -216,7 +216,7 @@ def test_how_a_process_was_started_is_read_from_its_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert (torchrun.rank(), torchrun.size(), torchrun.command()) == (0, 1, ["domtrans"])
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert torchrun.size() == 1  # a scheduler's variable alone makes no group
+    assert torchrun.size() == 1  # a scheduler sets this variable too
     monkeypatch.setenv("RANK", "5")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert (torchrun.rank(), torchrun.size()) == (5, 8)

@@ -1,4 +1,4 @@
-"""Memory: what a run says of it, and what it says when there is not enough."""
+"""Memory: the peak in the log, and the advice when a step runs out of memory."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ from domtrans.training.out_of_memory import guarded_step, largest_that_fits
 from tiny import registry, tiny_recipe, tiny_trainer
 from tiny_runs import go, metrics
 
-MOST = 5
-"""Images of each domain that a hungry g can take at a time."""
+MAX_IMAGES = 5
+"""Images of each domain that the hungry g accepts at a time."""
 
 
 class HungryGenerator(Generator):
-    """g that asks for a petabyte, of the real allocator, where it gets too many features at a time."""
+    """A g that allocates a petabyte, from the real allocator, if it gets too many features at a time."""
 
-    def __init__(self, feature_size: int, channels: int, size: int, *, most: int = MOST) -> None:
+    def __init__(self, feature_size: int, channels: int, size: int, *, most: int = MAX_IMAGES) -> None:
         super().__init__()
         self.most, self.shape = most, (channels, size, size)
         self.layer = torch.nn.Linear(feature_size, channels * size * size)
@@ -43,7 +43,7 @@ def hungry_recipe(folder, hungry, **changes):
     return override(tiny_recipe(folder, **changes), ["generator=hungry"], hungry)
 
 
-def test_every_line_of_the_log_says_how_much_memory_was_in_use(tmp_path):
+def test_every_line_of_the_log_has_the_peak_memory(tmp_path):
     used = [line["memory_mb"] for line in metrics(go(tiny_recipe(tmp_path, train__steps=2), tmp_path / "run").path)]
     assert used == sorted(used) and 50 < used[0] < 100_000
     assert peak_memory(torch.device("cpu"))["memory_mb"] >= used[-1]
@@ -63,7 +63,7 @@ def test_a_step_that_does_not_fit_names_one_that_does(tmp_path, hungry):
         assert domtrans.train(followed, tmp_path / advice, device="cpu", registry=hungry).results["steps"] == 1
 
 
-def test_a_run_that_had_saved_goes_on_with_smaller_parts(tmp_path, hungry):
+def test_a_saved_run_resumes_with_smaller_micro_batches(tmp_path, hungry):
     recipe = hungry_recipe(tmp_path, hungry, train__batch_size=8, train__steps=2, train__save_every=1)
     roomy = override(recipe, ["generator.most=100"], hungry)
     domtrans.train(roomy, tmp_path / "run", device="cpu", registry=hungry)
@@ -73,13 +73,13 @@ def test_a_run_that_had_saved_goes_on_with_smaller_parts(tmp_path, hungry):
     assert went_on.results["steps"] == 3 and went_on.results["changed"] == ["from step 2: train.accumulate: 1 -> 2"]
 
 
-def test_where_not_even_two_images_fit_it_says_so(tmp_path, hungry):
+def test_two_images_that_do_not_fit_are_an_error(tmp_path, hungry):
     recipe = override(hungry_recipe(tmp_path, hungry, train__batch_size=8), ["generator.most=1"], hungry)
     with pytest.raises(DomtransError, match="and not even for 2; choose smaller networks or a smaller image_size"):
         domtrans.train(recipe, tmp_path / "run", device="cpu", registry=hungry)
 
 
-def test_one_of_several_processes_tries_nothing_for_the_others_would_wait(tmp_path, monkeypatch):
+def test_several_processes_do_not_search_for_a_size_because_the_others_would_wait(tmp_path, monkeypatch):
     trainer = tiny_trainer(tiny_recipe(tmp_path, train__batch_size=32))
     object.__setattr__(trainer.session, "group", Group(0, 2))
     trainer.set_micro_batch_size(16)
@@ -92,7 +92,7 @@ def test_one_of_several_processes_tries_nothing_for_the_others_would_wait(tmp_pa
         guarded_step(trainer)
 
 
-def test_other_faults_of_a_step_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
+def test_other_errors_of_a_step_are_not_reported_as_out_of_memory(tmp_path, monkeypatch):
     trainer = tiny_trainer(tiny_recipe(tmp_path))
     monkeypatch.setattr(trainer, "step", lambda: torch.ones(2, 3) @ torch.ones(2, 3))
     for attempt in (lambda: guarded_step(trainer), lambda: largest_that_fits(trainer, 8)):
@@ -105,14 +105,14 @@ def test_other_faults_of_a_step_are_not_taken_for_a_lack_of_memory(tmp_path, mon
     )
 
 
-def test_a_fit_that_does_not_fit_says_what_to_set(tmp_path):
+def test_a_fit_that_runs_out_of_memory_says_what_to_set(tmp_path):
     class Plugin:
         @domtrans.hookimpl
         def register(self, registry):
             registry.fit("huge", huge)
 
     def huge(encoder, source, session):
-        """Asks for a petabyte."""
+        """Allocate a petabyte."""
         torch.empty(2**50)
 
     extended = domtrans.load_plugins(Plugin()).registry

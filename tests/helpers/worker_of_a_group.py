@@ -1,4 +1,4 @@
-"""A process of several that train together; test_distributed.py starts it with the variables that torchrun sets."""
+"""One of several processes that train together; test_distributed.py starts it with torchrun's environment variables."""
 
 import sys
 import threading
@@ -17,7 +17,7 @@ BATCH = 6
 
 
 def norms() -> list[nn.Module]:
-    """Batch norms of every sort."""
+    """Return batch norms with all kinds of options."""
     return [nn.BatchNorm2d(3), nn.BatchNorm2d(3, momentum=None, affine=False), nn.BatchNorm2d(3, track_running_stats=False)]
 
 
@@ -26,7 +26,7 @@ def norm_inputs() -> torch.Tensor:
 
 
 def through(norm: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What a batch norm makes of images in two steps, its pull on them, and what it keeps."""
+    """Run a batch norm twice; returns its output, the gradients of images and parameters, and its state."""
     images = images.clone().requires_grad_()
     for _ in range(2):
         made = norm(images)
@@ -38,20 +38,20 @@ def through(norm: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def check_norms(out: Path, rank: int, size: int) -> None:
-    """Write what this process's share of a batch comes to."""
+    """Write the results of every batch norm on this process's part of a batch."""
     group = Group(rank, size)
     for number, norm in enumerate(norms()):
         network = nn.Sequential(norm)
         group.sync_batch_norm(network, torch.device("cpu"))
-        share = norm_inputs().chunk(size)[rank]
-        write_tensors(out / f"norm-{number}-{rank}.safetensors", through(network[0], share), {})
+        part = norm_inputs().chunk(size)[rank]
+        write_tensors(out / f"norm-{number}-{rank}.safetensors", through(network[0], part), {})
 
 
 def check_parts(out: Path, group: Group) -> None:
-    """Write what becomes of three blocks, and of one, which not every process has a part of."""
+    """Gather three blocks, then one, so that one process has none; write the result."""
     for count in (3, 1):
-        made = group.all_gather([torch.full((2, 1), float(k)) for k in group.my_part(range(count))])
-        write_tensors(out / f"gathered-{count}-{group.rank}.safetensors", {"made": made}, {})
+        gathered = group.all_gather([torch.full((2, 1), float(k)) for k in group.my_part(range(count))])
+        write_tensors(out / f"gathered-{count}-{group.rank}.safetensors", {"made": gathered}, {})
 
 
 def main(out: Path) -> None:

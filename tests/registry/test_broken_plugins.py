@@ -1,4 +1,4 @@
-"""Hostile neighbours: the command line stays usable beside each of them, and says who did it."""
+"""Broken and hostile plugins: the command line stays usable next to each of them, and names it."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SHIPPED = {"digits", "dtn", "encoders", "faces", "files", "trackers"}
 
 
 def command(folder, *words, **environment):
-    """``domtrans`` in a process that has the folder on its path."""
+    """Run ``domtrans`` in a process that has the folder on its path."""
     clean = {key: value for key, value in os.environ.items() if key != "DOMTRANS_PLUGINS"}
     more = {"PYTHONPATH": str(folder), "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -64,7 +64,7 @@ SLOW = "import time\ntime.sleep(3)\nimport torch\n" + GOOD.replace("\n    ", "\n
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory):
-    """A folder with all of them at once, and a decent one."""
+    """A folder with all of them at once, and with plugins that work."""
     folder = tmp_path_factory.mktemp("street")
     for name, (code, _) in HOSTILE.items():
         install(folder, name, code)
@@ -76,7 +76,7 @@ def street(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def listed(street):
-    """What ``domtrans plugins --json --verbose`` says of them: standard output is JSON alone."""
+    """The output of ``domtrans plugins --json --verbose``; standard output holds nothing but JSON."""
     done = command(street, "plugins", "--json", "--verbose")
     assert done.returncode == 0, done.stderr
     assert "hello from a plugin" in done.stderr
@@ -84,18 +84,18 @@ def listed(street):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_each_is_listed_as_broken_with_the_reason_and_leaves_nothing_behind(listed, name):
+def test_each_is_listed_as_broken_with_the_reason_and_registers_nothing(listed, name):
     assert HOSTILE[name][1] in listed[name]["error"] and "\n" not in listed[name]["error"]
     assert listed[name]["registers"] == {} and "Traceback" in listed[name]["details"]
 
 
 @pytest.mark.parametrize("name", ["decent", "talkative", "paperless"])
-def test_the_others_work(listed, name):
+def test_the_other_plugins_work(listed, name):
     assert listed[name]["error"] is None and listed[name]["registers"] == {"distance": [f"by-{name}"]}
     assert listed[name]["version"] == "1.0" and listed[name]["interface"] == 1
 
 
-def test_commands_work_beside_them_and_name_each(street):
+def test_commands_work_next_to_them_and_name_each(street):
     done = command(street, "show", "distance", "by-decent")
     assert done.returncode == 0 and "The largest difference." in done.stdout
     for name in HOSTILE:
@@ -103,19 +103,19 @@ def test_commands_work_beside_them_and_name_each(street):
     assert "Traceback" not in done.stderr
 
 
-def test_the_plain_list_ends_in_the_last_line_of_the_error(street):
+def test_the_plain_list_shows_the_last_line_of_the_error(street):
     done = command(street, "plugins")
     assert "broken: RuntimeError: the driver is missing" in done.stdout and "Traceback" not in done.stdout
 
 
-def test_a_choice_of_plugins_leaves_the_others_unloaded(street):
+def test_plugins_that_are_not_selected_are_not_loaded(street):
     done = command(street, "plugins", "--json", DOMTRANS_PLUGINS="decent, paperless")
     assert {one["name"] for one in json.loads(done.stdout)} == SHIPPED | {"decent", "paperless"}
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("choice", ["descent", "decent,descent"])
-def test_a_plugin_that_is_not_installed_cannot_be_chosen(street, monkeypatch, choice):
+def test_a_plugin_that_is_not_installed_cannot_be_selected(street, monkeypatch, choice):
     monkeypatch.syspath_prepend(str(street))
     monkeypatch.setenv("DOMTRANS_PLUGINS", choice)
     with pytest.raises(DomtransError, match=r"DOMTRANS_PLUGINS names 'descent', which is not.*did you mean 'decent'"):
@@ -139,7 +139,7 @@ def test_a_slow_plugin_does_not_slow_the_help(tmp_path):
     assert time.perf_counter() - began < 2.5, "the plugin sleeps for 3 seconds when it is imported"
 
 
-def test_two_plugins_of_one_name_can_be_left_out(tmp_path):
+def test_two_plugins_with_one_name_can_be_left_out(tmp_path):
     for index in (1, 2):
         folder = tmp_path / str(index)
         folder.mkdir()

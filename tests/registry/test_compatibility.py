@@ -1,4 +1,4 @@
-"""Interface versions: what a plugin states, and what is said of one written for another domtrans."""
+"""Interface versions: what a plugin states, and the advice for one written for another version."""
 
 import types
 
@@ -10,7 +10,7 @@ from domtrans.registry import compatibility
 
 
 def plugin(**attributes):
-    """A plugin's module with these attributes."""
+    """Make the module of a plugin with these attributes."""
 
     @domtrans.hookimpl
     def register(registry):
@@ -26,16 +26,16 @@ def load(**attributes):
     return load_plugins(plugin(**attributes), only=()).infos[-1]
 
 
-def test_shipped_plugins_state_the_present_version():
+def test_shipped_plugins_state_the_current_version():
     assert {info.interface for info in load_plugins(only=()).infos} == {domtrans.INTERFACE_VERSION}
 
 
-def test_a_plugin_that_says_nothing_is_taken_as_present_and_known_as_unstated():
+def test_a_plugin_without_a_version_is_loaded_as_current_and_shown_as_unstated():
     info = load()
     assert info.interface is None and info.error is None and info.advice is None
 
 
-def test_the_present_version_is_accepted():
+def test_the_current_version_is_accepted():
     assert load(domtrans_interface=domtrans.INTERFACE_VERSION).interface == domtrans.INTERFACE_VERSION
 
 
@@ -45,7 +45,7 @@ def test_a_plugin_for_a_newer_domtrans_is_refused_saying_what_to_upgrade():
 
 
 @pytest.mark.parametrize("stated", ["1", 1.0, True, 0, -1])
-def test_a_statement_that_is_no_version_is_refused(stated):
+def test_a_version_that_is_not_an_integer_is_refused(stated):
     with pytest.raises(DomtransError, match="'visitor'"):
         load(domtrans_interface=stated)
 

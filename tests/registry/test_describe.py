@@ -122,12 +122,12 @@ def test_a_docstring_in_any_other_form_is_prose(text):
     assert parse_docstring(text).arguments == {} and parse_docstring(text).help_of("x") == ""
 
 
-def test_a_part_whole():
+def test_a_part_is_described_with_its_options():
     registry = load_plugins(only=()).registry
-    found = describe(registry.get("encoder", "digit-encoder"))
-    assert (found.plugin, found.handed_in, found.gives) == ("digits", ("size", "classes"), "an Encoder, f")
-    assert found.summary.startswith("f: 4 strided convolutions")
-    plain = found.to_json()
+    part = describe(registry.get("encoder", "digit-encoder"))
+    assert (part.plugin, part.handed_in, part.gives) == ("digits", ("size", "classes"), "an Encoder, f")
+    assert part.summary.startswith("f: 4 strided convolutions")
+    plain = part.to_json()
     assert plain["options"][0]["name"] == "head" and plain["options"][0]["default"] is None
     assert "required" in plain["options"][0] and plain["module"] == "domtrans_digits.networks.dtn"
 
@@ -139,7 +139,7 @@ def test_defaults_in_words():
     assert [default_in_words(option.default) for option in describe_options(part)] == ["required", "true", "none", "0.5"]
 
 
-def test_a_docstring_of_the_base_class_is_not_the_part_s_own():
+def test_the_docstring_of_a_base_class_is_not_used():
     class Heir(Base):
         pass
 

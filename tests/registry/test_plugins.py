@@ -1,4 +1,4 @@
-"""Plugins through the real door: distributions with entry points on sys.path."""
+"""Plugins as they are installed: distributions with entry points on sys.path."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ RAISES_IN_HOOK = """
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Put distributions of one module and one entry point on sys.path; returns a function that does."""
+    """Return a function that puts a distribution with one module and one entry point on sys.path."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def add(name, code, *, distribution=None, module=None, version="1.0", target=None):
@@ -69,23 +69,23 @@ def install(tmp_path, monkeypatch):
         del sys.modules[module]
 
 
-def found(plugins, name):
+def info_of(plugins, name):
     return next(info for info in plugins.infos if info.name == name)
 
 
-def test_the_shipped_plugins_come_in_by_the_same_door_and_first(install):
+def test_shipped_plugins_are_entry_points_too_and_load_first(install):
     install("aaa", GOOD)
     plugins = load_plugins()
     names = [info.name for info in plugins.infos]
     assert {"dtn", "digits", "files"} <= set(names[: names.index("aaa")])
     assert not plugins.broken
-    assert found(plugins, "digits").distribution == "domtrans" and found(plugins, "digits").version
+    assert info_of(plugins, "digits").distribution == "domtrans" and info_of(plugins, "digits").version
 
 
-def test_a_stranger_s_plugin_works(install):
+def test_a_third_party_plugin_works(install):
     install("far", GOOD, version="2.5")
     plugins = load_plugins()
-    info = found(plugins, "far")
+    info = info_of(plugins, "far")
     assert (info.distribution, info.version, info.module, info.error) == ("dist_far", "2.5", "module_far", None)
     assert plugins.registry.get("distance", "far").owner == "far"
 
@@ -109,15 +109,15 @@ def test_a_broken_plugin_is_reported_and_skipped_while_others_work(install, code
     install("zzz", GOOD)
     plugins = load_plugins()
     assert [info.name for info in plugins.broken] == ["bad"]
-    assert all(word in found(plugins, "bad").error for word in words), found(plugins, "bad").error
-    assert "\n" not in found(plugins, "bad").error and "Traceback" in found(plugins, "bad").details
+    assert all(word in info_of(plugins, "bad").error for word in words), info_of(plugins, "bad").error
+    assert "\n" not in info_of(plugins, "bad").error and "Traceback" in info_of(plugins, "bad").details
     assert plugins.registry.get("distance", "zzz") and plugins.registry.get("distance", "mse")
     assert not [entry for entry in plugins.registry if entry.owner == "bad"]
 
 
 def test_an_entry_point_that_names_nothing_is_reported(install):
     install("lost", GOOD, target="module_lost:no_such_object")
-    assert "no_such_object" in found(load_plugins(), "lost").error
+    assert "no_such_object" in info_of(load_plugins(), "lost").error
 
 
 def test_an_entry_point_may_name_an_object_in_a_module(install):
@@ -136,14 +136,14 @@ def test_an_entry_point_may_name_an_object_in_a_module(install):
     assert not plugins.broken and plugins.registry.get("distance", "by-object").owner == "object"
 
 
-def test_a_plugin_that_takes_another_s_name_for_a_part_is_reported(install):
+def test_a_plugin_that_uses_the_name_of_another_s_part_is_reported(install):
     install("thief", GOOD.replace("{name}", "mse"))
     plugins = load_plugins()
-    assert "'thief'" in found(plugins, "thief").error and "'dtn'" in found(plugins, "thief").error
+    assert "'thief'" in info_of(plugins, "thief").error and "'dtn'" in info_of(plugins, "thief").error
     assert plugins.registry.get("distance", "mse").owner == "dtn"
 
 
-def test_two_plugins_of_one_name_are_refused_naming_both(install):
+def test_two_plugins_with_one_name_are_refused_naming_both(install):
     install("twin", GOOD, distribution="dist-one", module="module_one")
     install("twin", GOOD, distribution="dist-two", module="module_two", version="3.0")
     with pytest.raises(
@@ -152,7 +152,7 @@ def test_two_plugins_of_one_name_are_refused_naming_both(install):
         load_plugins()
 
 
-def test_a_stranger_cannot_take_the_name_of_a_shipped_plugin(install):
+def test_a_third_party_plugin_cannot_use_the_name_of_a_shipped_one(install):
     install("dtn", GOOD)
     with pytest.raises(DomtransError, match=r"called 'dtn'.*domtrans_dtn.*module_dtn"):
         load_plugins()
@@ -172,20 +172,20 @@ def test_loading_twice_gives_two_registries(install):
 
 
 class Inline:
-    """A plugin of this program's own."""
+    """A plugin inside this program."""
 
     @domtrans.hookimpl
     def register(self, registry):
         registry.distance("inline", lambda a, b: a)
 
 
-def test_a_program_hands_in_plugins_of_its_own():
+def test_a_program_may_pass_its_own_plugins():
     plugins = load_plugins(Inline())
     assert plugins.registry.get("distance", "inline").owner == "Inline"
     assert plugins.infos[-1].name == "Inline"
 
 
-def test_a_program_s_own_faulty_plugin_raises():
+def test_an_error_in_a_plugin_that_a_program_passes_is_raised():
     class Empty:
         pass
 

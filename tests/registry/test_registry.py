@@ -1,4 +1,4 @@
-"""The registry: duplicates, misses, signatures, options, nested parts."""
+"""The registry: duplicate and unknown names, signatures, options, nested parts."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ def gap(a, b, *, power: Annotated[float, Field(gt=0)] = 2.0):
 
 
 def headed(a, b, classify, *, mode: Literal["x", "y"] = "x"):
-    """Reads the head."""
+    """Use the head of f."""
     return classify(a - b), mode
 
 
@@ -37,22 +37,22 @@ class Holder:
 
 @pytest.fixture
 def registry() -> Registry:
-    made = Registry()
-    made.distance("gap", gap)
-    made.distance("headed", headed)
-    made.loss("holder", Holder)
-    return made
+    registry = Registry()
+    registry.distance("gap", gap)
+    registry.distance("headed", headed)
+    registry.loss("holder", Holder)
+    return registry
 
 
 def test_every_kind_has_a_method_that_registers_as_a_call_and_as_a_decorator():
-    made = Registry()
+    registry = Registry()
     for kind in KINDS.values():
         parameters = ", ".join(kind.arguments)
         factory = eval(f"lambda {parameters}: None")
-        assert getattr(made, kind.name)("one", factory) is factory
-        assert getattr(made, kind.name)("two")(factory) is factory
-        assert made.names(kind.name) == ["one", "two"]
-    assert len(list(made)) == 2 * len(KINDS)
+        assert getattr(registry, kind.name)("one", factory) is factory
+        assert getattr(registry, kind.name)("two")(factory) is factory
+        assert registry.names(kind.name) == ["one", "two"]
+    assert len(list(registry)) == 2 * len(KINDS)
 
 
 def test_a_duplicate_names_both_owners(registry):
@@ -68,7 +68,7 @@ def test_one_name_may_serve_two_kinds(registry):
     assert registry.get("recipe", "gap").factory is not registry.get("distance", "gap").factory
 
 
-def test_what_a_plugin_registered_before_it_failed_is_taken_back(registry):
+def test_the_parts_of_a_plugin_that_fails_are_removed(registry):
     with pytest.raises(ZeroDivisionError), registration(registry, "half") as owned:
         owned.distance("near", lambda a, b: a)
         raise ZeroDivisionError
@@ -76,7 +76,7 @@ def test_what_a_plugin_registered_before_it_failed_is_taken_back(registry):
     assert not [entry for entry in registry if entry.owner == "half"]
 
 
-def test_a_near_miss_is_suggested_and_a_far_one_lists_what_there_is(registry):
+def test_a_similar_name_is_suggested_and_otherwise_all_are_listed(registry):
     with pytest.raises(DomtransError, match=r"no distance 'gup' \(did you mean 'gap'\?\)"):
         registry.build("distance", use("gup"))
     with pytest.raises(DomtransError, match=r"no distance 'zzzzz' \(distances: gap, headed\)"):
@@ -110,23 +110,23 @@ def test_a_signature_that_does_not_fit_is_refused_at_once(registry, kind, factor
 
 
 def nowhere(a, b, *, c: "NoSuchType" = 1):  # noqa: F821
-    """Its annotation names nothing."""
+    """Its annotation names an unknown type."""
 
 
 def nothing_there(a, b, *, c: "torch.NoSuchType" = 1):
-    """Its annotation names what a module does not have."""
+    """Its annotation names an attribute that the module does not have."""
 
 
 def no_expression(a, b, *, c: "1 +" = 1):  # noqa: F722
-    """Its annotation is no Python."""
+    """Its annotation is not Python."""
 
 
 def underscored(a, b, *, _c: int = 1):
-    """Its option could not be a field."""
+    """The name of its option cannot be a field."""
 
 
 @pytest.mark.parametrize("factory", [nowhere, nothing_there, no_expression, underscored])
-def test_options_that_cannot_be_read_off_are_refused(registry, factory):
+def test_options_that_cannot_be_read_from_the_signature_are_refused(registry, factory):
     with pytest.raises(DomtransError, match=r"plugin 'this program' registers the distance 'new'.*cannot be read from"):
         registry.distance("new", factory)
 
@@ -142,7 +142,7 @@ def test_options_that_cannot_be_read_off_are_refused(registry, factory):
         ("distance", lambda a, b, *, options=(): None, "options"),
     ],
 )
-def test_words_that_recipes_use_themselves_are_no_options(registry, kind, factory, word):
+def test_reserved_names_are_refused_as_options(registry, kind, factory, word):
     with pytest.raises(DomtransError, match=f"option named '{word}'"):
         getattr(registry, kind)("new", factory)
 
@@ -175,7 +175,7 @@ def test_an_option_without_default_must_be_given(registry):
         registry.build("metric", use("needs"))
 
 
-def test_nested_parts_are_built_wherever_they_stand(registry):
+def test_nested_parts_are_built_in_lists_and_tables(registry):
     options: dict[str, Any] = {
         "main": {"name": "gap", "power": 1},
         "other": "gap",
@@ -184,11 +184,11 @@ def test_nested_parts_are_built_wherever_they_stand(registry):
     }
     built = registry.build("loss", use("holder", **options))
     a, b = torch.tensor([3.0]), torch.tensor([1.0])
-    found = [distance(a, b).item() for distance in (built.main, built.other, *built.several, built.named["x"])]
-    assert found == [2, 4, 4, 8, 4]
+    values = [distance(a, b).item() for distance in (built.main, built.other, *built.several, built.named["x"])]
+    assert values == [2, 4, 4, 8, 4]
 
 
-def test_nested_faults_are_found(registry):
+def test_errors_in_nested_parts_are_found(registry):
     with pytest.raises(DomtransError, match="no distance 'gop'"):
         registry.build("loss", use("holder", main="gop"))
     with pytest.raises(DomtransError, match="distance 'gap': there is no option 'pow'"):
@@ -197,7 +197,7 @@ def test_nested_faults_are_found(registry):
         registry.build("loss", use("holder", several=["gap", "gap", "gap"]))
 
 
-def test_resolve_writes_out_every_default_however_deep(registry):
+def test_resolve_writes_out_every_default_at_any_depth(registry):
     full = registry.resolve("loss", use("holder", several=["gap"])).model_dump(mode="json")
     gap_written_out = {"name": "gap", "power": 2.0}
     assert full == {

@@ -1,4 +1,4 @@
-"""Tensor files: whole or not at all, never a pickle."""
+"""Tensor files: complete or absent, and never a pickle."""
 
 import os
 import pickle
@@ -25,7 +25,7 @@ TENSORS = {
 }
 
 
-def test_tensors_and_metadata_come_back(tmp_path):
+def test_tensors_and_metadata_are_read_as_written(tmp_path):
     write_tensors(tmp_path / "a.safetensors", TENSORS, {"format": "x", "über": "ß\n"})
     found, metadata = read_tensors(tmp_path / "a.safetensors")
     assert metadata == {"format": "x", "über": "ß\n"} and found.keys() == TENSORS.keys()
@@ -33,14 +33,14 @@ def test_tensors_and_metadata_come_back(tmp_path):
         assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
 
 
-def test_two_names_for_one_tensor(tmp_path):
+def test_two_names_may_share_one_tensor(tmp_path):
     shared = torch.ones(3)
     write_tensors(tmp_path / "a.safetensors", {"a": shared, "b": shared, "c": shared[1:]}, {})
     assert torch.equal(read_tensors(tmp_path / "a.safetensors")[0]["c"], torch.ones(2))
 
 
 @pytest.mark.parametrize("fault", ["fsync", "replace", "write"])
-def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch, fault):
+def test_a_failed_write_keeps_the_previous_content(tmp_path, monkeypatch, fault):
     path = tmp_path / "a.bin"
     write_bytes(path, b"before")
 
@@ -56,7 +56,7 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch, fault):
     with pytest.raises(DomtransError, match=r"a\.bin cannot be written: No space left on device"):
         write_bytes(path, b"after")
     monkeypatch.undo()
-    assert path.read_bytes() == b"before" and [found.name for found in tmp_path.iterdir()] == ["a.bin"]
+    assert path.read_bytes() == b"before" and [file.name for file in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -69,18 +69,18 @@ def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DomtransError, match="cannot be written"):
         write_tensors(tmp_path / "no" / "a.safetensors", {}, {})
 
 
-def test_others_may_read_what_was_written(tmp_path):
+def test_other_users_may_read_written_files(tmp_path):
     write_json(tmp_path / "a.json", {"a": [1]})
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644
     assert (tmp_path / "a.json").read_text() == '{\n  "a": [\n    1\n  ]\n}\n'
 
 
-def test_a_file_cut_short_anywhere_is_refused(tmp_path):
+def test_a_file_truncated_anywhere_is_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     write_tensors(path, TENSORS, {"format": "x"})
     whole = path.read_bytes()
@@ -90,7 +90,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path):
             read_tensors(path)
 
 
-def test_what_is_no_file_of_tensors(tmp_path):
+def test_missing_files_and_folders_are_refused(tmp_path):
     with pytest.raises(DomtransError, match="there is no file"):
         read_tensors(tmp_path / "a.safetensors")
     with pytest.raises(DomtransError, match="not a complete safetensors file"):
@@ -130,7 +130,7 @@ def test_a_plain_state_dict_is_read(tmp_path, ending, wrapped):
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 3}, torch.ones(2), {"state_dict": {"a": "b"}}, {"state_dict": 3}])
-def test_a_file_of_something_else_is_refused(tmp_path, content):
+def test_a_file_without_a_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(DomtransError, match="does not hold a state dict"):
         read_weights(tmp_path / "w.pth")
@@ -149,7 +149,7 @@ def test_other_files_are_refused(tmp_path):
             read_weights(tmp_path / name)
 
 
-def test_a_fingerprint_tells_names_shapes_types_and_values_apart():
+def test_a_fingerprint_depends_on_names_shapes_types_and_values():
     base = {"a": torch.arange(6.0), "b": torch.tensor(1)}
     others = [
         {"a": torch.arange(6.0), "c": torch.tensor(1)},
