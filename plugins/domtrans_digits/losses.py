@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from domtrans import AugmentationOption, DomainOption, DomtransError, Evaluator, Loss, Outputs, Session, seeded
-from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, Rate, fit_classifier
+from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_classifier
 
 
 class DigitOracle(Evaluator):
@@ -64,7 +64,7 @@ class OracleConsistency(Loss):
         target: DomainOption,
         steps: PositiveInt = 800,
         batch_size: PositiveInt = 128,
-        lr: Rate = 1e-3,
+        lr: PositiveFloat = 1e-3,
         view: AugmentationOption = HANDWRITING_VIEW,
     ) -> None:
         super().__init__()

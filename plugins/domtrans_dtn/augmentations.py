@@ -6,12 +6,11 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from domtrans import AugmentationOption
 
-Amount = Annotated[float, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Steps = list[AugmentationOption]
 
@@ -31,11 +30,11 @@ def warp(
     images: Tensor,
     rng: torch.Generator,
     *,
-    rotate: Amount = 0.3,
-    scale: Amount = 0.2,
-    shear: Amount = 0.3,
-    shift: Amount = 0.12,
-    elastic: Amount = 0.0,
+    rotate: NonNegativeFloat = 0.3,
+    scale: NonNegativeFloat = 0.2,
+    shear: NonNegativeFloat = 0.3,
+    shift: NonNegativeFloat = 0.12,
+    elastic: NonNegativeFloat = 0.0,
 ) -> Tensor:
     """Apply a random affine map and a smooth random displacement field.
 
@@ -100,7 +99,7 @@ def paint(images: Tensor, rng: torch.Generator, *, contrast: Annotated[float, Fi
     return low + (high - low) * ink
 
 
-def recolour(images: Tensor, rng: torch.Generator, *, grey: Probability = 0.5, gain: Amount = 0.5) -> Tensor:
+def recolour(images: Tensor, rng: torch.Generator, *, grey: Probability = 0.5, gain: NonNegativeFloat = 0.5) -> Tensor:
     """Change polarity, contrast, brightness and tint of photographs.
 
     Args:
@@ -125,7 +124,7 @@ def blur(images: Tensor, rng: torch.Generator, *, chance: Probability = 0.5) -> 
     return images + uniform(images, rng, 0, 1) * random_mask(images, rng, chance) * (soft - images)
 
 
-def noise(images: Tensor, rng: torch.Generator, *, amount: Amount = 0.1) -> Tensor:
+def noise(images: Tensor, rng: torch.Generator, *, amount: NonNegativeFloat = 0.1) -> Tensor:
     """Add Gaussian noise, with a random standard deviation for every image.
 
     Args:

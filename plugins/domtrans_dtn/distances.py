@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from domtrans import Distance, DistanceOption, DomtransError
 
 Classify = Callable[[Tensor], Tensor]
-Positive = Annotated[float, Field(gt=0)]
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
@@ -31,7 +30,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def cross_entropy(
-    a: Tensor, b: Tensor, classify: Classify | None = None, *, temperature: Positive = 1.0, sharpen: Positive = 1.0
+    a: Tensor, b: Tensor, classify: Classify | None = None, *, temperature: PositiveFloat = 1.0, sharpen: PositiveFloat = 1.0
 ) -> Tensor:
     """KL(p_a || p_b) between the predictions of f's own head for two batches of features [B, F].
 
@@ -52,7 +51,7 @@ def cross_entropy(
     return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
-def contrastive(a: Tensor, b: Tensor, *, temperature: Positive = 0.1) -> Tensor:
+def contrastive(a: Tensor, b: Tensor, *, temperature: PositiveFloat = 0.1) -> Tensor:
     """How much worse b_i than a_i itself identifies a_i within its batch; an offset common to all of b costs little.
 
     KL(p || q), averaged over the batch: q_ij is the softmax over j of cos(b_i, a_j) / temperature, and p_ij that of

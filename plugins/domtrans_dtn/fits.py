@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from domtrans import (
@@ -26,7 +26,6 @@ from domtrans import (
     to_float,
 )
 
-Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 REPORT_EVERY = 20
@@ -40,7 +39,7 @@ def classifier(
     *,
     steps: PositiveInt = 1000,
     batch_size: PositiveInt = 64,
-    lr: Rate = 1e-3,
+    lr: PositiveFloat = 1e-3,
     label_smoothing: Share = 0.1,
     view: AugmentationOption | None = None,
 ) -> None:
@@ -82,12 +81,12 @@ def self_training(
     *,
     steps: PositiveInt = 1000,
     batch_size: PositiveInt = 64,
-    lr: Rate = 1e-3,
+    lr: PositiveFloat = 1e-3,
     label_smoothing: Share = 0.1,
     begin: Share = 0.3,
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.99,
     confidence: Share = 0.9,
-    weight: Rate = 1.0,
+    weight: PositiveFloat = 1.0,
     even: Share = 1.0,
     shares: Literal["equal", "source"] = "equal",
     source_view: AugmentationOption | None = None,

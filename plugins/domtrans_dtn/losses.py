@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from domtrans import Discriminator, Distance, DistanceOption, Loss, Outputs
@@ -138,7 +138,7 @@ class TotalVariation(Loss):
         *,
         form: Literal["paper", "absolute"] = "paper",
         exponent: Annotated[float, Field(gt=0, le=4)] = 1.0,
-        epsilon: Annotated[float, Field(gt=0)] = 1e-6,
+        epsilon: PositiveFloat = 1e-6,
     ) -> None:
         super().__init__()
         self.form, self.exponent, self.epsilon = form, exponent, epsilon

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from domtrans import Augmentation, AugmentationOption, Batches, Encoder, ImageSet, Session, to_channels, to_float
-from domtrans_dtn.fits import HeadTargets, Rate, Share, report_loss, set_learning_rate
+from domtrans_dtn.fits import HeadTargets, Share, report_loss, set_learning_rate
 
 PRECOMPUTE_BATCH_SIZE = 64
 """Images that pass f's frozen layers at a time."""
@@ -22,8 +20,8 @@ def probe(
     *,
     steps: PositiveInt = 1500,
     batch_size: PositiveInt = 64,
-    lr: Rate = 1e-3,
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2,
+    lr: PositiveFloat = 1e-3,
+    weight_decay: NonNegativeFloat = 1e-2,
     label_smoothing: Share = 0.05,
     looks: PositiveInt = 1,
     view: AugmentationOption | None = None,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from domtrans import AugmentationOption, ImageSet, MetricInput, MetricValue, NotMeasurableError, to_channels, to_float, to_uint8
-from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, Rate, fit_digit_evaluator, predict_classes, share_correct
+from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_digit_evaluator, predict_classes, share_correct
 
 VALUES = (
     MetricValue("encoder_accuracy", "accuracy of f", measures_g=False),
@@ -26,7 +26,7 @@ def digit_accuracy(
     *,
     steps: PositiveInt | None = None,
     batch_size: PositiveInt = 128,
-    lr: Rate = 3e-3,
+    lr: PositiveFloat = 3e-3,
     view: AugmentationOption = HANDWRITING_VIEW,
     of: Literal["transferred", "original"] = "transferred",
 ) -> Results:

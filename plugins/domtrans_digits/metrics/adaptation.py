@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from domtrans import AugmentationOption, MetricInput, NotMeasurableError
 from domtrans_digits.metrics.accuracy import check_labels
-from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, Rate, fit_digit_evaluator, predict_classes, share_correct
+from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_digit_evaluator, predict_classes, share_correct
 
 
 def adaptation_accuracy(
@@ -14,7 +14,7 @@ def adaptation_accuracy(
     *,
     steps: PositiveInt | None = None,
     batch_size: PositiveInt = 128,
-    lr: Rate = 3e-3,
+    lr: PositiveFloat = 3e-3,
     view: AugmentationOption = HANDWRITING_VIEW,
 ) -> dict[str, float | int]:
     """Accuracy on real target test images of a classifier trained on transferred source images with the source's labels.

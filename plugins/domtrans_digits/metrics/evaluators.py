@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from domtrans import Augmentation, Evaluator, ImageSet, Session, fit_evaluator, predict, seeded
 from domtrans_digits.networks.dtn import DigitEvaluator
-
-Rate = Annotated[float, Field(gt=0)]
 
 HANDWRITING_VIEW: Mapping[str, Any] = {
     "name": "chain",

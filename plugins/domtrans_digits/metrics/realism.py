@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from domtrans import AugmentationOption, MetricInput, NotMeasurableError, frechet_distance, kernel_distance, predict, spread
-from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, Rate, fit_digit_evaluator, predict_classes
+from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_digit_evaluator, predict_classes
 
 
 def digit_realism(
@@ -16,7 +16,7 @@ def digit_realism(
     *,
     steps: PositiveInt | None = None,
     batch_size: PositiveInt = 128,
-    lr: Rate = 3e-3,
+    lr: PositiveFloat = 3e-3,
     view: AugmentationOption = HANDWRITING_VIEW,
 ) -> dict[str, float | int]:
     """Distances between G(x) of the source test images and real target test images, in the evaluator's features.
