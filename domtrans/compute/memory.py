@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import psutil
 import torch
 
 from domtrans.errors import DomtransError
@@ -50,3 +52,31 @@ def peak_memory(device: torch.device) -> dict[str, int]:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return {"memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)}
+
+
+def available_memory() -> int:
+    """Return the bytes that this process can still allocate: free memory, or less if a limit of the process is lower.
+
+    The limits are those of its control group, as containers and batch systems set them, and of its address space.
+    """
+    return max(0, min(psutil.virtual_memory().available, *_cgroup_bytes(), *_address_space_bytes()))
+
+
+def _cgroup_bytes() -> Iterator[int]:
+    """What the control groups of this process leave; nothing where there are none or they have no limit."""
+    for limit_file, usage_file in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # not there, or "max"
+            yield int(Path(limit_file).read_text()) - int(Path(usage_file).read_text())
+
+
+def _address_space_bytes() -> Iterator[int]:
+    """What the limit on the address space leaves; nothing where there is none."""
+    with suppress(ImportError, OSError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            yield limit - psutil.Process().memory_info().vms

@@ -2,17 +2,89 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
 
 from domtrans.compute.compile import raise_if_not_compiled
-from domtrans.compute.memory import is_out_of_memory
+from domtrans.compute.memory import available_memory, is_out_of_memory
+from domtrans.compute.seeding import seeded
 from domtrans.errors import DomtransError
 from domtrans.training.trainer import Trainer
+
+SAFE_SHARE = 0.8
+"""Share of the available memory that the advice uses: losses, gradients and the encoder need some as well."""
+
+
+def check_memory(trainer: Trainer) -> None:
+    """Raise DomtransError if a step on a CPU cannot fit into memory, before the kernel kills the process.
+
+    The estimate is a lower bound: what g and D keep for the backward pass. A GPU raises an error of its own.
+    """
+    if trainer.session.device.type != "cpu" or trainer.session.group.size > 1:
+        return
+    per_image, available, size = _bytes_per_image(trainer), available_memory(), trainer.micro_batch_size
+    if per_image * size <= available:
+        return
+    fits = int(SAFE_SHARE * available / per_image)
+    config = trainer.config
+    failed = (
+        f"a step with train.batch_size={config.batch_size}, {size} images at a time, needs at least "
+        f"{per_image * size / 2**30:,.1f} GiB of memory, and {available / 2**30:,.1f} GiB are available"
+    )
+    if fits < 2:
+        raise DomtransError(f"{failed}; choose smaller networks or a smaller image_size")
+    fits = 2 ** (fits.bit_length() - 1)
+    raise DomtransError(
+        f"{failed}; set train.batch_size={fits * config.accumulate}, or train.accumulate={_accumulate(trainer, fits)} to "
+        "compute the same batch in smaller parts"
+    )
+
+
+def _bytes_per_image(trainer: Trainer) -> float:
+    """Bytes that a step keeps per image of each domain, measured on copies of g and D; 0 if they cannot be copied or run."""
+    with suppress(Exception), seeded(0):  # a network of a plugin may not bear it, and then there is no estimate
+        g, discriminator = copy.deepcopy((trainer.g, trainer.D))
+        channels, height, width = trainer.target.shape[1:]
+
+        def fake(count: int) -> Tensor:
+            features = torch.zeros(count, trainer.f.feature_size)
+            images = torch.zeros(count, 3, height, width)
+            return g.train()(images if trainer.experiment.transfer.generator.reads_images else features)
+
+        def logits(count: int) -> Tensor:
+            condition = trainer.D.condition_classes
+            return discriminator.train()(torch.zeros(count, channels, height, width), *_condition(count, condition))
+
+        with trainer.session.autocast():
+            return 2 * (_growth(fake) + _growth(logits))  # 2: G of source and of target images
+    return 0.0
+
+
+def _condition(count: int, classes: int) -> tuple[Tensor, ...]:
+    return (torch.zeros(count, classes),) if classes else ()
+
+
+def _growth(forward: Callable[[int], Tensor]) -> float:
+    """By how many bytes what is kept for the backward pass grows with every image."""
+    return (_saved_bytes(forward, 4) - _saved_bytes(forward, 2)) / 2
+
+
+def _saved_bytes(forward: Callable[[int], Tensor], count: int) -> int:
+    """Bytes that autograd keeps after a forward pass with ``count`` images; a tensor that is kept twice counts once."""
+    storages: dict[int, Tensor] = {}  # holds the tensors, so that no address is used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward(count)
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
 @contextmanager

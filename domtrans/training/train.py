@@ -35,6 +35,7 @@ from domtrans.runs.trackers import Trackers, chosen, tracked
 from domtrans.session import Listener, Session
 from domtrans.training.experiment import Experiment, prepare
 from domtrans.training.loop import Loop, follow
+from domtrans.training.out_of_memory import check_memory
 from domtrans.training.trainer import Trainer
 
 SAMPLES = 32
@@ -191,7 +192,9 @@ def _trainer(experiment: Experiment, session: Session) -> Trainer:
     with enough_memory(
         f"the training images and their features on {session.device}", "use fewer images or a smaller image_size"
     ):
-        return Trainer(experiment, session.during("train"))
+        trainer = Trainer(experiment, session.during("train"))
+    check_memory(trainer)
+    return trainer
 
 
 def _write_report(

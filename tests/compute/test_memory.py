@@ -1,5 +1,9 @@
 """Memory: the peak in the log, and the advice when a step runs out of memory."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -7,7 +11,9 @@ import domtrans
 from domtrans import DomtransError, Generator, override
 from domtrans.compute.distributed import Group
 from domtrans.compute.memory import enough_memory, is_out_of_memory, peak_memory
+from domtrans.training import out_of_memory
 from domtrans.training.out_of_memory import guarded_step, largest_that_fits
+from paths import HELPERS
 from tiny import registry, tiny_recipe, tiny_trainer
 from tiny_runs import go, metrics
 
@@ -122,3 +128,45 @@ def test_a_fit_that_runs_out_of_memory_says_what_to_set(tmp_path):
     with pytest.raises(ZeroDivisionError), enough_memory("this", "that"):
         raise ZeroDivisionError
     assert registry() is not extended
+
+
+LIMITED = """
+import resource, sys
+sys.path[:0] = {path!r}
+import domtrans
+from tiny import registry, tiny_recipe
+from pathlib import Path
+limit = 12 * 2**30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+recipe = tiny_recipe(Path(sys.argv[1]), train__batch_size=2_000_000)
+try:
+    domtrans.train(recipe, Path(sys.argv[1]) / "run", device="cpu", registry=registry())
+except domtrans.DomtransError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on the address space is Linux's")
+def test_a_batch_that_no_memory_holds_is_refused_before_the_first_step(tmp_path):
+    code = LIMITED.format(path=[str(HELPERS)])
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    assert said.startswith("a step with train.batch_size=2000000, 2000000 images at a time, needs at least "), said
+    size = int(re.search(r"set train\.batch_size=(\d+), or train\.accumulate=\d+ to compute the same batch", said)[1])
+    assert 4 < size < 2_000_000 and not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_the_estimate_is_what_autograd_keeps_and_no_more_than_a_step_needs(tmp_path):
+    """Of a g that is one linear layer and a tanh, autograd keeps the features and the images."""
+
+    class Plain(Generator):
+        def __init__(self, feature_size: int, channels: int, size: int) -> None:
+            super().__init__()
+            self.shape, self.layer = (channels, size, size), torch.nn.Linear(feature_size, channels * size * size)
+
+        def forward(self, features):
+            return torch.tanh(self.layer(features)).unflatten(1, self.shape)
+
+    g = Plain(8, 1, 16)
+    assert out_of_memory._growth(lambda count: g(torch.zeros(count, 8))) == 4 * (8 + 256)
