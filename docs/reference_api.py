@@ -147,16 +147,16 @@ def class_lines(name: PublicName, node: ast.ClassDef) -> Iterator[str]:
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
         yield ""
     for member in members(name.value):
-        decorators = {item.id for item in member.decorator_list if isinstance(item, ast.Name)}
         yield f"#### {name.name}.{member.name}"
         yield ""
-        if "property" in decorators:
+        kind = inspect.getattr_static(name.value, member.name)
+        if inspect.isfunction(kind):
+            yield from function_lines(f"{name.name.lower()}.{member.name}", member)
+        elif isinstance(kind, classmethod | staticmethod):
+            yield from function_lines(f"{name.name}.{member.name}", member)
+        else:  # a property, or a descriptor that acts as one
             yield from code(f"{name.name}.{member.name}: {ast.unparse(member.returns) if member.returns else 'Any'}")
             yield from docstring_lines(parse_docstring(ast.get_docstring(member) or ""))
-        else:
-            yield from function_lines(
-                f"{name.name if 'classmethod' in decorators else name.name.lower()}.{member.name}", member
-            )
 
 
 def fields(cls: type, docstring: Docstring) -> Iterator[tuple[str, str, str, str]]:
@@ -166,10 +166,19 @@ def fields(cls: type, docstring: Docstring) -> Iterator[tuple[str, str, str, str
         for item, following in zip(node.body, [*node.body[1:], None], strict=True):
             if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and not item.target.id.startswith("_"):
                 field = item.target.id
-                default = f"`{ast.unparse(item.value)}`" if item.value else ""
+                default = f"`{default_of(item.value)}`" if item.value else ""
                 text = markdown(literal(following) or docstring.help_of(field))
                 rows[field] = (f"`{field}`", f"`{ast.unparse(item.annotation)}`", default, text)
     yield from rows.values()
+
+
+def default_of(value: ast.expr) -> str:
+    """Return the default of a field as source code, out of ``field(...)`` if the class is a dataclass."""
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "field":
+        for keyword in value.keywords:
+            if keyword.arg in ("default", "default_factory"):
+                return ast.unparse(keyword.value) + ("()" if keyword.arg == "default_factory" else "")
+    return ast.unparse(value)
 
 
 def members(cls: type) -> list[ast.FunctionDef]:
