@@ -11,7 +11,7 @@ from torch import Tensor
 from domtrans.data.batches import Batches, balanced, derive_seed
 from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.interfaces import Augmentation
-from domtrans.model.transfer import FrozenEncoder, measured
+from domtrans.model.transfer import FrozenEncoder, statistics_sample
 from domtrans.session import Session
 
 
@@ -44,7 +44,7 @@ class TrainingDomain:
 
     def sample_features(self) -> Tensor:
         """Features [N, F] of as many images as their mean and covariance need, not augmented."""
-        return self.f.encode(measured(self.images)) if self.features is None else self.features
+        return self.f.encode(statistics_sample(self.images)) if self.features is None else self.features
 
     def set_batch_size(self, size: int) -> None:
         """Set the images in a batch of this process."""

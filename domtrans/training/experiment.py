@@ -10,7 +10,7 @@ from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.evaluation.leak_guard import check_for_evaluators, evaluators_kept_out
 from domtrans.interfaces import Augmentation, Discriminator
-from domtrans.model.build import build_transfer, expect, fits_memory, layers_of
+from domtrans.model.build import build_transfer, expect, fits_memory, initial_weights
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, TrainConfig
 from domtrans.registry.parts import Part
@@ -18,6 +18,9 @@ from domtrans.registry.registry import Registry
 from domtrans.session import Session
 from domtrans.training.fit_encoder import fit_encoder
 from domtrans.training.losses import WeightedLoss, build_losses
+
+MIN_IMAGES = 2
+"""Training images that each domain needs: a standard deviation needs two."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
     """
     source, target = _load_domains(recipe, registry, session)
     transfer = build_transfer(recipe, registry, len(source.classes), target.channels)
-    with layers_of(recipe, "discriminator"), fits_memory("discriminator", recipe.discriminator):
+    with initial_weights(recipe, "discriminator"), fits_memory("discriminator", recipe.discriminator):
         discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)
     expect(discriminator, Discriminator, "discriminator", recipe.discriminator)
     _check_parts_fit(recipe, transfer, discriminator)
-    with layers_of(recipe, "losses"):
+    with initial_weights(recipe, "losses"):
         generator_losses = build_losses(registry, recipe.generator_losses, session)
         discriminator_losses = build_losses(registry, recipe.discriminator_losses, session)
 
@@ -90,6 +93,14 @@ def _load_domains(recipe: Recipe, registry: Registry, session: Session) -> tuple
         data.progress(1, 2)
         target = load_domain(registry, recipe.target, "train", recipe.image_size)
     data.progress(2, 2)
+    for name, images in (("source", source), ("target", target)):
+        if len(images) < MIN_IMAGES:
+            raise DomtransError(
+                f"the {name} has {len(images)} training image, and training needs at least {MIN_IMAGES}: without them features "
+                f"cannot be standardised or images compared; add images, or hold fewer back for the test split ({name}.holdout)"
+            )
+    if source.shape == target.shape and source.unlabelled().fingerprint() == target.unlabelled().fingerprint():
+        data.note(2, 2, "source and target are the same images, so there is nothing to transfer; check source and target")
     return source, target
 
 

@@ -15,7 +15,7 @@ from domtrans.data.grid import pair_grid
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import Stopped
 from domtrans.evaluation.health import HealthWatch, const_chance_levels, saturation_alarm
-from domtrans.evaluation.label_free_score import SCORE, Validation
+from domtrans.evaluation.label_free_score import SCORE, LabelFreeScore
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.folder import RunFolder
@@ -57,7 +57,7 @@ class Loop:
         self.config, self.session, self.trackers = recipe.train, trainer.session, trackers or Trackers()
         averaged: Any = trainer.average.module
         self.transfer = Transfer(trainer.f, averaged)
-        self.label_free_score = Validation(trainer.source, trainer.target) if self.config.validate_every else None
+        self.label_free_score = LabelFreeScore(trainer.source, trainer.target) if self.config.validate_every else None
         self.best_score, self.best_step = -1.0, 0
         self.first_step = 0
         """The step at which this process started or resumed the run."""
@@ -142,7 +142,7 @@ class Loop:
         path = self.folder.save_sample(step, pair_grid(self.samples.images, self.transfer.apply_to(self.samples)))
         self.trackers.image("samples", path, step)
 
-    def _score(self, label_free_score: Validation) -> None:
+    def _score(self, label_free_score: LabelFreeScore) -> None:
         """Compute the label-free score, and keep the model if it is the best so far."""
         scores = label_free_score.score(self.transfer)
         self.meter.add({name: torch.tensor(score) for name, score in scores.items()})

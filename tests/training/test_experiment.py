@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import domtrans
-from domtrans import DomtransError, ImageSet, Outputs, load_encoder, override, train, use
+from domtrans import DomtransError, ImageSet, Outputs, Session, load_encoder, override, train, use
 from domtrans.storage.tensors import write_tensors
+from domtrans.training import experiment
 from paths import SHARED
 from tiny import bars, registry, tiny_recipe, tiny_trainer, write_bars
 from tiny_runs import prepare
@@ -189,3 +190,24 @@ def test_a_loss_that_reads_an_unknown_field_is_refused(tmp_path):
     extended = domtrans.load_plugins(Plugin()).registry
     with pytest.raises(DomtransError, match=r"reads \['source_fakes'\], which Outputs does not have"):
         prepare(override(tiny_recipe(tmp_path), ["generator_losses.extra=reader"], extended), extended)
+
+
+# Data
+
+
+@pytest.mark.parametrize("domain", ["source", "target"])
+def test_one_training_image_is_too_few(tmp_path, domain):
+    path = write_bars(tmp_path / "two.npz", 2, channels=1 if domain == "target" else 3)
+    changes = {domain: {"name": "arrays", "path": path, "holdout": 0.5}}
+    words = rf"the {domain} has 1 training image, and training needs at least 2.*{domain}.holdout"
+    with pytest.raises(DomtransError, match=words):
+        tiny_trainer(tiny_recipe(tmp_path, **changes))
+
+
+def test_a_target_that_is_the_source_is_noted(tmp_path):
+    notes = []
+    recipe = tiny_recipe(tmp_path)
+    recipe = recipe.model_copy(update={"target": recipe.source})
+    session = Session.start("cpu", precision="float32", listeners=(notes.append,))
+    experiment.prepare(recipe, registry(), session)
+    assert any("source and target are the same images" in each.note for each in notes)
