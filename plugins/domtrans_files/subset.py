@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from pydantic import PositiveInt
 
 from domtrans import DomainOption, DomtransError, ImageSet
-
-Split = Literal["train", "test"]
+from domtrans_files.domains import Split
 
 
 def subset(
