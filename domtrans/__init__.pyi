@@ -5,12 +5,15 @@ from .compute.seeding import seeded as seeded
 from .data.batches import Batches as Batches
 from .data.batches import balanced as balanced
 from .data.domains import load_domain as load_domain
+from .data.image_files import ImageScan as ImageScan
+from .data.image_files import SkippedFile as SkippedFile
 from .data.image_files import decode_image as decode_image
 from .data.image_files import decode_picture as decode_picture
 from .data.image_files import find_images as find_images
 from .data.image_files import find_pictures as find_pictures
 from .data.image_files import read_images as read_images
 from .data.image_files import read_pictures as read_pictures
+from .data.image_files import scan_images as scan_images
 from .data.image_set import Attribute as Attribute
 from .data.image_set import ImageSet as ImageSet
 from .data.image_set import Memory as Memory

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from domtrans.data.image_files import image_format, silence_pillow_warnings
+from domtrans.data.image_files import silence_pillow_warnings
+from domtrans.data.image_formats import image_format
 from domtrans.errors import DomtransError, Stopped
 from domtrans.inference.contact_sheet import ContactSheet
 from domtrans.inference.framing import Framing
