@@ -1,4 +1,4 @@
-"""``domtrans bench``: how fast a recipe trains here."""
+"""``domtrans bench``: the training speed of a recipe on this machine."""
 
 from __future__ import annotations
 
@@ -8,35 +8,25 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans.cli.completion import complete_recipe
-from domtrans.cli.shared import Changes, Device, Json, Quiet, explain, find_recipe, run_context
+from domtrans.cli.shared import Changes, Device, Json, Quiet, RecipeName, explain, find_recipe, run_context
 from domtrans.errors import DomtransError
 
-Recipe = Annotated[
-    str,
-    typer.Argument(
-        metavar="RECIPE",
-        autocompletion=complete_recipe,
-        help="A registered recipe, a .toml or .json file, or a run's folder.",
-    ),
-]
 Against = Annotated[
     list[str] | None,
     typer.Option(
         metavar="plain|PATH=VALUE",
-        help="The plain loop of the paper, or a change to the recipe; may be repeated.",
-        show_default="plain",
+        help="Compare with the plain loop, or with a change to the recipe; repeatable.  [default: plain]",
     ),
 ]
 BatchSize = Annotated[int | None, typer.Option(metavar="N", help="The same as train.batch_size=N.")]
 Steps = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Timed steps of each.", show_default="20; 5 at each point of --curves")
+    int | None, typer.Option(metavar="N", min=1, help="Timed steps of each.  [default: 20; 5 at each point of --curves]")
 ]
 Curves = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Time batch sizes, image sizes, data sets and numbers of processes, into growth.json, .md and .png there.",
+        help="Time several batch sizes, image sizes, data set sizes and process counts; write growth.json, .md, .png there.",
     ),
 ]
 
@@ -45,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Time training steps, and say where the time goes. In turns with a plain loop of the same networks.",
+            "Time training steps, and show where the time goes. A plain loop of the same networks is timed for comparison.",
             "domtrans bench digits-dtn-paper",
             "domtrans bench digits-dtn --batch-size 128 --steps 50 --json",
             "domtrans bench digits-dtn --against train.precision=float32 --against view=none",
@@ -55,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def bench(
-    recipe: Recipe = "digits-dtn",
+    recipe: RecipeName = "digits-dtn",
     changes: Changes = None,
     against: Against = None,
     batch_size: BatchSize = None,
@@ -65,12 +55,12 @@ def bench(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.benchmark import scaling, tables
     from domtrans.cli import terminal
 
     if curves is not None and against:
-        raise DomtransError("--curves compares with the plain loop at every point; leave --against out")
+        raise DomtransError("--curves always compares with the plain loop; leave out --against")
     changes = [*(changes or []), *([f"train.batch_size={batch_size}"] if batch_size else [])]
     with run_context(quiet=quiet) as context:
         resolved, listeners = find_recipe(recipe, changes, context.registry), (context.listener,)

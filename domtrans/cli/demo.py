@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Try a run in the browser: draw, upload an image or use the camera.",
+            "Try a run in the browser. Draw, upload an image or use the camera.",
             "domtrans demo runs/digits-dtn",
             "domtrans demo runs/digits-dtn --port 8000 --no-browser",
         )

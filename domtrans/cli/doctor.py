@@ -1,4 +1,4 @@
-"""Is all here that domtrans needs? Each check says what it found and, where something is wrong, how to mend it."""
+"""Checks of the installation. Each says what it found and, if something is wrong, how to fix it."""
 
 from __future__ import annotations
 
@@ -19,36 +19,44 @@ from domtrans.errors import DomtransError
 from domtrans.storage.paths import cache_folder
 
 Status = Literal["ok", "note", "broken"]
-LOW_DISK = 2e9
-"""Bytes below which the next training may not find room for its runs and caches."""
-NO_DISK = 1e8
+LOW_DISK_BYTES = 2e9
+"""Below this, the next training may not have enough space for its runs and caches."""
+MIN_DISK_BYTES = 1e8
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. ``note``: worth knowing, stops nothing. ``broken``: something will fail."""
+    """The result of one check.
+
+    Args:
+        name: What was checked.
+        status: "ok"; "note" if it is worth knowing and stops nothing; "broken" if something will fail.
+        found: What the check found.
+        fix: What to do about it; empty if nothing.
+    """
 
     name: str
     status: Status
     found: str
-    mend: str = ""
-    """What to do about it; empty: nothing."""
+    fix: str = ""
 
 
 def diagnose() -> list[Finding]:
-    """Look at everything. Nothing raises: a check that fails is itself a finding."""
+    """Run all checks. A check that raises becomes a finding."""
     findings = []
     for check in (_python, _dependencies, _torch, _extras, _cache, _disk, _plugins):
         try:
             findings += list(check())
-        except Exception as fault:  # noqa: BLE001 - a doctor that dies of the illness helps nobody
+        except Exception as fault:  # noqa: BLE001 - the other checks still help
             name = check.__name__.strip("_")
-            findings.append(Finding(name, "broken", f"the check failed: {type(fault).__name__}: {fault}", "report this"))
+            findings.append(
+                Finding(name, "broken", f"the check failed: {type(fault).__name__}: {fault}", "report this as a bug")
+            )
     return findings
 
 
 def is_healthy(findings: list[Finding]) -> bool:
-    """Nothing is broken."""
+    """Whether no check found anything broken."""
     return all(finding.status != "broken" for finding in findings)
 
 
@@ -63,10 +71,10 @@ def _dependencies() -> Iterator[Finding]:
         about = metadata.distribution("domtrans")
     except metadata.PackageNotFoundError:
         yield Finding(
-            "domtrans", "broken", "domtrans is not installed, only on sys.path", "pip install domtrans, or pip install -e ."
+            "domtrans", "broken", "domtrans is on sys.path, but not installed", "pip install domtrans, or pip install -e ."
         )
         return
-    yield Finding("domtrans", "ok", f"domtrans {about.version} in {Path(__file__).parent}")
+    yield Finding("domtrans", "ok", f"domtrans {about.version} in {Path(__file__).parents[1]}")
     bad = 0
     for requirement in _requirements(about):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -76,7 +84,7 @@ def _dependencies() -> Iterator[Finding]:
             bad += 1
             yield Finding(f"dependency {requirement.name}", "broken", fault, f"pip install --upgrade '{_plain(requirement)}'")
     if not bad:
-        yield Finding("dependencies", "ok", "all installed, none older than its lower bound")
+        yield Finding("dependencies", "ok", "all are installed in a supported version")
 
 
 def _torch() -> Iterator[Finding]:
@@ -84,7 +92,7 @@ def _torch() -> Iterator[Finding]:
         import torch
 
         from domtrans.compute.device import pick_device, pick_dtype
-    except Exception as fault:  # noqa: BLE001 - a torch that is half installed fails in many ways
+    except Exception as fault:  # noqa: BLE001 - an incomplete installation of torch fails in many ways
         reason = " ".join(str(fault).split())[:200]
         yield Finding(
             "torch", "broken", f"torch cannot be imported: {reason}", "reinstall torch: https://pytorch.org/get-started/locally"
@@ -99,11 +107,11 @@ def _torch() -> Iterator[Finding]:
         float((torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)).sum())
     except RuntimeError as fault:
         reason = " ".join(str(fault).split())[:160]
-        mend = "train with --device cpu, or mend the driver"
-        yield Finding("device", "broken", f"{device.type} does not compute: {reason}", mend)
+        fix = "train with --device cpu, or repair the driver"
+        yield Finding("device", "broken", f"a test computation on {device.type} fails: {reason}", fix)
     if not torch.cuda.is_available() and shutil.which("nvidia-smi"):
-        mend = "install a torch built for the CUDA version that nvidia-smi shows: https://pytorch.org/get-started/locally"
-        yield Finding("device", "note", "there is an NVIDIA driver here, but torch does not see its GPU", mend)
+        fix = "install a torch built for the CUDA version that nvidia-smi shows: https://pytorch.org/get-started/locally"
+        yield Finding("device", "note", "an NVIDIA driver is installed, but torch cannot use the GPU", fix)
 
 
 def _extras() -> Iterator[Finding]:
@@ -123,7 +131,7 @@ def _extras() -> Iterator[Finding]:
         name = f"extra {extra}"
         if missing:
             yield Finding(
-                name, "note", f"not whole: {', '.join(missing)}", f"where you need it: pip install 'domtrans[{extra}]'"
+                name, "note", f"incomplete: {', '.join(missing)} missing", f"if you need it: pip install 'domtrans[{extra}]'"
             )
         else:
             yield Finding(name, "ok", "installed")
@@ -131,25 +139,25 @@ def _extras() -> Iterator[Finding]:
 
 def _cache() -> Iterator[Finding]:
     folder = cache_folder()
-    chosen = "set DOMTRANS_CACHE to a folder that can be written; until then everything is computed anew each time"
+    fix = "set DOMTRANS_CACHE to a writable folder; until then, everything is computed again each time"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as fault:
-        yield Finding("cache", "note", f"{folder} cannot be written: {fault.strerror or fault}", chosen)
+        yield Finding("cache", "note", f"{folder} cannot be written: {fault.strerror or fault}", fix)
         return
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    yield Finding("cache", "ok", f"{folder}, {_size(size)}; deleting it loses time, nothing else")
+    yield Finding("cache", "ok", f"{folder}, {_size(size)}; deleting it is safe and only costs time")
 
 
 def _disk() -> Iterator[Finding]:
-    places = {"here": Path.cwd(), "in the cache": _existing(cache_folder())}
+    places = {"in this folder": Path.cwd(), "in the cache": _existing(cache_folder())}
     for name, folder in places.items():
         free = shutil.disk_usage(folder).free
-        status: Status = "ok" if free >= LOW_DISK else "note" if free >= NO_DISK else "broken"
-        mend = "" if status == "ok" else "free some space, or train with --out on another disk and set DOMTRANS_CACHE"
-        yield Finding("disk", status, f"{_size(free)} free {name} ({folder})", mend)
+        status: Status = "ok" if free >= LOW_DISK_BYTES else "note" if free >= MIN_DISK_BYTES else "broken"
+        fix = "" if status == "ok" else "free some space, or train with --out on another disk and set DOMTRANS_CACHE"
+        yield Finding("disk", status, f"{_size(free)} free {name} ({folder})", fix)
 
 
 def _plugins() -> Iterator[Finding]:
@@ -158,8 +166,8 @@ def _plugins() -> Iterator[Finding]:
     try:
         plugins = load_plugins()
     except DomtransError as fault:
-        advice = f"or leave one out: {PLUGINS_VARIABLE}=NAME,NAME loads only those you name"
-        yield Finding("plugins", "broken", str(fault), advice)
+        fix = f"set {PLUGINS_VARIABLE}=NAME,NAME to load only the plugins that you name"
+        yield Finding("plugins", "broken", str(fault), fix)
         return
     shipped = [info for info in plugins.infos if info.distribution == "domtrans"]
     if not shipped:
@@ -169,12 +177,11 @@ def _plugins() -> Iterator[Finding]:
     broken = plugins.broken
     chosen = f"; {PLUGINS_VARIABLE}={os.environ[PLUGINS_VARIABLE]}" if PLUGINS_VARIABLE in os.environ else ""
     working = len(plugins.infos) - len(broken)
-    yield Finding(
-        "plugins", "ok", f"{working} loaded, {working - len([one for one in shipped if not one.error])} not our own{chosen}"
-    )
+    third_party = working - len([info for info in shipped if not info.error])
+    yield Finding("plugins", "ok", f"{working} loaded, {third_party} of them third-party{chosen}")
     for info in broken:
-        mend = f"`domtrans plugins --verbose` shows where; upgrade or uninstall {info.distribution}"
-        yield Finding(f"plugin {info.name}", "broken", f"of {info.distribution} {info.version}: {info.error}", mend)
+        fix = f"`domtrans plugins --verbose` shows the traceback; upgrade or uninstall {info.distribution}"
+        yield Finding(f"plugin {info.name}", "broken", f"from {info.distribution} {info.version}: {info.error}", fix)
     for info in plugins.infos:
         if info.advice:
             yield Finding(f"plugin {info.name}", "note", info.advice, f"pip install --upgrade {info.distribution}")

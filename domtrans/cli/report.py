@@ -1,4 +1,4 @@
-"""``domtrans report``: a run, or several side by side, as one page to look at."""
+"""``domtrans report``: one HTML page about a run, or about several side by side."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import domtrans
 from domtrans.cli.shared import explain, run_context
 from domtrans.errors import one_line
 
-Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, finished or not.")]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, finished or not.")]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
         metavar="FILE",
-        help="The file to write.",
-        show_default="report.html, in the folder of a single run, else here",
+        help="The file to write.  [default: report.html, in the folder of a single run, else here]",
     ),
 ]
 
@@ -28,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Write a page on a run, or on several side by side. Figures, curves, samples, worst cases, recipe.",
+            "Write an HTML report on one run, or several side by side. It shows results, curves, samples and the recipe.",
             "domtrans report runs/digits-dtn",
             "domtrans report runs/digits-dtn runs/digits-dtn-paper -o compared.html",
         )
@@ -36,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(runs: Runs, out: Out = None) -> None:
-    """See the help above."""
+    """Run the command."""
     with run_context() as context:
         written = domtrans.report(runs, out, registry=context.registry)
     typer.echo(f"wrote {one_line(str(written))}")

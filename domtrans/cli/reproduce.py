@@ -1,4 +1,4 @@
-"""The command that runs a study: reproduce."""
+"""``domtrans reproduce``: run a study and write its tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Make the tables of a study. Every row is trained and measured over several seeds, beside what is published of it.",
+            "Train and measure the rows of a study, and write its tables. Every row is run with several seeds.",
             "domtrans reproduce digits --quick",
             "domtrans reproduce digits --only best --only no-const --seeds 1",
             "domtrans reproduce digits --data-dir data --encoder f.safetensors train.steps=5000",
@@ -32,34 +32,46 @@ def add_to(app: typer.Typer) -> None:
 
 def reproduce(
     study: Annotated[
-        str, typer.Argument(metavar="STUDY", autocompletion=complete_study, help="A study; `domtrans show study` lists them.")
+        str, typer.Argument(metavar="STUDY", autocompletion=complete_study, help="The study; `domtrans show study` lists them.")
     ],
     changes: Changes = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Runs of each row, of seeds 0, 1, ....", show_default="3; 1 with --quick")
+        int | None,
+        typer.Option(metavar="N", help="Number of runs per row; their seeds are 0, 1, ...  [default: 3; 1 with --quick]"),
     ] = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="ROW", help="Run only this row; repeatable.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Runs and tables; go on in it.", show_default="runs/study-STUDY")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for runs and tables; an existing one is continued.  [default: runs/study-STUDY]",
+        ),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Real data; without it, what needs no download.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder with the real data sets.  [default: data that needs no download]"),
     ] = None,
-    encoder: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights of f, instead of fitting it.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="All of it tiny: minutes, and figures that say nothing.")] = False,
+    encoder: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Load the weights of f from this file instead of fitting it.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Run a smoke test: tiny sizes, a few minutes, meaningless results.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import terminal
     from domtrans.studies.reproduce import Reproduction
 
     given = {"data_dir": data_dir, "encoder": encoder}
     options = {name: str(path) for name, path in given.items() if path is not None} | ({"quick": True} if quick else {})
     with run_context(quiet=True) as context:  # each run of the study has its own progress
-        found = Reproduction(
+        reproduction = Reproduction(
             study,
             out,
             options=options,
@@ -69,19 +81,19 @@ def reproduce(
             device=device,
             registry=context.registry,
         )
-        _run(found, quiet=quiet, verbose=verbose)
-        data = found.write()
+        _run_jobs(reproduction, quiet=quiet, verbose=verbose)
+        data = reproduction.write()
     if as_json:
         terminal.print_json(data)
     else:
-        _show(data)
-        typer.echo(f"written to {found.folder.path / 'table.md'}")
-    if found.failed:
+        _show_tables(data)
+        typer.echo(f"written to {reproduction.folder.path / 'table.md'}")
+    if reproduction.failed:
         raise typer.Exit(SOME_FAILED)
 
 
-def _run(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
-    """The jobs that are not done, each with its bars; what went wrong with one is said and stops no other."""
+def _run_jobs(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
+    """Run the jobs that are not done, each with its own progress. A job that fails does not stop the others."""
     from domtrans.cli import progress, terminal
 
     jobs = [job for job in study.jobs if not study.is_done(job)]
@@ -102,8 +114,8 @@ def _run(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
                 terminal.print_warning(f"{job} failed: {study.failed[job.name][job.seed]}")
 
 
-def _show(data: Mapping[str, Any]) -> None:
-    """The tables, as far as there is something in them."""
+def _show_tables(data: Mapping[str, Any]) -> None:
+    """Print the tables that have measured rows."""
     from domtrans.cli import terminal
     from domtrans.studies.markdown import cells, is_measured
 

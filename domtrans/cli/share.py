@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands, in the order in which --help lists them."""
     app.command(
         help=explain(
-            "Write a run as one ONNX or torch.export file, from pixels to pixels. It is compared with the original.",
+            "Write a run as one ONNX or torch.export file. It takes and returns pixels, and is compared with the original.",
             "domtrans export runs/digits-dtn digits.onnx",
             "domtrans export runs/digits-dtn small.onnx --int8",
             "domtrans export runs/digits-dtn digits.onnx source=folder source.path=photos",
@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
     )(export)
     app.command(
         help=explain(
-            "Write a run as a folder for a model hub: model, recipe, results, model card, sample grid, checksums.",
+            "Write a run as a folder for a model hub. It holds model, recipe, results, model card, sample grid and checksums.",
             "domtrans pack runs/digits-dtn digits-dtn --licence mit",
         )
     )(pack)

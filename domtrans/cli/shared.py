@@ -1,4 +1,4 @@
-"""What the commands share: arguments, help, exit codes, and the plugins and progress that a command runs with."""
+"""What the commands share: arguments, help texts, exit codes, and the plugins and progress that a command runs with."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 import domtrans
 from domtrans.cli.completion import complete_change, complete_recipe, complete_tracker
 from domtrans.compute import torchrun
+from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:
     from domtrans.recipe.schema import Recipe
@@ -32,7 +33,7 @@ RecipeName = Annotated[
     typer.Argument(
         metavar="RECIPE",
         autocompletion=complete_recipe,
-        help="A registered recipe, a .toml or .json file, or the folder of a run.",
+        help="A registered recipe, a .toml or .json file, or a run folder.",
     ),
 ]
 Changes = Annotated[
@@ -40,28 +41,36 @@ Changes = Annotated[
     typer.Argument(
         metavar="PATH=VALUE",
         autocompletion=complete_change,
-        help="Changes to the recipe, e.g. train.steps=2000; NAME=none removes a part.",
+        help="Changes to the recipe, e.g. train.steps=2000; PATH=none removes a part.",
     ),
 ]
-RunPath = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder of a trained run, a model file, or OWNER/NAME on a model hub.")
+DataChanges = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH=VALUE",
+        help="Other data or metrics, e.g. source=svhn; only source, target and metrics can change.",
+    ),
 ]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, a model file, or OWNER/NAME on a model hub.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="Compute on auto, cpu, cuda, cuda:N or mps.")]
 Track = Annotated[
     list[str] | None,
     typer.Option(
         metavar="TRACKER",
         autocompletion=complete_tracker,
-        help="A tool that hears of it, e.g. tensorboard, or a table with options; may be repeated.",
+        help="Log to tensorboard, wandb or mlflow, or to a tracker given as a JSON table with options; repeatable.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="A line for every report, with every figure, instead of bars.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print a line with all values for every report, instead of bars.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="PATH", help="The output, if it is not given as an argument.")]
 
 
 def explain(purpose: str, *examples: str) -> str:
-    """A command's help: its purpose, and examples that keep their line breaks (so click's ``\\b`` asks)."""
+    """The help of a command: its purpose, and examples. ``\\b`` makes click keep the line breaks."""
     return f"{purpose}\n\n\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
 
 
@@ -97,6 +106,23 @@ def run_context(
     # The progress bars wrap standard output while they run, so the redirection has to be the outer block.
     with redirect_stdout(sys.stderr), progress.watch(stop, quiet=quiet, verbose=verbose) as listener:
         yield RunContext(registry, listener)
+
+
+def output_of(argument: Path | None, option: Path | None) -> Path:
+    """The output of a command, which is an argument or the option --out."""
+    output, rest = output_and_rest(argument, option, None)
+    if rest:
+        raise DomtransError(f"there are two outputs, {argument} and {option}; leave out one of them")
+    return output
+
+
+def output_and_rest(argument: Path | None, option: Path | None, rest: list[str] | None) -> tuple[Path, list[str]]:
+    """The output of a command that takes other arguments after it. With --out, all arguments are other ones."""
+    if option is not None:
+        return option, [*([] if argument is None else [str(argument)]), *(rest or [])]
+    if argument is None:
+        raise DomtransError("there is no output; name the file or folder to write")
+    return argument, rest or []
 
 
 def load_plugins(*, warn: bool = True) -> Plugins:

@@ -1,7 +1,10 @@
-"""The commands that look around and begin a plugin: recipes, plugins, show, doctor, new-plugin."""
+"""The commands about what is installed, and the one that writes a new plugin: recipes, show, plugins, doctor, new-plugin."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +22,7 @@ Shown = Annotated[
     typer.Argument(
         metavar="RECIPE|KIND",
         autocompletion=complete_shown,
-        help="A recipe (or its file, or a run's folder); or a kind of part, such as encoder.",
+        help="A recipe, its file, or a run folder; or a kind of part, such as encoder.",
     ),
 ]
 NameOrChanges = Annotated[
@@ -27,14 +30,14 @@ NameOrChanges = Annotated[
     typer.Argument(
         metavar="PATH=VALUE|NAME",
         autocompletion=complete_part_or_change,
-        help="Changes to the recipe; or, after a kind, the name of a part.",
+        help="Changes to the recipe; after a kind, the name of a part.",
     ),
 ]
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands, in the order in which --help lists them."""
-    app.command(help=explain("List the recipes that can be trained.", "domtrans recipes", "domtrans recipes --json"))(recipes)
+    app.command(help=explain("List the recipes.", "domtrans recipes", "domtrans recipes --json"))(recipes)
     app.command(
         help=explain(
             "Print a recipe with all its options, or describe a part.",
@@ -47,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         name="plugins",
         help=explain(
-            "List installed plugins. What each registers; broken ones with the reason.",
+            "List the installed plugins. Shows what each registers, and why a broken one was skipped.",
             "domtrans plugins",
             "domtrans plugins --verbose",
             "DOMTRANS_PLUGINS= domtrans plugins",
@@ -55,7 +58,7 @@ def add_to(app: typer.Typer) -> None:
     )(list_plugins)
     app.command(
         help=explain(
-            "Check what domtrans needs. Python, torch and the device, packages, plugins, the cache folder, free disk.",
+            "Check the installation, and say how to fix it. Covers Python, torch, device, packages, plugins, cache and disk.",
             "domtrans doctor",
             "domtrans doctor --json",
         )
@@ -63,7 +66,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         name="new-plugin",
         help=explain(
-            "Write a complete package with a plugin to begin from. With a test that passes.",
+            "Write a plugin package to start from, with a test that passes.",
             "domtrans new-plugin my-digits",
             "domtrans new-plugin my-features --kind encoder",
         ),
@@ -71,54 +74,54 @@ def add_to(app: typer.Typer) -> None:
 
 
 def recipes(as_json: Json = False) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import terminal
 
     registry = load_plugins().registry
-    found = [registry.get("recipe", name) for name in registry.names("recipe")]
+    entries = [registry.get("recipe", name) for name in registry.names("recipe")]
     if as_json:
-        terminal.print_json([{"name": one.name, "description": one.summary, "plugin": one.owner} for one in found])
+        terminal.print_json([{"name": one.name, "description": one.summary, "plugin": one.owner} for one in entries])
     else:
-        terminal.show_table(("recipe", "plugin", "description"), [(one.name, one.owner, one.summary) for one in found])
+        terminal.show_table(("recipe", "plugin", "description"), [(one.name, one.owner, one.summary) for one in entries])
 
 
 def show(
     recipe: Shown,
     changes: NameOrChanges = None,
-    as_toml: Annotated[bool, typer.Option("--toml", help="Print a recipe as TOML, to edit and train.")] = False,
+    as_toml: Annotated[bool, typer.Option("--toml", help="Print the recipe as TOML, to edit and train.")] = False,
     as_json: Json = False,
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import terminal
     from domtrans.registry.registry import KINDS
 
     plugins = load_plugins()
     if recipe in KINDS and not any("=" in change for change in changes or []):
         if as_toml:
-            raise DomtransError("--toml prints recipes; a part is shown as text or with --json")
+            raise DomtransError("--toml prints recipes only; leave it out, or print the part with --json")
         show_parts(plugins, recipe, changes or [], as_json=as_json)
         return
-    found = find_recipe(recipe, changes or [], plugins.registry)
+    resolved = find_recipe(recipe, changes or [], plugins.registry)
     if as_toml:
         from domtrans.recipe.files import to_toml
 
-        terminal.print_code(to_toml(found, plugins.registry), "toml")
+        terminal.print_code(to_toml(resolved, plugins.registry), "toml")
     else:
-        terminal.print_code(found.to_json(), "json")
+        terminal.print_code(resolved.to_json(), "json")
 
 
 def show_parts(plugins: Plugins, kind: str, names: list[str], *, as_json: bool) -> None:
-    """One part with its options, or every part of a kind."""
+    """Print one part with its options, or list every part of a kind."""
     from domtrans.cli import terminal
     from domtrans.registry.describe import describe
 
     registry = plugins.registry
     if not names:
-        found = [registry.get(kind, name) for name in registry.names(kind)]
+        entries = [registry.get(kind, name) for name in registry.names(kind)]
         if as_json:
-            terminal.print_json([describe(entry).to_json() for entry in found])
+            terminal.print_json([describe(entry).to_json() for entry in entries])
         else:
-            terminal.show_table((kind, "plugin", "description"), [(one.name, one.owner, one.summary) for one in found])
+            terminal.show_table((kind, "plugin", "description"), [(one.name, one.owner, one.summary) for one in entries])
         return
     if len(names) > 1:
         raise DomtransError(f"`domtrans show {kind} NAME` shows one {kind}, not {len(names)}")
@@ -131,13 +134,13 @@ def show_parts(plugins: Plugins, kind: str, names: list[str], *, as_json: bool) 
 
 def list_plugins(
     as_json: Json = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show the full trace of broken plugins.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the full traceback of broken plugins.")] = False,
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import terminal
 
     plugins = load_plugins(warn=False)
-    found = []
+    records = []
     for info in plugins.infos:
         parts: dict[str, list[str]] = {}
         for entry in plugins.registry:
@@ -153,26 +156,23 @@ def list_plugins(
             "advice": info.advice,
             "registers": parts,
         }
-        found.append(described | ({"details": info.details} if verbose else {}))
+        records.append(described | ({"details": info.details} if verbose else {}))
     if as_json:
-        terminal.print_json(found)
+        terminal.print_json(records)
     else:
-        terminal.show_plugins(found)
+        terminal.show_plugins(records)
 
 
 def doctor(as_json: Json = False) -> None:
-    """See the help above."""
-    import sys
-    from contextlib import redirect_stdout
-    from dataclasses import asdict
-
+    """Run the command."""
     from domtrans.cli import terminal
     from domtrans.cli.doctor import diagnose, is_healthy
 
     with redirect_stdout(sys.stderr):  # plugins may print what they like
         findings = diagnose()
     if as_json:
-        terminal.print_json({"healthy": is_healthy(findings), "findings": [asdict(finding) for finding in findings]})
+        records = [asdict(finding) | {"mend": finding.fix} for finding in findings]  # "mend": the old name of "fix"
+        terminal.print_json({"healthy": is_healthy(findings), "findings": records})
     else:
         terminal.show_findings(findings)
     if not is_healthy(findings):
@@ -180,11 +180,13 @@ def doctor(as_json: Json = False) -> None:
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the part; the package is called domtrans-NAME.")],
-    kind: Annotated[str, typer.Option(metavar="KIND", help="domain, encoder, loss, distance, recipe or metric.")] = "domain",
-    parent: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Where to put the package's folder.")] = Path(),
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the part; the package is called domtrans-NAME.")],
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="Kind of the part: domain, encoder, loss, distance, recipe or metric.")
+    ] = "domain",
+    parent: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Parent folder of the package.")] = Path(),
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli.scaffold import new_plugin as write
 
     folder = write(name, kind, parent, registry=load_plugins().registry)

@@ -11,7 +11,7 @@ import typer
 
 import domtrans
 from domtrans.cli.completion import complete_detector
-from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Device, Quiet, RunPath, explain, run_context
+from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Device, Out, Quiet, RunPath, explain, run_context
 from domtrans.compute import torchrun
 from domtrans.errors import DomtransError, Stopped, one_line
 
@@ -48,12 +48,13 @@ def transfer(
             help="Image files, folders, or patterns in quotes; last, the output file or folder. - is a pipe.",
         ),
     ],
+    out: Out = None,
     format: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="Format of the images of a folder: png, jpg or webp.", show_default="png"),
+        typer.Option(metavar="FORMAT", help="Format of the images of a folder: png, jpg or webp.  [default: png]"),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(metavar="PIXELS", help="Side of the output.", show_default="as the network produces it")
+        int | None, typer.Option(metavar="PIXELS", help="Side of the output.  [default: as the network produces it]")
     ] = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the input on the left of the output.")] = False,
     crop: Annotated[
@@ -73,16 +74,16 @@ def transfer(
     batch_size: Annotated[int, typer.Option(metavar="N", help="Images per batch of the network.")] = 256,
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Threads that decode and encode.", show_default="one per core, at most 8"),
+        typer.Option(metavar="N", help="Threads that decode and encode.  [default: one per core, at most 8]"),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """See the help above."""
+    """Run the command."""
     from domtrans.cli import progress, terminal
     from domtrans.compute.distributed import local_device, process_group
 
-    *sources, destination = paths
+    *sources, destination = paths if out is None else [*paths, out]
     if not sources:
         raise DomtransError(f"there is no output for {destination}; give one: domtrans transfer RUN INPUT... OUTPUT")
     with progress.stop_on_signals() as stop:

@@ -83,7 +83,7 @@ def test_transfer_files_and_folders(trained, tmp_path, capsys):
     assert in_process(capsys, "transfer", trained[0], photos, tmp_path / "all")[0] == 0
     (photos / "broken.png").write_bytes(b"no picture")
     code, stdout, stderr = in_process(capsys, "transfer", trained[0], photos, tmp_path / "all")
-    assert code == 1 and "broken.png" in stderr and "2 pictures" in stdout
+    assert code == 1 and "broken.png" in stderr and "2 images" in stdout
     assert {path.name for path in (tmp_path / "all").rglob("*.png")} == {"a.png", "b.png"}
 
 

@@ -36,7 +36,7 @@ def refused(capsys, *args: object) -> str:
         (["digits-dtn", "trian.steps=5"], ["no option 'trian.steps'", "did you mean 'train'"]),
         (["digits-dtn", "train.stepps=5"], ["no option 'train.stepps'", "did you mean 'steps'"]),
         (["digits-dtn", "train.steps.more=5"], ["train.steps.more", "plain value"]),
-        (["digits-dtn", "adapt.steps=5"], ["adapt.steps", "name the part first", "adapt=NAME"]),
+        (["digits-dtn", "adapt.steps=5"], ["adapt.steps", "set the part first", "adapt=NAME"]),
         (["digits-dtn", "train.steps=many"], ["train.steps", "integer", "'many'"]),
         (["digits-dtn", "train.steps=0"], ["train.steps", "greater than 0"]),
         (["digits-dtn", "train.ema=1.5"], ["train.ema", "less than 1"]),
@@ -129,7 +129,7 @@ def scene(tmp_path):
         ("arrays", "single.npy", ["single.npy must be an .npz file"]),
         ("arrays", "fewer.npz", ["16 images but 3 labels"]),
         ("arrays", "negative.npz", ["labels run from -1"]),
-        ("arrays", "objects.npz", ["pickled objects", "never loaded"]),
+        ("arrays", "objects.npz", ["pickled objects", "not loaded"]),
         ("arrays", "short.npz", ["short.npz cannot be read"]),
         ("arrays", "empty.npz", ["empty.npz cannot be read"]),
         ("arrays", "text.npz", ["text.npz cannot be read"]),
@@ -236,11 +236,11 @@ def test_transfer_of_what_is_no_picture(trained, scene, capsys):
     assert "not an image" in refused(capsys, "transfer", run, scene / "text-folder" / "x.png", out)
     assert "cannot be read" in refused(capsys, "transfer", run, scene / "short-folder" / "x.png", out)
     assert "x.png" in refused(capsys, "transfer", run, scene / "zero-folder" / "x.png", out)
-    assert "there are no pictures" in refused(capsys, "transfer", run, scene / "hollow", out)
-    assert "none of the 1 pictures" in refused(capsys, "transfer", run, scene / "text-folder", scene / "made")
+    assert "there are no images" in refused(capsys, "transfer", run, scene / "hollow", scene / "made")
+    assert "none of the 1 files" in refused(capsys, "transfer", run, scene / "text-folder", scene / "made")
     assert not out.exists()
     assert "cannot be written" in refused(capsys, "transfer", run, scene / "whole.png", scene / "text.npz" / "out.png")
-    assert "no ending" in refused(capsys, "transfer", run, scene / "whole.png", scene / "out")
+    assert "does not end in the suffix" in refused(capsys, "transfer", run, scene / "whole.png", scene / "out")
     assert "is a file" in refused(capsys, "transfer", run, scene / "short-folder", scene / "whole.png")
 
 

@@ -12,12 +12,12 @@ def found(name):
     return [finding for finding in doctor.diagnose() if finding.name.startswith(name)]
 
 
-def test_a_sound_machine_is_healthy_and_everything_is_looked_at():
+def test_a_sound_machine_is_healthy_and_everything_is_checked():
     findings = doctor.diagnose()
     assert doctor.is_healthy(findings), findings
     names = {finding.name.split()[0] for finding in findings}
     assert names >= {"python", "domtrans", "dependencies", "torch", "device", "cache", "disk", "plugins"}
-    assert all(finding.mend for finding in findings if finding.status != "ok")
+    assert all(finding.fix for finding in findings if finding.status != "ok")
 
 
 def test_a_broken_plugin_is_named_with_a_way_out(tmp_path, monkeypatch):
@@ -26,7 +26,7 @@ def test_a_broken_plugin_is_named_with_a_way_out(tmp_path, monkeypatch):
     install(tmp_path, "well", GOOD)
     findings = doctor.diagnose()
     (ill,) = [finding for finding in findings if finding.name == "plugin ill"]
-    assert ill.status == "broken" and "no such luck" in ill.found and "domtrans_ill" in ill.mend
+    assert ill.status == "broken" and "no such luck" in ill.found and "domtrans_ill" in ill.fix
     assert not doctor.is_healthy(findings)
 
 
@@ -40,15 +40,15 @@ def test_a_missing_and_an_old_dependency(monkeypatch):
 
     monkeypatch.setattr(doctor.metadata, "version", version)
     rich, pluggy = found("dependency rich"), found("dependency pluggy")
-    assert rich[0].status == "broken" and rich[0].found == "not installed" and "pip install" in rich[0].mend
-    assert "0.0.1 is installed, >=" in pluggy[0].found and "'pluggy>=" in pluggy[0].mend
+    assert rich[0].status == "broken" and rich[0].found == "not installed" and "pip install" in rich[0].fix
+    assert "0.0.1 is installed, >=" in pluggy[0].found and "'pluggy>=" in pluggy[0].fix
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path / "file" / "cache"))
     (cache,) = found("cache")
-    assert cache.status == "note" and "DOMTRANS_CACHE" in cache.mend
+    assert cache.status == "note" and "DOMTRANS_CACHE" in cache.fix
     assert found("disk")
 
 

@@ -26,9 +26,9 @@ def test_show_lists_a_kind_and_describes_a_part(capsys):
         "weighted",
     ]
     code, out, _ = in_process(capsys, "show", "discriminator", "digit-discriminator")
-    assert code == 0 and "gives a Discriminator, D from channels, size, which the engine hands in" in out
+    assert code == 0 and "returns a Discriminator, D from channels, size, which the engine passes" in out
     (norm,) = [line for line in out.splitlines() if line.startswith("norm ")]
-    assert "'spectral' or 'batch' or 'none'" in norm and "(the default: one pass" in norm
+    assert "'spectral' or 'batch' or 'none'" in norm and "with one pass over real and generated images" in norm
     code, out, _ = in_process(capsys, "show", "distance", "cosine")
     assert code == 0 and "no options" in out
 
@@ -37,7 +37,7 @@ def test_show_json_of_a_part_and_of_a_kind(capsys):
     code, out, _ = in_process(capsys, "show", "domain", "arrays", "--json")
     part = json.loads(out)
     assert code == 0 and part["handed_in"] == ["split", "size"]
-    assert part["options"][0] == {"name": "path", "type": "text", "required": True, "help": "the file"}
+    assert part["options"][0] == {"name": "path", "type": "text", "required": True, "help": "The file"}
     assert part["options"][1]["default"] == 0.125
     code, out, _ = in_process(capsys, "show", "recipe", "--json")
     assert code == 0 and {one["name"] for one in json.loads(out)} >= {"digits-dtn", "digits-dtn-paper"}
@@ -66,14 +66,14 @@ def test_doctor_says_what_is_well(capsys):
     assert code == 0 and "ok     torch: torch " in out and "ok     plugins: " in out
 
 
-def test_doctor_says_how_to_mend_what_is_not(capsys, tmp_path, monkeypatch):
+def test_doctor_says_how_to_fix_what_is_broken(capsys, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     install(tmp_path, "ill", "import nowhere_at_all")
     code, out, _ = in_process(capsys, "doctor")
     assert code == 1
     lines = out.splitlines()
     (index,) = [index for index, line in enumerate(lines) if line.startswith("BROKEN plugin ill: ")]
-    assert lines[index + 1].startswith("       mend: `domtrans plugins --verbose`")
+    assert lines[index + 1].startswith("       fix: `domtrans plugins --verbose`")
 
 
 def test_new_plugin_writes_a_package_and_says_what_next(capsys, tmp_path):
@@ -138,7 +138,14 @@ def test_bash_breaks_words_at_the_equals_sign():
 
 def test_show_is_offered_recipes_kinds_and_parts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert words(completion.complete_shown("d")) == ["digits-dtn", "digits-dtn-paper", "domain", "discriminator", "distance"]
+    assert words(completion.complete_shown("d")) == [
+        "digits-dtn",
+        "digits-dtn-paper",
+        "domain",
+        "discriminator",
+        "distance",
+        "detector",
+    ]
     assert words(completion.complete_part_or_change(Context("domain"), "u")) == ["usps"]
     assert words(completion.complete_part_or_change(Context("digits-dtn"), "see")) == ["seed="]
     assert words(completion.complete_study("d")) == ["digits"]

@@ -12,7 +12,7 @@ import domtrans
 from commands import SMALL, in_process
 from domtrans import DomtransError, Stopped, load, override, verify
 from domtrans.data.image_set import to_channels, to_uint8
-from domtrans.evaluation.label_free_score import Validation, distance
+from domtrans.evaluation.label_free_score import LabelFreeScore, energy_distance
 from domtrans.runs.provenance import git_state, made_by
 from domtrans.storage.tensors import read_tensors, write_tensors
 from run_results import change_results
@@ -100,12 +100,12 @@ def test_the_score_needs_no_label_and_no_head(tmp_path):
 def test_the_distance_between_samples_is_zero_for_one_distribution_and_grows():
     torch.manual_seed(0)
     a, b = torch.randn(400, 10), torch.randn(400, 10)
-    shifted = [distance(a, b + shift) for shift in (0.0, 0.5, 1.0, 3.0)]
+    shifted = [energy_distance(a, b + shift) for shift in (0.0, 0.5, 1.0, 3.0)]
     assert shifted[0] < 0.01 < shifted[1] < shifted[2] < shifted[3]
-    assert distance(a, 2 * b) > 0.1  # spread counts, not the mean alone
+    assert energy_distance(a, 2 * b) > 0.1  # spread counts, not the mean alone
     by_hand = 2 * (a[:3, None] - b[None, :2]).norm(dim=2).mean()
     by_hand -= (a[:3, None] - a[None, :3]).norm(dim=2).sum() / 6 + (b[:2, None] - b[None, :2]).norm(dim=2).sum() / 2
-    assert distance(a[:3], b[:2]) == pytest.approx(max(0.0, by_hand.item()), abs=1e-5)
+    assert energy_distance(a[:3], b[:2]) == pytest.approx(max(0.0, by_hand.item()), abs=1e-5)
 
 
 class Copying(torch.nn.Module):
@@ -123,7 +123,7 @@ def test_content_without_looks_and_looks_without_content_score_low(finished):
     recipe = finished.recipe
     source = registry().build("domain", recipe.source, "train", 32)
     target = domtrans.ImageSet(255 - registry().build("domain", recipe.target, "train", 32).images)
-    validation = Validation(source, target)
+    validation = LabelFreeScore(source, target)
     grey = to_uint8(to_channels(source.images / 127.5 - 1, 1))
     untouched = validation.score(Copying(finished.model.encoder, grey))
     assert untouched["validation.realism"] < 0.05 and untouched["validation.score"] < 0.05
