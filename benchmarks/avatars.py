@@ -16,7 +16,7 @@ from functools import partial
 import domtrans
 from domtrans.data.render_worker import render_block
 from domtrans.data.shard_writer import tar_members
-from domtrans_faces.domains.drawing import imagine, rasterise, to_svg
+from domtrans_faces.domains.drawing import rasterise, sample_face, to_svg
 from domtrans_faces.domains.styles import STYLES
 
 ROUNDS, SIZE, BLOCK = 15, 96, 100
@@ -33,7 +33,7 @@ def shares(rounds: int, size: int) -> tuple[list[float], list[float]]:
     alone, whole = [], []
     for first in range(0, rounds * BLOCK, BLOCK):
         numbers = range(first, first + BLOCK)
-        faces = [imagine(STYLES["avataaars"], drawn.options["shares"], random.Random(f"0/train/{i}")) for i in numbers]
+        faces = [sample_face(STYLES["avataaars"], drawn.options["shares"], random.Random(f"0/train/{i}")) for i in numbers]
         drawings = [to_svg(face, background="#ffffff") for face in faces]
         began = time.process_time()
         for drawing in drawings:

@@ -10,7 +10,7 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-from domtrans_faces.domains.lfw_labels import table
+from domtrans_faces.domains.lfw_labels import labels_by_photo
 
 TWICE = Path(__file__).with_name("looks_twice.csv")
 
@@ -28,14 +28,14 @@ def main() -> None:
     rows = list(csv.DictReader(TWICE.read_text(encoding="ascii").splitlines()))
     said = {(row["photograph"], row["annotator"]): row for row in rows}
     names = sorted({row["photograph"] for row in rows})
-    print("| | the same | kappa | how often, by the first and by the second |\n|---|---|---|---|")
+    print("| | agreement | kappa | counts by the first / second annotator |\n|---|---|---|---|")
     for attribute in list(rows[0])[2:]:
         pairs = [(said[name, "1"][attribute], said[name, "2"][attribute]) for name in names]
         for name, (one, other) in zip(names, pairs, strict=True):
-            assert table()[name][attribute] == (one if one == other else ""), f"{name}: {attribute}"
+            assert labels_by_photo()[name][attribute] == (one if one == other else ""), f"{name}: {attribute}"
         same = sum(one == other for one, other in pairs) / len(pairs)
         first, second = (Counter(side) for side in zip(*pairs, strict=True))
-        often = ", ".join(f"{word or 'not to be seen'} {first[word]}/{second[word]}" for word in sorted(first | second))
+        often = ", ".join(f"{word or 'not visible'} {first[word]}/{second[word]}" for word in sorted(first | second))
         print(f"| `{attribute}` | {100 * same:.1f} % | {kappa(pairs):.2f} | {often} |")
 
 

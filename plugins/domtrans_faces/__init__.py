@@ -1,4 +1,4 @@
-"""Faces: drawn avatars and portraits with their attributes, and photographs of people by identity."""
+"""Faces: drawn avatars and portraits with attributes, photographs of people, networks, metrics and recipes."""
 
 import domtrans
 

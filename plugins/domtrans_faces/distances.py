@@ -1,4 +1,4 @@
-"""How far apart two faces are: in what can be said of them, and to the eye of a network."""
+"""Distances between faces: by predicted attributes, and by the features of another network."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import AfterValidator, Field, NonNegativeFloat
+from pydantic import AfterValidator, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
 from domtrans import Distance, DistanceOption, DomtransError, Encoder, EncoderOption, seeded, to_channels
 from domtrans_faces.vocabulary import VOCABULARY
 
-Positive = Annotated[float, Field(gt=0)]
 
-
-def known(weights: dict[str, float]) -> dict[str, float]:
-    """The weights, if each is of an attribute that there is; ValueError otherwise."""
+def check_attributes(weights: dict[str, float]) -> dict[str, float]:
+    """The weights; ValueError if one is for an unknown attribute."""
     for name in weights.keys() - VOCABULARY.keys():
-        raise ValueError(f"there is no attribute '{name}' (there are {', '.join(VOCABULARY)})")
+        raise ValueError(f"unknown attribute '{name}' (attributes: {', '.join(VOCABULARY)})")
     return weights
 
 
-Weights = Annotated[dict[str, NonNegativeFloat], AfterValidator(known)]
+Weights = Annotated[dict[str, NonNegativeFloat], AfterValidator(check_attributes)]
 
 
 def attributes(
@@ -32,51 +30,59 @@ def attributes(
     classify: Callable[[Tensor], Tensor] | None = None,
     *,
     weights: Weights = {},  # noqa: B006 - pydantic hands in a copy
-    sharpen: Positive = 1.0,
+    sharpen: PositiveFloat = 1.0,
 ) -> Tensor:
-    """The sum over attributes of KL(p_a || p_b), p what f's head for the attribute says of two batches of features [B, F].
+    """Weighted sum over attributes of KL(p_a || p_b), with p the predictions of f's heads for two batches [B, F].
 
-    No label takes part: what f says of x is compared with what f says of G(x). ``weights``: of attributes by name; 1 for
-    those left out. ``sharpen``: multiplies the logits of x; above 1, g is to draw what f takes x for, not f's doubt.
-    Raises DomtransError on images, and for an f without a head for every attribute of drawn faces.
+    It uses no labels: it compares f's prediction for x with f's prediction for G(x).
+
+    Args:
+        weights: Weight of an attribute by name; 1 for those not listed.
+        sharpen: Multiplies the logits of x. Above 1, g draws the value that f predicts rather than f's uncertainty.
+
+    Raises:
+        DomtransError: For images, or for an f without one head for each attribute of drawn faces.
     """
     sizes = [len(values) for values in VOCABULARY.values()]
-    wanted, found = (None if classify is None else classify(x) for x in (a, b))
-    if wanted is None or found is None or wanted.shape[1] != sum(sizes):
+    a_logits, b_logits = (None if classify is None else classify(x) for x in (a, b))
+    if a_logits is None or b_logits is None or a_logits.shape[1] != sum(sizes):
         raise DomtransError(
-            "the distance 'attributes' compares what f's heads say of features, one head for each attribute; take the "
-            "encoder 'attributes', or another distance"
+            "the distance 'attributes' compares the predictions of f's attribute heads; use the encoder 'attributes', or "
+            "another distance"
         )
     terms = [
         weights.get(name, 1.0)
         * F.kl_div(q.log_softmax(1), (sharpen * p).log_softmax(1).detach(), reduction="batchmean", log_target=True)
-        for name, p, q in zip(VOCABULARY, wanted.split(sizes, 1), found.split(sizes, 1), strict=True)
+        for name, p, q in zip(VOCABULARY, a_logits.split(sizes, 1), b_logits.split(sizes, 1), strict=True)
     ]
     return torch.stack(terms).sum()
 
 
 class Perceptual:
-    """How far apart images are in the features of a network, for L_TID or beside a distance of pixels ('weighted').
+    """Perceptual distance: a distance between images in the features of a network.
 
-    Dosovitskiy and Brox: Generating Images with Perceptual Similarity Metrics based on Deep Networks, NeurIPS 2016. f's own
-    features are compared by 'feature-consistency' with ``of=target``.
+    Dosovitskiy and Brox: Generating Images with Perceptual Similarity Metrics based on Deep Networks, NeurIPS 2016. For
+    L_TID, alone or together with a pixel distance ('weighted'). To compare features of f itself, use the loss
+    'feature-consistency' with ``of=target``.
 
-    ``encoder``: the network, with its published weights, e.g. timm with ``pretrained=true``; without any, its random layers
-    still see edges and textures. ``distance``: of two batches of its features.
+    Args:
+        encoder: The network, with its published weights if it has some, e.g. timm with ``pretrained=true``. Random layers
+            work too, because they respond to edges and textures.
+        distance: The distance between two batches of its features.
     """
 
     def __init__(self, *, encoder: EncoderOption = "timm", distance: DistanceOption = "mse") -> None:
-        self.make = encoder
+        self.build = encoder
         self.distance: Distance = distance
         self.network: Encoder | None = None
 
     def __call__(self, a: Tensor, b: Tensor, classify: object = None) -> Tensor:
-        """Images [B, C, size, size] of [-1, 1]; the gradient runs to both. Raises DomtransError for batches of features."""
+        """Distance of images [B, C, size, size] in [-1, 1], differentiable in both; DomtransError for features."""
         if a.ndim != 4:
-            raise DomtransError("the distance 'perceptual' compares images; for features take 'mse' or 'cosine'")
-        if self.network is None:  # only now is the size of the images known
-            with seeded(0):  # the same random layers in every process, and when a run is taken up again
-                self.network = self.make(a.shape[-1], 0)
+            raise DomtransError("the distance 'perceptual' compares images; for features use 'mse' or 'cosine'")
+        if self.network is None:  # the size of the images is first known here
+            with seeded(0):  # the same random layers in every process, and when a run is resumed
+                self.network = self.build(a.shape[-1], 0)
             self.network.load_pretrained()
             self.network.requires_grad_(False).eval()
         network = self.network.to(a.device)

@@ -98,7 +98,7 @@ def test_a_rendered_domain_of_a_plugin_can_be_written(stripes, tmp_path, capsys)
 
 
 def test_the_domain_in_the_docs_works(tmp_path, monkeypatch):
-    page = (DOCS / "faces-domains.md").read_text()
+    page = (DOCS / "recipes" / "faces" / "domains.md").read_text()
     (tmp_path / "of_the_docs.py").write_text(page.split("```python\n")[1].split("```")[0])
     monkeypatch.syspath_prepend(str(tmp_path))
     check_domain(importlib.import_module("of_the_docs").stripes, count=8)

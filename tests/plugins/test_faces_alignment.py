@@ -1,4 +1,4 @@
-"""Faces aligned by five landmarks, alone and as an option of a domain."""
+"""Alignment of faces by five landmarks, alone and as an option of a domain."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ FACE = TEMPLATE * 1.7 + [40, 25]
 
 
 def marked(points, size=(300, 280)):
-    """A picture with a white dot at every landmark."""
+    """An image with a white dot at every landmark."""
     image = Image.new("RGB", size, "black")
     for x, y in points:
         ImageDraw.Draw(image).ellipse((x - 4, y - 4, x + 4, y + 4), fill="white")
@@ -34,7 +34,7 @@ def turned(points, degrees):
 
 @pytest.mark.parametrize("degrees", [0, 25, -40])
 @pytest.mark.parametrize("side", [112, 64])
-def test_landmarks_come_to_the_template(degrees, side):
+def test_landmarks_match_the_template(degrees, side):
     points = turned(FACE, degrees)
     aligned = np.asarray(align(marked(points), points, side).convert("L")).astype(float)
     assert aligned.shape == (side, side)
@@ -43,12 +43,13 @@ def test_landmarks_come_to_the_template(degrees, side):
     assert aligned.mean() < 40
 
 
-def test_similarity_is_exact_for_a_similarity_and_least_squares_else():
+def test_similarity_is_exact_or_least_squares():
     points = np.random.default_rng(0).normal(size=(5, 2))
     wanted = turned(points * 2.5, 30) + np.array([3, -4])
-    there = similarity(points, wanted)
-    assert np.allclose(points @ there[:, :2].T + there[:, 2], wanted)
-    assert np.isclose(there[0, 0], there[1, 1]) and np.isclose(there[0, 1], -there[1, 0]), "no shear, no reflection"
+    transform = similarity(points, wanted)
+    assert np.allclose(points @ transform[:, :2].T + transform[:, 2], wanted)
+    no_shear = np.isclose(transform[0, 0], transform[1, 1]) and np.isclose(transform[0, 1], -transform[1, 0])
+    assert no_shear, "no shear, no reflection"
     moved = wanted + np.random.default_rng(1).normal(scale=0.1, size=(5, 2))
     best = similarity(points, moved)
 
@@ -81,13 +82,13 @@ def test_a_file_of_landmarks_aligns_a_domain(tmp_path, form):
     ("content", "words"),
     [
         (None, "cannot be read"),
-        ("", "holds no landmarks"),
-        ("0.png 1 2 3\n", "holds no landmarks"),
-        ("0.png 1 2 3 4 5 6 7 8 9 nan\n", "holds no landmarks"),
-        ("other.png 1 2 3 4 5 6 7 8 9 10\n", "there are no landmarks of"),
+        ("", "has no landmarks"),
+        ("0.png 1 2 3\n", "has no landmarks"),
+        ("0.png 1 2 3 4 5 6 7 8 9 nan\n", "has no landmarks"),
+        ("other.png 1 2 3 4 5 6 7 8 9 10\n", "there are no landmarks for"),
     ],
 )
-def test_landmarks_that_will_not_do_are_one_sentence(tmp_path, content, words):
+def test_unusable_landmarks_are_a_clear_error(tmp_path, content, words):
     if content is not None:
         (tmp_path / "landmarks.txt").write_text(content)
     for person in PEOPLE:

@@ -1,4 +1,4 @@
-"""lfw, celeba and ms-celeb: photographs by person, from small made-up copies of every layout, and the real LFW where it is."""
+"""lfw, celeba and ms-celeb: small synthetic copies of every layout, and the real LFW if it is available."""
 
 import base64
 import io
@@ -12,15 +12,15 @@ from PIL import Image, ImageDraw
 
 from domtrans import DomtransError, load_domain, use
 from domtrans.testing import check_domain
-from domtrans_faces.domains.lfw_labels import looks_of, table
-from domtrans_faces.domains.photo_files import LARGEST, held_out
+from domtrans_faces.domains.lfw_labels import attributes_of, labels_by_photo
+from domtrans_faces.domains.photo_files import MAX_PHOTO_BYTES, in_test_split
 from domtrans_faces.vocabulary import VOCABULARY
 from paths import SHARED
 from tiny import registry
 
 REAL_LFW = SHARED / "data" / "lfw" / "lfw_480ids_160px.zip"
 PEOPLE = [f"Person {number:02d}" for number in range(20)]
-TEST_PEOPLE = {person for person in PEOPLE if held_out(person, 0.2)}
+TEST_PEOPLE = {person for person in PEOPLE if in_test_split(person, 0.2)}
 
 
 def domain(name, path, split="train", size=16, **options):
@@ -28,7 +28,7 @@ def domain(name, path, split="train", size=16, **options):
 
 
 def photo(person, number=0, side=20):
-    """A picture whose colours tell who and which it is."""
+    """An image whose colours encode the person and the number."""
     file = io.BytesIO()
     image = Image.new("RGB", (side, side), (10 * PEOPLE.index(person), 100 * number, 0))
     image.putpixel((0, 0), (255, 255, 255))
@@ -60,21 +60,21 @@ def write_tsv(path, lines=None):
 
 @pytest.mark.parametrize("name", ["lfw", "ms-celeb", "celeba"])
 @pytest.mark.parametrize("write", [write_folder, lambda root: write_zip(root.with_suffix(".zip"))])
-def test_a_folder_for_every_person(tmp_path, name, write):
+def test_one_folder_per_person(tmp_path, name, write):
     path = write(tmp_path / "photos")
     train, test = (domain(name, path, split) for split in ("train", "test"))
     assert train.classes == test.classes == tuple(PEOPLE)
     assert {PEOPLE[label] for label in test.labels} == TEST_PEOPLE
     assert {PEOPLE[label] for label in train.labels} == set(PEOPLE) - TEST_PEOPLE
-    assert (train.images[:, 0, 8, 8] == 10 * train.labels).all(), "each is labelled with the person on it"
+    assert (train.images[:, 0, 8, 8] == 10 * train.labels).all(), "the label is the person"
     assert f"{len(TEST_PEOPLE)} people" in test.about and "test split" in test.about
 
 
-def test_the_contracts(tmp_path):
+def test_the_contracts_of_a_domain_hold(tmp_path):
     check_domain(registry(), "lfw", path=str(write_folder(tmp_path / "photos")))
 
 
-def test_the_tsv_of_ms_celeb(tmp_path):
+def test_ms_celeb_reads_its_tsv_files(tmp_path):
     path = write_tsv(tmp_path / "aligned.tsv")
     train, test = (domain("ms-celeb", path, split) for split in ("train", "test"))
     assert len(train) + len(test) == 20 and train.classes == tuple(f"m.{i:02d}" for i in range(20))
@@ -89,17 +89,17 @@ def test_the_tsv_of_ms_celeb(tmp_path):
         ("", "no photographs"),
         ("no columns\n", "line 1 of"),
         ("m.0\t1\turl\t!!!\n" * 3, "cannot be read"),
-        ("m.0\t1\t" + base64.b64encode(b"no picture").decode() + "\n", "not a picture"),
+        ("m.0\t1\t" + base64.b64encode(b"no picture").decode() + "\n", "not an image"),
     ],
 )
-def test_a_damaged_tsv_is_one_sentence(tmp_path, lines, words):
+def test_a_damaged_tsv_is_a_clear_error(tmp_path, lines, words):
     path = write_tsv(tmp_path / "damaged.tsv", lines)
     with pytest.raises(DomtransError, match=words) as caught:
         domain("ms-celeb", path, holdout=0.001)
     assert "\n" not in str(caught.value)
 
 
-def test_a_person_stays_in_their_split_whoever_else_there_is(tmp_path):
+def test_the_split_of_a_person_does_not_depend_on_others(tmp_path):
     members = {f"{person}/0.png": photo(person) for person in PEOPLE}
     some = {name: content for name, content in members.items() if name[7] != "3"}
     few, all_ = (write_zip(tmp_path / f"{name}.zip", which) for name, which in (("few", some), ("all", members)))
@@ -108,7 +108,7 @@ def test_a_person_stays_in_their_split_whoever_else_there_is(tmp_path):
     assert named[0] == named[1] & set(test[0].classes)
 
 
-def test_crop_keeps_the_middle(tmp_path):
+def test_crop_keeps_the_centre(tmp_path):
     image = Image.new("RGB", (100, 60), "black")
     ImageDraw.Draw(image).rectangle((35, 15, 64, 44), fill="white")
     (tmp_path / "photos" / "a").mkdir(parents=True)
@@ -118,17 +118,17 @@ def test_crop_keeps_the_middle(tmp_path):
 
 
 def split_of(person, holdout=0.5):
-    return "test" if held_out(person, holdout) else "train"
+    return "test" if in_test_split(person, holdout) else "train"
 
 
-def test_count_is_spread_over_everybody(tmp_path):
+def test_count_is_spread_over_all_people(tmp_path):
     path = write_folder(tmp_path / "photos")
     found = [domain("lfw", path, split, count=20) for split in ("train", "test")]
     assert sum(map(len, found)) == 20 and found[0].classes == tuple(PEOPLE)
 
 
 @pytest.mark.parametrize("name", ["lfw", "ms-celeb", "celeba"])
-def test_what_is_not_there_is_one_sentence(tmp_path, name, monkeypatch):
+def test_missing_data_is_a_clear_error(tmp_path, name, monkeypatch):
     monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path))
     with pytest.raises(DomtransError, match=f"the data set {name} is not at .*datasets/{name}: put .* use 'portraits'"):
         load_domain(registry(), use(name), "train", 16)
@@ -137,15 +137,15 @@ def test_what_is_not_there_is_one_sentence(tmp_path, name, monkeypatch):
         domain(name, tmp_path / "empty")
 
 
-def test_everybody_in_one_split_is_one_sentence(tmp_path):
+def test_an_empty_split_is_a_clear_error(tmp_path):
     path = write_zip(tmp_path / "one.zip", {"Person 00/0.png": photo("Person 00")})
     other = "train" if split_of("Person 00", 0.2) == "test" else "test"
-    with pytest.raises(DomtransError, match=f"leaves none of 1 people for the {other} split"):
+    with pytest.raises(DomtransError, match=f"the {other} split has none of the 1 people"):
         domain("lfw", path, other)
 
 
-def test_names_in_a_zip_lead_nowhere(tmp_path):
-    """Nothing is unpacked: names that would lead out of a folder are names of people like any other."""
+def test_names_in_a_zip_cannot_escape(tmp_path):
+    """Nothing is extracted: a path that leaves the folder is only the name of a person."""
     members = {f"../../{person}/0.png": photo(person) for person in PEOPLE}
     members |= {"/etc/Person 00/1.png": photo("Person 00"), "__MACOSX/Person 00/._0.png": b"junk", ".hidden/a.png": b"junk"}
     members |= {"readme.txt": b"words", "alone.png": photo("Person 00"), "Person 01/": b""}
@@ -156,9 +156,9 @@ def test_names_in_a_zip_lead_nowhere(tmp_path):
 
 
 def damaged(kind):
-    """A zip that someone means ill with, or that the network cut short."""
+    """A malicious or truncated zip."""
     file = io.BytesIO()
-    bomb = b"\x89PNG\r\n\x1a\n" + bytes(LARGEST + 10)
+    bomb = b"\x89PNG\r\n\x1a\n" + bytes(MAX_PHOTO_BYTES + 10)
     broken = {"bomb": bomb, "no picture": b"words", "cut picture": noise()[:400], "huge": huge_png()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("Person 00/0.png", broken.get(kind, photo("Person 00")))
@@ -176,21 +176,21 @@ def damaged(kind):
 
 
 def noise():
-    """A picture that does not compress."""
+    """An image that does not compress."""
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
 def huge_png():
-    """A picture of a few bytes that says that it is 60,000 x 60,000."""
+    """An image file of a few bytes that claims 60,000 x 60,000 pixels."""
     whole = bytearray(photo("Person 00"))
     whole[16:24] = struct.pack(">II", 60_000, 60_000)
     return bytes(whole)
 
 
 @pytest.mark.parametrize("kind", ["bomb", "no picture", "cut picture", "huge", "cut", "flipped", "encrypted", "empty"])
-def test_a_zip_that_cannot_be_read_is_one_sentence(tmp_path, kind):
+def test_an_unreadable_zip_is_a_clear_error(tmp_path, kind):
     path = tmp_path / "damaged.zip"
     path.write_bytes(damaged(kind))
     with pytest.raises(DomtransError) as caught:
@@ -199,7 +199,7 @@ def test_a_zip_that_cannot_be_read_is_one_sentence(tmp_path, kind):
 
 
 def write_celeba(root, count=12):
-    """CelebA as torchvision unpacks it: people 1, 2, 3 in the parts 0, 1, 2."""
+    """CelebA in torchvision's layout: people 1, 2, 3 in the parts 0, 1, 2."""
     (root / "img_align_celeba").mkdir(parents=True)
     names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
     for number, name in enumerate(names):
@@ -217,11 +217,11 @@ def write_celeba(root, count=12):
     return root
 
 
-def test_celeba_in_its_own_files(tmp_path):
+def test_celeba_reads_its_original_files(tmp_path):
     path = write_celeba(tmp_path / "celeba")
     train, test = (domain("celeba", path, split) for split in ("train", "test"))
     assert len(train) == len(test) == 4 and train.classes == ("10", "11", "12")
-    assert train.labels.tolist() == [0] * 4 and test.labels.tolist() == [2] * 4, "its own split, which shares nobody"
+    assert train.labels.tolist() == [0] * 4 and test.labels.tolist() == [2] * 4, "its own splits, which share no person"
     assert train.images[:, 0, 8, 8].tolist() == pytest.approx([0, 20, 40, 60], abs=2)
 
     def values(name):
@@ -238,7 +238,7 @@ def test_celeba_in_its_own_files(tmp_path):
     assert len(domain("celeba", path, "test", count=6)) == 2
 
 
-def test_celeba_without_some_of_its_lists(tmp_path):
+def test_celeba_works_without_identities_and_attributes(tmp_path):
     path = write_celeba(tmp_path / "celeba")
     (path / "identity_CelebA.txt").unlink()
     (path / "list_attr_celeba.txt").unlink()
@@ -249,17 +249,17 @@ def test_celeba_without_some_of_its_lists(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("list_eval_partition.txt", "000001.jpg\n", "is no list of CelebA's|cannot be read"),
-        ("list_eval_partition.txt", "", "is no list of CelebA's"),
-        ("list_eval_partition.txt", "000001.jpg zero\n", "cannot be read as a list of CelebA's"),
-        ("list_eval_partition.txt", "000001.jpg 2\n", "leaves no photographs for the train split"),
-        ("identity_CelebA.txt", "000099.jpg 3\n", "says nothing of 000001.jpg"),
-        ("list_attr_celeba.txt", "1\nSmiling\n000001.jpg 1 1\n", "is no list of CelebA's"),
-        ("img_align_celeba/000001.jpg", "words", "000001.jpg is not a picture"),
+        ("list_eval_partition.txt", "000001.jpg\n", "is not a CelebA list|cannot be read"),
+        ("list_eval_partition.txt", "", "is not a CelebA list"),
+        ("list_eval_partition.txt", "000001.jpg zero\n", "cannot be read as a CelebA list"),
+        ("list_eval_partition.txt", "000001.jpg 2\n", "has no photographs in the train split"),
+        ("identity_CelebA.txt", "000099.jpg 3\n", "has no line for 000001.jpg"),
+        ("list_attr_celeba.txt", "1\nSmiling\n000001.jpg 1 1\n", "is not a CelebA list"),
+        ("img_align_celeba/000001.jpg", "words", "000001.jpg is not an image"),
         ("img_align_celeba/000001.jpg", None, "000001.jpg cannot be read"),
     ],
 )
-def test_a_damaged_celeba_is_one_sentence(tmp_path, name, content, words):
+def test_a_damaged_celeba_is_a_clear_error(tmp_path, name, content, words):
     path = write_celeba(tmp_path / "celeba")
     (path / name).unlink()
     if content is not None:
@@ -268,8 +268,8 @@ def test_a_damaged_celeba_is_one_sentence(tmp_path, name, content, words):
         domain("celeba", path)
 
 
-def test_a_download_that_fails_is_one_sentence(tmp_path):
-    with pytest.raises(DomtransError, match=r"the data set celeba could not be had in .*; offline, use 'portraits'"):
+def test_a_failed_download_is_a_clear_error(tmp_path):
+    with pytest.raises(DomtransError, match=r"celeba could not be downloaded to .*; offline, use 'portraits'"):
         (tmp_path / "celeba").write_text("a file where the folder would be")
         domain("celeba", tmp_path / "celeba", download=True)
     with pytest.raises(DomtransError, match="into a folder named celeba"):
@@ -279,7 +279,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path):
 # Labels of LFW
 
 
-def test_photographs_that_the_project_has_labelled_carry_attributes(tmp_path):
+def test_labelled_photographs_have_attributes(tmp_path):
     for name in ("Aaron_Peirsol/Aaron_Peirsol_0001", "Nobody/Nobody_0001"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / f"{name}.png").write_bytes(photo(PEOPLE[0]))
@@ -288,14 +288,14 @@ def test_photographs_that_the_project_has_labelled_carry_attributes(tmp_path):
     assert found["hair_colour"].index.tolist() == [VOCABULARY["hair_colour"].index("blond"), -1]
 
 
-def test_photographs_that_nobody_has_labelled_carry_none(tmp_path):
+def test_unlabelled_photographs_have_no_attributes(tmp_path):
     assert domain("lfw", write_folder(tmp_path / "photos")).attributes == {}
 
 
-def test_every_label_is_a_word_of_the_vocabulary():
-    rows = table()
+def test_every_label_is_in_the_vocabulary():
+    rows = labels_by_photo()
     assert len(rows) == 2870 and all(len(row) == 6 for row in rows.values())
-    attributes = looks_of([f"0000/{name}.jpg" for name in rows])
+    attributes = attributes_of([f"0000/{name}.jpg" for name in rows])
     assert all((one.index >= 0).float().mean() > 0.9 for one in attributes.values())
     assert 0.1 < attributes["glasses"].index.float().mean() < 0.3
 

@@ -1,4 +1,4 @@
-"""The study ``faces``: its rows train, what it finds in a folder becomes rows, and one command makes its tables."""
+"""The study ``faces``: its rows train, files in a folder add rows, and reproduce writes its tables."""
 
 import json
 from functools import partial
@@ -19,15 +19,15 @@ study, rows = partial(study_of, "faces"), partial(rows_of, "faces")
 ROWS = rows(quick=True)
 
 
-def test_it_has_the_rows_that_it_promises():
+def test_the_study_has_its_documented_rows():
     wanted = "best no-const random-f paper study const-mse const-cosine const-both tid-mse tid-cosine tid-both tid-perceptual"
     wanted += " two-g-steps two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
     wanted += " weight-decay label-smoothing no-average reconstruct-mse reconstruct-cosine reconstruct-both"
     assert list(rows()) == wanted.split() and list(ROWS) == wanted.split()
-    assert not any(row.published for row in rows().values())  # the study has no figures of faces
+    assert not any(row.published for row in rows().values())  # the study of 2017 has no numbers for faces
 
 
-# Of the strategies, which are the study digits' too, one that builds another D.
+# The strategies are also rows of the study digits; of these only the one with another D.
 DISTINCT = [*sorted(set(ROWS) - set(STRATEGIES) - {"const-cosine", "tid-both", "reconstruct-mse"}), "batch-norm-d"]
 
 
@@ -41,7 +41,7 @@ def test_a_row_trains(name):
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.g.parameters(), strict=True))
 
 
-def test_rows_differ_from_the_best_in_what_they_say_alone():
+def test_rows_keep_the_shared_settings():
     best = ROWS["best"].changes
     for row in ROWS.values():
         for name, value in best.items():
@@ -49,17 +49,17 @@ def test_rows_differ_from_the_best_in_what_they_say_alone():
         assert not row.changes.get("oracle")
 
 
-def test_f_from_a_file_is_neither_fitted_nor_adapted():
+def test_a_loaded_f_is_neither_fitted_nor_adapted():
     found = rows(encoder="f.safetensors")
     recipe = recipe_of(found["best"])
     assert (recipe.encoder.weights, recipe.fit, recipe.adapt) == ("f.safetensors", None, None)
     assert recipe_of(found["random-f"]).encoder.weights is None
 
 
-# What is in a folder
+# Files in a folder
 
 
-def test_weights_and_photographs_become_rows(tmp_path):
+def test_files_in_the_folder_add_rows(tmp_path):
     (tmp_path / "weights").mkdir()
     for file in ("weights/mobilefacenet_192.safetensors", "weights/resnet18-a1.safetensors", "lfw_480ids.zip"):
         (tmp_path / file).touch()
@@ -74,22 +74,22 @@ def test_weights_and_photographs_become_rows(tmp_path):
     assert "Photographs" not in [table.title for table in study(data_dir=str(tmp_path)).tables]
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path):
+def test_a_missing_folder_is_a_clear_error(tmp_path):
     with pytest.raises(DomtransError, match="there is no folder"):
         study(data_dir=str(tmp_path / "nowhere"))
 
 
 @real
-def test_real_weights_are_found_and_one_trains():
+def test_a_row_with_real_weights_trains():
     row = rows(data_dir=str(SHARED), quick=True)["photos-dlib-resnet"]
     trainer = tiny_trainer(recipe_of(row, "train.batch_size=2", "source.count=40"))
     assert all(torch.isfinite(value) for value in trainer.step().values())
 
 
-# As it is used
+# From the command line
 
 
-def test_one_command_makes_the_tables(tmp_path, capsys):
+def test_reproduce_writes_the_tables(tmp_path, capsys):
     out = tmp_path / "study"
     only = ("--only", "best", "--only", "reconstruct-both")
     code, printed, said = in_process(capsys, "reproduce", "faces", "--quick", *only, "--out", out)

@@ -1,1 +1,1 @@
-"""Domains of faces: drawn avatars and portraits, and photographs of people."""
+"""Face domains: drawn avatars and portraits, and photographs of people."""

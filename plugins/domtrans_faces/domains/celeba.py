@@ -1,4 +1,4 @@
-"""The domain ``celeba``: photographs with the person as the class, and with attributes in the words of ``vocabulary.py``."""
+"""The domain ``celeba``: photographs with the person as the class, and with the attributes of ``vocabulary.py``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from domtrans import Attribute, Cache, DomtransError, ImageSet
-from domtrans_faces.domains.people import Crop, Share, find
-from domtrans_faces.domains.photo_files import Photo, View, by_person, find_photos, thinned
+from domtrans_faces.domains.people import Crop, Share, dataset_path
+from domtrans_faces.domains.photo_files import Photo, PhotoCrop, evenly_spaced, find_photos, images_by_person
 from domtrans_faces.vocabulary import VOCABULARY
 
 PARTITION, IDENTITY, ATTRIBUTES = "list_eval_partition.txt", "identity_CelebA.txt", "list_attr_celeba.txt"
-LANDMARKS, PICTURES = "list_landmarks_align_celeba.txt", "img_align_celeba"
+IMAGES = "img_align_celeba"
 
 RULES: tuple[tuple[str, str, str], ...] = (
     ("glasses", "yes", "Eyeglasses"),
@@ -37,7 +37,7 @@ RULES: tuple[tuple[str, str, str], ...] = (
     ("mouth", "neutral", "-Smiling -Mouth_Slightly_Open"),
     ("skin", "light", "Pale_Skin"),
 )
-"""An attribute has a value where all these of CelebA's 40 are said of the picture (-: denied); the first rule that fits."""
+"""Attribute, value, and the CelebA attributes that an image must have, or with "-" must not have; the first match counts."""
 
 
 def celeba(
@@ -53,57 +53,63 @@ def celeba(
 ) -> ImageSet:
     """CelebA: 202,599 aligned photographs of 10,177 people with attributes; the class is the person.
 
-    Train and test are CelebA's own, which share nobody. Its attributes are put into the words that avatars and portraits use,
-    and are unknown where it has none for them (red hair, the length of hair that there is).
-
-    ``path``: the folder celeba as torchvision has it, or a folder or zip with a folder of pictures for every person, without
-    attributes; ``datasets/celeba`` in the cache if it is not given. ``download``: let torchvision fetch it, where the package
-    gdown is installed. ``holdout``: of folders of people, the share of the people that is the test split. ``crop``: side of
-    the middle square that is kept, as a share of the picture's. ``landmarks``: a file of them, as for lfw; CelebA's own is
-    list_landmarks_align_celeba.txt. ``count``: photographs at most, evenly over all, of both splits together.
-    Raises DomtransError if they are not there or cannot be read.
+    RGB, uint8 [N, 3, size, size]. The splits are CelebA's own, which share no person. Its attributes are translated to
+    those of avatars and portraits, and are unknown where CelebA has no equivalent (red hair, length of hair).
 
     Licence: for non-commercial research only. Z. Liu et al.: Deep Learning Face Attributes in the Wild, ICCV 2015.
+
+    Args:
+        path: The folder celeba in torchvision's layout, or a folder or zip with one folder of images per person, then
+            without attributes; by default ``datasets/celeba`` in the cache.
+        download: Download it with torchvision; needs the package gdown.
+        holdout: Share of the people in the test split, for folders of people.
+        crop: Side of the square that is kept, as a share of the photograph's.
+        landmarks: File of landmarks, as for lfw; CelebA's own is list_landmarks_align_celeba.txt.
+        count: Largest number of photographs in both splits together, evenly spaced over all.
+
+    Raises:
+        DomtransError: If the photographs are missing or cannot be read.
     """
     if download:
-        fetch(Path(path) if path is not None else Cache().folder / "datasets" / "celeba")
-    place = find(path, "celeba", f"CelebA ({PICTURES}, {PARTITION}, {IDENTITY}, {ATTRIBUTES})")
-    if not (place / PARTITION).is_file():
-        return by_person(find_photos(place, count), split, holdout, View(size, crop, landmarks), f"celeba {place}")
-    return official(place, split, View(size, crop, landmarks), count)
+        download_celeba(Path(path) if path is not None else Cache().folder / "datasets" / "celeba")
+    root = dataset_path(path, "celeba", f"CelebA ({IMAGES}, {PARTITION}, {IDENTITY}, {ATTRIBUTES})")
+    crop_to = PhotoCrop(size, crop, landmarks)
+    if not (root / PARTITION).is_file():
+        return images_by_person(find_photos(root, count), split, holdout, crop_to, f"celeba {root}")
+    return load_official(root, split, crop_to, count)
 
 
-def official(place: Path, split: str, view: View, count: int | None) -> ImageSet:
-    """CelebA in the files that it came in; without labels or attributes where their file is not there."""
-    wanted = 0 if split == "train" else 2  # 1 is for validation
-    names = [name for name, (part,) in thinned(list(read_table(place / PARTITION).rows.items()), count) if part == wanted]
+def load_official(root: Path, split: str, crop: PhotoCrop, count: int | None) -> ImageSet:
+    """CelebA in its original files; without labels or attributes if their file is missing."""
+    part = 0 if split == "train" else 2  # 1 is the validation split
+    names = [name for name, (own,) in evenly_spaced(list(read_list(root / PARTITION).rows.items()), count) if own == part]
     if not names:
-        raise DomtransError(f"{place / PARTITION} leaves no photographs for the {split} split with count={count}; raise count")
-    photos = [Photo("", name, (place / PICTURES / name).read_bytes) for name in names]
-    attributes = attributes_of(names, read_table(place / ATTRIBUTES)) if (place / ATTRIBUTES).is_file() else {}
-    labels, classes = people_of(names, read_table(place / IDENTITY)) if (place / IDENTITY).is_file() else (None, ())
-    about = f"celeba {place}, {split} split, {len(photos):,} photographs"
-    return ImageSet(view.pixels(photos), labels, classes, about, attributes)
+        raise DomtransError(f"{root / PARTITION} has no photographs in the {split} split with count={count}; raise count")
+    photos = [Photo("", name, (root / IMAGES / name).read_bytes) for name in names]
+    attributes = attributes_of(names, read_list(root / ATTRIBUTES)) if (root / ATTRIBUTES).is_file() else {}
+    labels, classes = people_of(names, read_list(root / IDENTITY)) if (root / IDENTITY).is_file() else (None, ())
+    about = f"celeba {root}, {split} split, {len(photos):,} photographs"
+    return ImageSet(crop.load(photos), labels, classes, about, attributes)
 
 
 @dataclass(frozen=True)
-class Table:
-    """One of CelebA's lists: the numbers of every picture, and what they stand for where there are several."""
+class CelebaList:
+    """One of CelebA's lists: the numbers of every image, and the names of the columns if there are several."""
 
     path: Path
     header: list[str]
     rows: dict[str, list[int]]
 
     def __getitem__(self, name: str) -> list[int]:
-        """The numbers of a picture; DomtransError if there are none."""
+        """The numbers of an image; DomtransError if there are none."""
         if name not in self.rows:
-            raise DomtransError(f"{self.path} says nothing of {name}; its lists must be of one edition")
+            raise DomtransError(f"{self.path} has no line for {name}; all lists must belong to the same version of CelebA")
         return self.rows[name]
 
 
-def read_table(path: Path) -> Table:
-    """A list of CelebA's; raises DomtransError for one that is damaged."""
-    table = Table(path, [], {})
+def read_list(path: Path) -> CelebaList:
+    """Read one of CelebA's lists; DomtransError if it is damaged."""
+    table = CelebaList(path, [], {})
     try:
         for line in path.read_text(encoding="ascii").splitlines():
             name, *numbers = line.split() or [""]
@@ -112,46 +118,46 @@ def read_table(path: Path) -> Table:
             else:
                 table.header[:] = line.split()
     except (OSError, ValueError) as error:
-        raise DomtransError(f"{path} cannot be read as a list of CelebA's: {error}") from None
+        raise DomtransError(f"{path} cannot be read as a CelebA list: {error}") from None
     columns = len(table.header) or 1
     if not table.rows or any(len(row) != columns for row in table.rows.values()):
-        raise DomtransError(f"{path} is no list of CelebA's: every line needs a picture's name and {columns} numbers")
+        raise DomtransError(f"{path} is not a CelebA list: every line needs the name of an image and {columns} numbers")
     return table
 
 
-def people_of(names: Sequence[str], identity: Table) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels int64 [N], and the people of all CelebA, so that a person has one number in every split."""
+def people_of(names: Sequence[str], identity: CelebaList) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels, int64 [N], and the people of all splits, so that a person has the same number in every split."""
     classes = sorted({row[0] for row in identity.rows.values()})
     numbers = {person: number for number, person in enumerate(classes)}
     return torch.tensor([numbers[identity[name][0]] for name in names]), tuple(map(str, classes))
 
 
-def attributes_of(names: Sequence[str], table: Table) -> dict[str, Attribute]:
-    """CelebA's attributes in our words; -1 where it says nothing that there is a word for."""
-    said = [{word for word, sign in zip(table.header, table[name], strict=True) if sign > 0} for name in names]
+def attributes_of(names: Sequence[str], table: CelebaList) -> dict[str, Attribute]:
+    """CelebA's attributes in our vocabulary; -1 where they determine no value."""
+    present = [{column for column, sign in zip(table.header, table[name], strict=True) if sign > 0} for name in names]
     return {
-        attribute: Attribute(VOCABULARY[attribute], torch.tensor([value_of(attribute, words) for words in said]))
+        attribute: Attribute(VOCABULARY[attribute], torch.tensor([value_of(attribute, columns) for columns in present]))
         for attribute in dict.fromkeys(attribute for attribute, _, _ in RULES)
     }
 
 
-def value_of(attribute: str, said: Container[str]) -> int:
-    """The place in the vocabulary of the first value whose rule fits, else -1."""
+def value_of(attribute: str, present: Container[str]) -> int:
+    """Index in the vocabulary of the first value whose rule matches, else -1."""
     for name, value, rule in RULES:
-        if name == attribute and all((word.lstrip("-") in said) != word.startswith("-") for word in rule.split()):
+        if name == attribute and all((word.lstrip("-") in present) != word.startswith("-") for word in rule.split()):
             return VOCABULARY[name].index(value)
     return -1
 
 
-def fetch(place: Path) -> None:
-    """Let torchvision download CelebA; its failures become one sentence."""
+def download_celeba(root: Path) -> None:
+    """Download CelebA with torchvision; any failure becomes a DomtransError."""
     from torchvision.datasets import CelebA
 
-    if place.name != "celeba":
-        raise DomtransError(f"torchvision downloads CelebA into a folder named celeba; set path to one, not to {place}")
+    if root.name != "celeba":
+        raise DomtransError(f"torchvision downloads CelebA into a folder named celeba; set path to one, not to {root}")
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        CelebA(str(place.parent), download=True)
-    except Exception as error:  # noqa: BLE001 - network, archive and disk faults come in many classes
+        root.mkdir(parents=True, exist_ok=True)
+        CelebA(str(root.parent), download=True)
+    except Exception as error:  # noqa: BLE001 - network, archive and disk errors have many classes
         reason = " ".join(str(error).split())[:160]
-        raise DomtransError(f"the data set celeba could not be had in {place}: {reason}; offline, use 'portraits'") from None
+        raise DomtransError(f"celeba could not be downloaded to {root}: {reason}; offline, use 'portraits'") from None

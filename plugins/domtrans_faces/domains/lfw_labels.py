@@ -1,4 +1,4 @@
-"""What can be seen on photographs of Labeled Faces in the Wild: ``lfw_labels.csv``, labelled for this project."""
+"""Attributes of photographs in Labeled Faces in the Wild, labelled for this project: ``lfw_labels.csv``."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from domtrans_faces.vocabulary import VOCABULARY
 
 
 @cache
-def table() -> dict[str, dict[str, str]]:
-    """The labels of each photograph by its name, e.g. ``Aaron_Peirsol_0001``; empty where nothing can be seen."""
+def labels_by_photo() -> dict[str, dict[str, str]]:
+    """Labels by name of the photograph, e.g. ``Aaron_Peirsol_0001``; an empty value is unknown."""
     lines = (files("domtrans_faces.domains") / "lfw_labels.csv").read_text(encoding="ascii").splitlines()
     return {row.pop("photograph"): row for row in csv.DictReader(lines)}
 
 
-def looks_of(names: Sequence[str]) -> dict[str, Attribute]:
-    """Attributes of photographs by their files' names; -1 where nothing is known. Empty where nothing is known of any."""
-    rows = [table().get(PurePosixPath(name).stem, {}) for name in names]
+def attributes_of(names: Sequence[str]) -> dict[str, Attribute]:
+    """Attributes of photographs by file name, -1 where unknown; without the attributes that are unknown for all."""
+    rows = [labels_by_photo().get(PurePosixPath(name).stem, {}) for name in names]
     return {
-        attribute: Attribute(values, torch.tensor([place(values, row.get(attribute, "")) for row in rows]))
+        attribute: Attribute(values, torch.tensor([index_of(values, row.get(attribute, "")) for row in rows]))
         for attribute, values in VOCABULARY.items()
         if any(row.get(attribute) for row in rows)
     }
 
 
-def place(values: Sequence[str], word: str) -> int:
-    """Where a word stands among the values; -1 for none."""
-    return values.index(word) if word else -1
+def index_of(values: Sequence[str], value: str) -> int:
+    """Index of a value; -1 for an empty one."""
+    return values.index(value) if value else -1

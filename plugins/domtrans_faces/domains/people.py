@@ -1,4 +1,4 @@
-"""Domains of photographs with the person as the class: ``lfw`` and ``ms-celeb``. Nobody is in both splits."""
+"""The domains ``lfw`` and ``ms-celeb``: photographs with the person as the class; no person is in both splits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from domtrans import Cache, DomtransError, ImageSet
-from domtrans_faces.domains.lfw_labels import looks_of
-from domtrans_faces.domains.photo_files import View, by_person, find_photos
+from domtrans_faces.domains.lfw_labels import attributes_of
+from domtrans_faces.domains.photo_files import PhotoCrop, find_photos, images_by_person
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Crop = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -27,21 +27,26 @@ def lfw(
 ) -> ImageSet:
     """Labeled Faces in the Wild: 13,233 photographs of 5,749 people, or part of them; the class is the person.
 
-    It can no longer be downloaded from where it was published; any copy will do: a folder, or a zip, with a folder of
-    pictures for every person. Photographs that this project has labelled carry attributes, found by the names of their files.
+    RGB, uint8 [N, 3, size, size]. The original download no longer exists; any copy works: a folder or zip with one folder
+    of images per person. The photographs that this project has labelled, found by file name, have attributes.
 
-    ``path``: the folder or zip; ``datasets/lfw`` in the cache if it is not given. ``holdout``: share of the people, by their
-    names, that is the test split. ``crop``: side of the middle square that is kept, as a share of the picture's.
-    ``landmarks``: a file with a line for each picture: its name, and x and y of both eyes, the nose and both corners of the
-    mouth; faces are brought to ArcFace's 112 x 112 template by them. ``count``: photographs at most, evenly over all.
-    Raises DomtransError if they are not there or cannot be read.
-
-    Licence: for research; the photographs are of news agencies. G. Huang et al.: Labeled Faces in the Wild, University of
+    Licence: for research; the photographs belong to news agencies. G. Huang et al.: Labeled Faces in the Wild, University of
     Massachusetts, Technical Report 07-49, 2007.
+
+    Args:
+        path: The folder or zip; by default ``datasets/lfw`` in the cache.
+        holdout: Share of the people in the test split, selected by a hash of the name.
+        crop: Side of the square that is kept, as a share of the photograph's.
+        landmarks: File with one line per image: its name, and x and y of both eyes, the nose and both corners of the mouth.
+            Faces are then aligned to ArcFace's 112 x 112 template.
+        count: Largest number of photographs, evenly spaced over all.
+
+    Raises:
+        DomtransError: If the photographs are missing or cannot be read.
     """
-    place = find(path, "lfw", "Labeled Faces in the Wild, a folder or zip with a folder of pictures for every person")
-    view = View(size, crop, landmarks)
-    return by_person(find_photos(place, count), split, holdout, view, f"lfw {place}", looks_of)
+    root = dataset_path(path, "lfw", "Labeled Faces in the Wild, a folder or zip with one folder of images per person,")
+    crop_to = PhotoCrop(size, crop, landmarks)
+    return images_by_person(find_photos(root, count), split, holdout, crop_to, f"lfw {root}", attributes_of)
 
 
 def ms_celeb(
@@ -54,28 +59,36 @@ def ms_celeb(
     landmarks: str | None = None,
     count: PositiveInt | None = 30_000,
 ) -> ImageSet:
-    """MS-Celeb-1M, for those who have it: photographs by person, in Microsoft's TSV files or in folders.
+    """MS-Celeb-1M, for those who have a copy: photographs by person, in Microsoft's TSV files or in folders.
 
-    Microsoft withdrew it in 2019, for the people on it were never asked; nothing here downloads it, and you need a reason and a
-    right to use it. The study took 912,224 of its photographs, cropped and aligned, as faces.
-
-    ``path``: a .tsv file (id of the person first, photograph in base64 last), or a folder or zip with a folder of pictures for
-    every person; ``datasets/ms-celeb`` in the cache if it is not given. ``holdout``: share of the people, by their ids, that
-    is the test split. ``crop``: side of the middle square that is kept, as a share of the picture's. ``landmarks``: a file of
-    them, as for lfw. ``count``: photographs at most, of both splits together, evenly over all, or the first of a TSV file.
-    Raises DomtransError if they are not there or cannot be read.
+    RGB, uint8 [N, 3, size, size]. Microsoft withdrew the data set in 2019, because the people in it had not been asked.
+    Nothing here downloads it, and you need a reason and the right to use it. The study used 912,224 of its photographs,
+    cropped and aligned.
 
     Licence: withdrawn; it was for non-commercial research. Y. Guo et al.: MS-Celeb-1M, ECCV 2016.
+
+    Args:
+        path: A .tsv file (id of the person in the first column, base64 photograph in the last), or a folder or zip with
+            one folder of images per person; by default ``datasets/ms-celeb`` in the cache.
+        holdout: Share of the people in the test split, selected by a hash of the id.
+        crop: Side of the square that is kept, as a share of the photograph's.
+        landmarks: File of landmarks, as for lfw.
+        count: Largest number of photographs in both splits together: evenly spaced over all, or the first ones of a TSV
+            file.
+
+    Raises:
+        DomtransError: If the photographs are missing or cannot be read.
     """
-    place = find(path, "ms-celeb", "MS-Celeb-1M, which Microsoft withdrew, a .tsv file or a folder with one for every person")
-    return by_person(find_photos(place, count), split, holdout, View(size, crop, landmarks), f"ms-celeb {place}")
+    root = dataset_path(path, "ms-celeb", "MS-Celeb-1M (withdrawn by Microsoft), a .tsv file or a folder with one per person,")
+    crop_to = PhotoCrop(size, crop, landmarks)
+    return images_by_person(find_photos(root, count), split, holdout, crop_to, f"ms-celeb {root}")
 
 
-def find(path: str | None, name: str, what: str) -> Path:
-    """Where a data set is; DomtransError if it is not there."""
-    place = Path(path) if path is not None else Cache().folder / "datasets" / name
-    if not place.exists():
+def dataset_path(path: str | None, name: str, content: str) -> Path:
+    """The path of a data set; DomtransError if it does not exist."""
+    root = Path(path) if path is not None else Cache().folder / "datasets" / name
+    if not root.exists():
         raise DomtransError(
-            f"the data set {name} is not at {place}: put {what} there, or set its path; offline, use 'portraits'"
+            f"the data set {name} is not at {root}: put {content} there, or set its path; offline, use 'portraits'"
         )
-    return place
+    return root

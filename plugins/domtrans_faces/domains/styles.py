@@ -1,7 +1,7 @@
-"""Styles of drawn faces: which piece of a DiceBear style shows what, in the words of ``vocabulary.py``.
+"""Styles of drawn faces: the attribute values, in terms of ``vocabulary.py``, that each piece of a DiceBear style shows.
 
-Pieces are left out where they show nothing that has a word (hats, sunglasses, masks, hearts for eyes) or where one cannot
-tell at 64 pixels what they show. docs/styles.md says who drew each style and under which licence.
+Without pieces that show something else (hats, sunglasses, masks, hearts for eyes), or whose attributes cannot be
+recognised at 64 pixels. docs/recipes/faces/styles.md names the artist and the licence of each style.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 UNKNOWN = "?"
-"""Where a piece hides an attribute, as a beard may hide the mouth."""
+"""Value of an attribute that a piece hides, as a beard may hide the mouth."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Something that a style can draw: ``variants`` by DiceBear component, and the attributes that it ``shows``."""
+    """Something that a style can draw: its variant of each DiceBear component, and the attribute values that it shows."""
 
     variants: Mapping[str, str]
-    shows: Mapping[str, str]
+    attributes: Mapping[str, str]
 
 
 Slot = tuple[Piece, ...]
-"""Pieces of which a face has exactly one."""
+"""Alternative pieces; a face has exactly one of them."""
 
 
 def slot(components: str, attributes: str, table: Mapping[str, str]) -> Slot:
-    """A slot, from a table of ``{"values of the attributes": "pieces that show them"}``.
+    """A slot from a table ``{"attribute values": "pieces that show them"}``.
 
-    A piece names a variant for each component, joined by "+"; "-" leaves the component out.
+    A piece is one variant per component, joined by "+"; "-" leaves the component out.
     """
     return tuple(
         Piece(
@@ -41,18 +41,22 @@ def slot(components: str, attributes: str, table: Mapping[str, str]) -> Slot:
     )
 
 
-def numbered(word: str, numbers: str) -> str:
+def with_prefix(prefix: str, numbers: str) -> str:
     """``"hair01 hair05"`` from ``("hair", "01 05")``."""
-    return " ".join(word + number for number in numbers.split())
+    return " ".join(prefix + number for number in numbers.split())
 
 
 @dataclass(frozen=True)
 class FaceStyle:
     """How a DiceBear style is used.
 
-    ``frame``: centre x, centre y and side of what is seen of the canvas, in canvas sides, so that faces of every style are
-    about as large. ``slots``: later ones overrule what earlier ones show. ``colours``: for a colour of the style the palette
-    that it is taken from (``vocabulary.palette``). ``free``: components of which any variant will do.
+    Attributes:
+        name: Name of the style.
+        frame: Centre x, centre y and side of the visible square, in canvas sides, so that faces of all styles have about
+            the same size.
+        slots: The attributes of a later slot override those of an earlier one.
+        colours: For each colour of the style, the palette (``vocabulary.palette``) that it is sampled from.
+        free: Components whose variant is sampled without regard to attributes.
     """
 
     name: str
@@ -144,24 +148,24 @@ LORELEI = FaceStyle(
     frame=(0.5, 0.44, 0.8),
     slots=(
         slot("mouth", "mouth", {
-            "smile": numbered("happy", "01 02 03 04 05 06 15 16"),
-            "sad": numbered("sad", "03 04 05"),
-            "open": numbered("sad", "01 02"),
+            "smile": with_prefix("happy", "01 02 03 04 05 06 15 16"),
+            "sad": with_prefix("sad", "03 04 05"),
+            "open": with_prefix("sad", "01 02"),
         }),
         slot("eyes", "eyes", {
-            "open": numbered("variant", "02 04 06 08 10 11 14 20 21 23 24"),
-            "closed": numbered("variant", "01 15 19 22"),
+            "open": with_prefix("variant", "02 04 06 08 10 11 14 20 21 23 24"),
+            "closed": with_prefix("variant", "01 15 19 22"),
             "wink": "variant18",
         }),
         slot("hair", "hair_length hair_style", {
-            "short straight": numbered("variant", "01 02 03 04 06 07 08 11 12 28 43 47"),
-            "short curly": numbered("variant", "05 09 22 39"),
-            "medium straight": numbered("variant", "10 13 15 16 17 19 21 23 30 40"),
-            "medium curly": numbered("variant", "18 24 32 35 37"),
-            "medium tied": numbered("variant", "14 26 31 33 36 38 42 45 46 48"),
+            "short straight": with_prefix("variant", "01 02 03 04 06 07 08 11 12 28 43 47"),
+            "short curly": with_prefix("variant", "05 09 22 39"),
+            "medium straight": with_prefix("variant", "10 13 15 16 17 19 21 23 30 40"),
+            "medium curly": with_prefix("variant", "18 24 32 35 37"),
+            "medium tied": with_prefix("variant", "14 26 31 33 36 38 42 45 46 48"),
         }),
         slot("beard", "facial_hair mouth", {"no": "-", f"yes {UNKNOWN}": "variant01 variant02"}),
-        slot("glasses", "glasses", {"no": "-", "yes": numbered("variant", "01 03 04")}),
+        slot("glasses", "glasses", {"no": "-", "yes": with_prefix("variant", "01 03 04")}),
     ),
     colours={"skin": "skin", "hair": "hair", "glasses": "frames"},
     free=("eyebrows", "head", "nose"),
@@ -172,28 +176,28 @@ ADVENTURER = FaceStyle(
     frame=(0.5, 0.48, 0.86),
     slots=(
         slot("mouth", "mouth", {
-            "smile": numbered("variant", "01 02 05 22 23 25 26 27 28 30"),
-            "neutral": numbered("variant", "06 09 10"),
-            "sad": numbered("variant", "04 14"),
-            "open": numbered("variant", "03 15 18"),
+            "smile": with_prefix("variant", "01 02 05 22 23 25 26 27 28 30"),
+            "neutral": with_prefix("variant", "06 09 10"),
+            "sad": with_prefix("variant", "04 14"),
+            "open": with_prefix("variant", "03 15 18"),
         }),
         slot("eyes", "eyes", {
-            "open": numbered("variant", "05 11 12 13 16 18"),
-            "closed": numbered("variant", "19 20"),
-            "wide": numbered("variant", "01 02 03 24 25 26"),
-            "wink": numbered("variant", "21 22"),
+            "open": with_prefix("variant", "05 11 12 13 16 18"),
+            "closed": with_prefix("variant", "19 20"),
+            "wide": with_prefix("variant", "01 02 03 24 25 26"),
+            "wink": with_prefix("variant", "21 22"),
         }),
         slot("hair", "hair_length hair_style", {
             "none": "-",
-            "short straight": numbered("short", "01 02 04 10 11 13 14 15"),
-            "short curly": numbered("short", "03 07 08 09 17 18"),
-            "medium straight": numbered("long", "01 02 05 21 25 26"),
-            "medium curly": numbered("long", "17 22 24"),
-            "medium tied": numbered("long", "10 11 12 13 14 15 19 23"),
-            "long straight": numbered("long", "04 07"),
-            "long curly": numbered("long", "06 09"),
+            "short straight": with_prefix("short", "01 02 04 10 11 13 14 15"),
+            "short curly": with_prefix("short", "03 07 08 09 17 18"),
+            "medium straight": with_prefix("long", "01 02 05 21 25 26"),
+            "medium curly": with_prefix("long", "17 22 24"),
+            "medium tied": with_prefix("long", "10 11 12 13 14 15 19 23"),
+            "long straight": with_prefix("long", "04 07"),
+            "long curly": with_prefix("long", "06 09"),
         }),
-        slot("glasses", "glasses", {"no": "-", "yes": numbered("variant", "02 04 05")}),
+        slot("glasses", "glasses", {"no": "-", "yes": with_prefix("variant", "02 04 05")}),
     ),
     colours={"skin": "skin", "hair": "hair", "glasses": "frames"},
     free=("eyebrows", "head"),

@@ -1,1 +1,1 @@
-"""Metrics of avatars, and the evaluator networks that they use."""
+"""Metrics of avatars, and their evaluator network."""

@@ -1,4 +1,4 @@
-"""What f itself reads: before g is asked why an avatar has no glasses, f should be asked whether it sees any."""
+"""The accuracy of f's attribute heads on both domains."""
 
 from __future__ import annotations
 
@@ -7,40 +7,55 @@ from collections.abc import Sequence
 import torch
 
 from domtrans import Attribute, ImageSet, MetricInput, NotMeasurableError, head_sizes, predict
-from domtrans_faces.metrics.avatars import balanced_accuracy, count
+from domtrans_faces.metrics.avatars import balanced_accuracy, confusion_matrix
 
 
 def f_reading(inputs: MetricInput) -> dict[str, float | int]:
-    """How well f's heads read the attributes of source images and of real target images, both of the test split.
+    """Accuracy of f's attribute heads on source test images and on real target test images.
 
-    G(x) can show no more of x than f reads in it, and nothing that f misreads in avatars can be asked of g. Gives, for each
-    attribute that is known, e.g. ``f_skin_source_accuracy`` and ``f_skin_target_accuracy``: balanced accuracy, the mean over
-    the values that occur. ``n``, ``n_target``: numbers of images.
-    Raises NotMeasurableError for an f without attributes, and where neither domain knows any of them.
+    G(x) can only have those attributes of x that f recognises in x, and g can only learn attributes that f recognises in
+    target images.
+
+    Returns:
+        For each attribute, e.g. skin, in the domains where it is known:
+
+        - ``f_skin_source_accuracy``, ``f_skin_target_accuracy``: balanced accuracy, the mean over the values that occur
+
+        And:
+
+        - ``n``: number of source test images
+        - ``n_target``: number of target test images
+
+    Raises:
+        NotMeasurableError: If f has no attribute heads, or neither domain has any of its attributes.
     """
-    sides = {"source": inputs.source, "target": inputs.target_test}
-    found = {
-        f"f_{name}_{side}_accuracy": value for side, images in sides.items() for name, value in read(inputs, images).items()
+    domains = {"source": inputs.source, "target": inputs.target_test}
+    accuracies = {
+        f"f_{name}_{domain}_accuracy": value
+        for domain, images in domains.items()
+        for name, value in head_accuracies(inputs, images).items()
     }
-    if not found:
-        raise NotMeasurableError("f-reading needs an f that tells attributes, and a source or a target with some of them")
-    return found | {"n": len(inputs.source), "n_target": len(inputs.target_test)}
+    if not accuracies:
+        raise NotMeasurableError("f-reading needs an f with attribute heads, and a source or a target with its attributes")
+    return accuracies | {"n": len(inputs.source), "n_target": len(inputs.target_test)}
 
 
-def read(inputs: MetricInput, images: ImageSet) -> dict[str, float]:
-    """Balanced accuracy of f's heads on what is known of the images, by attribute."""
+def head_accuracies(inputs: MetricInput, images: ImageSet) -> dict[str, float]:
+    """Balanced accuracy of f's heads by attribute, for the attributes that are known of the images."""
     f = inputs.transfer.encoder
-    asked = {name: (values, images.attributes.get(name)) for name, values in f.encoder.heads.items()}
-    known = {name: one for name, (values, one) in asked.items() if one is not None and is_known(one, values)}
+    heads = f.encoder.heads
+    attributes = {name: images.attributes.get(name) for name in heads}
+    known = {name: one for name, one in attributes.items() if one is not None and is_measurable(one, heads[name])}
     if not known:
         return {}
     features = predict(f, images, inputs.session)
     with torch.no_grad():
-        logits = f.classify(features.to(inputs.session.device)).cpu().split(head_sizes(f.encoder.heads), 1)
-    answers = dict(zip(asked, (logit.argmax(1) for logit in logits), strict=True))
-    return {name: round(balanced_accuracy(count(one.index, answers[name], len(one.values))), 4) for name, one in known.items()}
+        logits = f.classify(features.to(inputs.session.device)).cpu().split(head_sizes(heads), 1)
+    predicted = dict(zip(heads, (logit.argmax(1) for logit in logits), strict=True))
+    confusion = {name: confusion_matrix(one.index, predicted[name], len(one.values)) for name, one in known.items()}
+    return {name: round(balanced_accuracy(counts), 4) for name, counts in confusion.items()}
 
 
-def is_known(attribute: Attribute, values: Sequence[str] | int) -> bool:
-    """Whether it means the same as f's, and is known of some image."""
+def is_measurable(attribute: Attribute, values: Sequence[str] | int) -> bool:
+    """Whether the attribute has the values of f's head, and is known of some image."""
     return not isinstance(values, int) and tuple(attribute.values) == tuple(values) and bool((attribute.index >= 0).any())

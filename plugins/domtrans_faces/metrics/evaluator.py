@@ -1,4 +1,4 @@
-"""The network that avatars are measured with: it reads their attributes, and its features tell how alike two avatars are."""
+"""The evaluator of avatars: it predicts their attributes, and its features measure their similarity."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from domtrans import Augmentation, Evaluator, ImageSet, NotMeasurableError, Session, fit_evaluator, predict, seeded
 
-SIDE = 64
-"""Of an image as the evaluator sees it; larger ones are made as small."""
+MAX_SIZE = 64
+"""Side of the input in pixels; larger images are resized to it."""
 
-SEEN: Mapping[str, Any] = {
+EVALUATOR_VIEW: Mapping[str, Any] = {
     "name": "chain",
     "steps": [
         {"name": "warp", "rotate": 0.05, "scale": 0.05, "shear": 0.03, "shift": 0.04},
@@ -23,11 +23,11 @@ SEEN: Mapping[str, Any] = {
         {"name": "noise", "amount": 0.05},
     ],
 }
-"""How the evaluator sees avatars while it is fitted: as far from their places, as soft and as noisy as a g may draw them."""
+"""Augmentation while the evaluator is fitted: shifted, blurred and noisy, as generated avatars may be."""
 
 
 class AvatarEvaluator(Evaluator):
-    """Reads every attribute of an avatar; for measuring only, no loss ever sees it. ``sizes``: values of each attribute."""
+    """A classifier of all attributes of an avatar, for evaluation only. ``sizes`` are the numbers of values per attribute."""
 
     def __init__(self, channels: int, sizes: tuple[int, ...], width: int = 24) -> None:
         super().__init__()
@@ -40,10 +40,10 @@ class AvatarEvaluator(Evaluator):
             nn.MaxPool2d(2),
             *block(width, 2 * width),
             *block(2 * width, 2 * width, stride=2),
-            nn.AdaptiveAvgPool2d(4),  # hair and beard keep their places
+            nn.AdaptiveAvgPool2d(4),  # keeps the positions of hair and beard
             nn.Flatten(),
         )
-        # The face once more, as fine as it is: brows and mouths are lines a pixel or two wide.
+        # The centre again at full resolution: brows and mouths are lines of one or two pixels.
         self.middle = nn.Sequential(
             *block(channels, width),
             *block(width, 2 * width, stride=2),
@@ -58,27 +58,29 @@ class AvatarEvaluator(Evaluator):
         self.heads = nn.Linear(128, sum(sizes))
 
     def forward(self, images: Tensor, *, hidden: bool = False) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] to the logits of all attributes side by side, or to 128 features of the image."""
-        if images.shape[-1] > SIDE:
-            images = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+        """Images [B, C, H, W] in [-1, 1] to the logits of all attributes side by side, or to the last hidden layer [B, 128]."""
+        if images.shape[-1] > MAX_SIZE:
+            images = F.interpolate(images, (MAX_SIZE, MAX_SIZE), mode="bilinear", antialias=True, align_corners=False)
         height, width = images.shape[-2:]
         middle = images[..., height // 4 : height - height // 4, width // 4 : width - width // 4]
         features = self.join(torch.cat([self.whole(images), self.middle(middle)], 1))
         return features if hidden else self.heads(features)
 
 
-def evaluator_of(avatars: ImageSet, session: Session, *, steps: int, batch_size: int, view: Augmentation) -> AvatarEvaluator:
-    """An AvatarEvaluator fitted on avatars with their attributes, or found in the cache.
+def fit_avatar_evaluator(
+    avatars: ImageSet, session: Session, *, steps: int, batch_size: int, view: Augmentation
+) -> AvatarEvaluator:
+    """An AvatarEvaluator fitted on avatars with their attributes, or loaded from the cache.
 
-    It does not hang on the run's seed: the ruler is the same for every run. Raises NotMeasurableError without attributes.
+    It does not depend on the run's seed, so that all runs are measured alike. Raises NotMeasurableError without attributes.
     """
     if not avatars.attributes:
-        raise NotMeasurableError("avatars are measured by a network fitted on their attributes, but the target has none")
+        raise NotMeasurableError("the evaluator of avatars is fitted on their attributes, but the target has none")
     sizes = tuple(len(attribute.values) for attribute in avatars.attributes.values())
     labels = torch.stack([attribute.index for attribute in avatars.attributes.values()], 1).to(session.device)
 
     def loss(logits: Tensor, index: Tensor) -> Tensor:
-        """Cross-entropy of every attribute; what is unknown counts for nothing."""
+        """Sum over attributes of the cross-entropy, without unknown values."""
         pairs = zip(logits.split(sizes, 1), labels[index].unbind(1), strict=True)
         losses = [F.cross_entropy(logit, label, ignore_index=-1, reduction="sum") for logit, label in pairs]
         return torch.stack(losses).sum() / len(index)
@@ -89,11 +91,11 @@ def evaluator_of(avatars: ImageSet, session: Session, *, steps: int, batch_size:
     return evaluator
 
 
-def read(evaluator: AvatarEvaluator, images: ImageSet, session: Session) -> list[Tensor]:
-    """The value that the evaluator sees in every image, int64 [N] for every attribute, on the CPU."""
+def predict_attributes(evaluator: AvatarEvaluator, images: ImageSet, session: Session) -> list[Tensor]:
+    """The predicted value of every attribute, int64 [N] each, on the CPU."""
     return [logits.argmax(1) for logits in predict(evaluator, images, session).split(evaluator.sizes, 1)]
 
 
-def features(evaluator: AvatarEvaluator, images: ImageSet, session: Session) -> Tensor:
-    """The evaluator's last hidden layer for every image, float32 [N, 128], on the CPU."""
+def hidden_features(evaluator: AvatarEvaluator, images: ImageSet, session: Session) -> Tensor:
+    """The last hidden layer for every image, float32 [N, 128], on the CPU."""
     return predict(partial(evaluator, hidden=True), images, session)

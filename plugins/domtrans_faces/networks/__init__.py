@@ -1,1 +1,1 @@
-"""Networks of the face experiments: encoders f, the generator g and the discriminator D."""
+"""Networks of the face experiments: f, g and D."""

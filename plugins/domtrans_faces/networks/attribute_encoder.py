@@ -1,4 +1,4 @@
-"""f for faces: what can be said of a face, read by a network small enough to learn through at every step."""
+"""f for faces: a small attribute classifier."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from domtrans_faces.vocabulary import VOCABULARY
 
 
 class AttributeEncoder(Encoder):
-    """f: 4 strided convolutions with batch norm and ReLU, a dense layer, and a head for every attribute of drawn faces.
+    """f: 4 strided convolutions with batch norm and ReLU, a dense layer, and one head per attribute of drawn faces.
 
-    ``width``: channels of the first layer; the next have 2, 4 and 4 times as many. ``features``: F. ``dropout``: share of the
-    features that the heads do without while f is fitted.
+    Args:
+        width: Channels of the first layer; the others have 2, 4 and 4 times as many.
+        features: F, the number of features.
+        dropout: Share of the features dropped before the heads while f is fitted.
     """
 
     channels = 3
@@ -36,7 +38,7 @@ class AttributeEncoder(Encoder):
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise((3, width, 2 * width, 4 * width, 4 * width)):
             layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        # Where in the face something is tells a beard from hair, so the map is read as it is and not averaged.
+        # No global average: the position in the face distinguishes a beard from hair.
         self.layers = nn.Sequential(
             *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, features), nn.BatchNorm1d(features), nn.ReLU()
         )
@@ -44,9 +46,9 @@ class AttributeEncoder(Encoder):
         self.head = nn.Linear(features, sum(map(len, VOCABULARY.values())))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, size, size] to features [B, F], not negative."""
+        """Images [B, 3, size, size] to features [B, F], non-negative."""
         return self.layers(images)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features [B, F] to the logits of all values of all attributes, in the vocabulary's order: [B, 32]."""
+        """Features [B, F] to the logits of all attributes side by side, in the order of the vocabulary: [B, 32]."""
         return self.head(self.dropout(features))

@@ -1,4 +1,4 @@
-"""What a face recogniser is taught to overlook and an avatar should keep: how light skin and hair are, and of which colour."""
+"""Mean colours as features, because face recognisers ignore the colour and lightness of skin and hair."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from domtrans import Encoder
 
 
 class ColourGrid(Encoder):
-    """f: the mean colours of a grid of fields over the middle of the image. Nothing is learned.
+    """f: the mean colours of a grid over the centre of the image, without trainable weights.
 
-    With a recogniser in the encoder 'concat', g is told of skin and hair what that leaves out. Surroundings, which an avatar
-    does not have, are not looked at.
+    Combined with a recogniser by the encoder 'concat', it gives g the colours of skin and hair. The background, which an
+    avatar does not have, is ignored.
 
-    ``fields``: of a side of the grid. ``crop``: share of the image's side that it covers.
+    Args:
+        fields: Fields along one side of the grid.
+        crop: Side of the grid, as a share of the image's side.
     """
 
     channels = 3

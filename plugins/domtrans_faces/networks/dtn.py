@@ -17,13 +17,15 @@ Width = Annotated[int, Field(ge=4, le=512)]
 
 
 class FaceGenerator(Generator):
-    """g: 5 blocks of strided transposed convolution, batch norm and ReLU, a last one to colours, tanh: 64 x 64 pixels.
+    """g: 5 blocks of strided transposed convolution, batch norm and ReLU, and a last layer with tanh; 64 x 64 pixels.
 
-    Images of another size are resized from these, as the study's 96 x 96 are.
+    Other image sizes are interpolated from these, like the 96 x 96 pixels of the study.
 
-    ``width``: channels of the last block; those before it have 2, 4, 4 and 4 times as many. ``mixing``: a 1 x 1 convolution
-    after each block, as in the paper. ``last``: "transposed" (the study's), or "nearest", every pixel four times and then a
-    3 x 3 convolution, which leaves no checkerboards.
+    Args:
+        width: Channels of the last block; those before it have 4, 4, 4 and 2 times as many.
+        mixing: A 1 x 1 convolution after each block, as in the paper.
+        last: The last layer: "transposed", as in the study, or "nearest", nearest-neighbour upsampling and a 3 x 3
+            convolution, which avoids checkerboard artefacts.
     """
 
     def __init__(
@@ -53,19 +55,23 @@ class FaceGenerator(Generator):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, channels, size, size]."""
-        # In bfloat16 tanh rounds to exactly -1 or 1, where its gradient is exactly 0: such a pixel would never move again.
+        # float32, because in bfloat16 tanh rounds to exactly -1 or 1, where its gradient is 0 and the pixel stops learning.
         images = torch.tanh(self.layers(features).float())
         return images if self.size == 64 else F.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
 
 
 class FaceDiscriminator(Discriminator):
-    """D: 5 strided convolutions with leaky ReLU (0.2), three logits. Images of 32 pixels or more, 64 and 96 in the recipes.
+    """D: 5 strided convolutions with leaky ReLU (0.2), three logits; for images of 32 pixels or more.
 
-    ``width``: channels of the first layer; the next have 2, 4, 4 and 4 times as many.
-    ``norm``: "spectral" (one pass over real and generated images together) or "batch" (the study's; every kind of image is then
-    judged in a batch of its own). ``classes``: K of f's head, 32 for the encoder 'attributes'. D then judges an image as one of
-    a face with what f sees in x, so that g cannot please D with another's glasses; 0: D is told nothing, as in the paper.
-    Raises DomtransError for images below 32 pixels.
+    Args:
+        width: Channels of the first layer; the others have 2, 4, 4 and 4 times as many.
+        norm: "spectral", with one pass over real and generated images; or "batch", as in the study, with a separate batch
+            for each kind of image.
+        classes: Number of logits of f's heads, for a class-conditional D: it judges an image as one of a face with the
+            attributes that f predicts for x. 32 for the encoder 'attributes'. 0, as in the paper: D is unconditional.
+
+    Raises:
+        DomtransError: For images below 32 pixels.
     """
 
     def __init__(
@@ -80,7 +86,7 @@ class FaceDiscriminator(Discriminator):
         super().__init__()
         if size < 32:
             raise DomtransError(
-                f"the discriminator 'face-discriminator' judges 32 pixels or more, not {size}; set image_size=64"
+                f"the discriminator 'face-discriminator' needs 32 pixels or more, not {size}; set image_size=64"
             )
 
         def conv(before: int, after: int, kernel: int = 4, stride: int = 2, padding: int = 1) -> nn.Module:
@@ -90,10 +96,10 @@ class FaceDiscriminator(Discriminator):
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise((channels, width, 2 * width, 4 * width, 4 * width, 4 * width)):
             layers += [conv(before, after), *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.LeakyReLU(0.2)]
-        self.reads_classes = classes
+        self.condition_classes = classes
         last = conv(4 * width, 3 * (1 + classes), size // 32, 1, 0)
         self.layers = nn.Sequential(*layers, last, nn.Flatten(), nn.Unflatten(1, (1 + classes, 3)))
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Images [B, channels, size, size], and what f sees in them [B, K] where it is known, to logits [B, 3]."""
-        return self.told(self.layers(images), classes)
+        """Images [B, channels, size, size], and f's predictions [B, K] if D is conditional, to logits [B, 3]."""
+        return self.condition(self.layers(images), classes)

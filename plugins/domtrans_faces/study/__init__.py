@@ -1,1 +1,1 @@
-"""The study ``faces``: its rows and its tables."""
+"""The study ``faces``."""

@@ -1,4 +1,4 @@
-"""What the rows of the study have in common."""
+"""Settings that all rows of the study share."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ WEIGHTS = {
     "openface": "openface*.pth",
     "timm": "resnet18*.safetensors",
 }
-"""Encoders that begin from published weights, and what the file of them is called."""
+"""Encoders with published weights, and the pattern of their files."""
 
 
-class Common:
-    """What the rows have in common: the data, f, what is measured, and how much of everything."""
+class CommonSettings:
+    """Data, encoder, metrics and sizes that all rows share, and the rows built from them."""
 
     def __init__(self, data_dir: str | None, encoder: str | None, quick: bool) -> None:
         self.encoder, self.quick = encoder, quick
         folder = None if data_dir is None else Path(data_dir)
         if folder is not None and not folder.is_dir():
-            raise DomtransError(f"there is no folder {folder}; give one with photographs or weights, or leave --data-dir out")
-        few: Changes = {"count": 64, "test_count": 32} if quick else {}
-        self.source: Changes = {"name": "portraits", **few}
-        self.target: Changes = {"name": "avatars", **few}
+            raise DomtransError(f"there is no folder {folder}; give a folder with photographs or weights, or omit --data-dir")
+        sizes: Changes = {"count": 64, "test_count": 32} if quick else {}
+        self.source: Changes = {"name": "portraits", **sizes}
+        self.target: Changes = {"name": "avatars", **sizes}
         self.weights = {name: str(found) for name, pattern in WEIGHTS.items() if (found := find(folder, pattern))}
-        """Files of published weights that are there, by encoder."""
+        """Files of published weights in the folder, by encoder."""
         self.recognisers = [name for name in self.weights if name != "timm"]
         self.photographs = find(folder, "lfw*.zip") or find(folder, "lfw")
         fitted: Changes = {"steps": 4, "batch_size": 8} if quick else {}
@@ -46,29 +46,29 @@ class Common:
         }
 
     def row(self, name: str, about: str, changes: Mapping[str, Any] | None = None, *, recipe: str = BEST) -> Row:
-        """A row with what all have in common, before its own changes."""
+        """A row: the shared settings, then its own changes."""
         data = {"source": self.source, "target": self.target, "metrics": self.metrics}
         loaded = {"encoder.weights": self.encoder, "fit": "none", "adapt": "none"} if self.encoder else {}
-        return Row(name, about, recipe, data | self.small(fits=not self.encoder) | loaded | dict(changes or {}))
+        return Row(name, about, recipe, data | self.quick_changes(fits=not self.encoder) | loaded | dict(changes or {}))
 
     def best(self) -> Row:
-        """The row that every table begins with."""
-        return self.row("best", f"The recipe {BEST} as it is.")
+        """The first row of every table."""
+        return self.row("best", f"The recipe {BEST}.")
 
     def photo_row(self, encoder: str) -> Row:
-        """Photographs through a recogniser."""
+        """A row with photographs as the source and a recogniser as f."""
         source = {"name": "lfw", "path": str(self.photographs)} | ({"count": 300} if self.quick else {})
         metrics = {
             "identity": {"name": "identity-retrieval"},
             "likeness": {"name": "photo-likeness"},
             "diversity": self.metrics["diversity"],
         }
-        changes = {"source": source, "target": self.target, "metrics": metrics} | self.small(fits=False)
+        changes = {"source": source, "target": self.target, "metrics": metrics} | self.quick_changes(fits=False)
         f = {"encoder": {"name": encoder, "path": self.weights[encoder]}}
         return Row(f"photos-{encoder}", f"f is {encoder}.", PHOTOS, changes | f)
 
-    def small(self, *, fits: bool) -> Changes:
-        """So little of everything that a row takes seconds."""
+    def quick_changes(self, *, fits: bool) -> Changes:
+        """Sizes at which a row takes seconds."""
         if not self.quick:
             return {}
         fit = {"fit.steps": 4, "fit.batch_size": 8} if fits else {}
@@ -77,11 +77,11 @@ class Common:
 
 
 def find(folder: Path | None, pattern: str) -> Path | None:
-    """The first file or folder of such a name below a folder, in the order of the alphabet."""
+    """The alphabetically first file or folder below a folder that matches a pattern."""
     return min(folder.rglob(pattern), default=None) if folder is not None else None
 
 
 def without_heads() -> Changes:
-    """What the best recipe has to do without where f tells no attributes: only its features can be compared."""
-    plain = {"adapt": "none", "train.balance_source": False, "discriminator.classes": 0}
-    return {"fit": "none", "generator_losses.const": recipes.ALIKE.model_dump(mode="json")} | plain
+    """Changes for an f without attribute heads: its features are compared, and D is unconditional."""
+    unconditional = {"adapt": "none", "train.balance_source": False, "discriminator.classes": 0}
+    return {"fit": "none", "generator_losses.const": recipes.COSINE_CONST.model_dump(mode="json")} | unconditional

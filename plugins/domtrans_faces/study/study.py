@@ -1,26 +1,29 @@
-"""The study ``faces``: from faces to avatars, where the study of 2017 failed, tried switch by switch."""
+"""The study ``faces``: faces to avatars, where the study of 2017 failed, one change at a time."""
 
 from __future__ import annotations
 
 from domtrans import Study
 from domtrans_faces.study import tables
-from domtrans_faces.study.common import Common
+from domtrans_faces.study.common import CommonSettings
 
 
 def faces(*, data_dir: str | None = None, encoder: str | None = None, quick: bool = False) -> Study:
-    """Faces to avatars: what f is, distances, ways to train, and avatars drawn again from f's features.
+    """Faces to avatars: encoders, distances, training strategies, and avatars reconstructed from f's features.
 
-    ``data_dir``: a folder with, wherever in it, published weights of encoders (mobilefacenet*.safetensors,
-    dlib_resnet*.safetensors, sphere20a*.pth, openface*.pth, timm's resnet18*.safetensors), each of which is a row then, and
-    Labeled Faces in the Wild (lfw*.zip or a folder lfw), which is a table; without it portraits are the source and f is
-    fitted. ``encoder``: a file with weights of an encoder 'attributes', which then is neither fitted nor adapted.
-    ``quick``: a few images, thin networks and a few steps, to see that everything works; the figures say nothing.
+    Args:
+        data_dir: Folder that contains, at any depth, published weights of encoders (mobilefacenet*.safetensors,
+            dlib_resnet*.safetensors, sphere20a*.pth, openface*.pth, timm's resnet18*.safetensors), each of which adds a
+            row, and Labeled Faces in the Wild (lfw*.zip or a folder lfw), which adds a table; without it, all rows use
+            portraits and a fitted f.
+        encoder: File with weights of an encoder 'attributes', which is then neither fitted nor adapted.
+        quick: Smoke test with a few images, thin networks and a few steps; the results are meaningless.
     """
-    common = Common(data_dir, encoder, quick)
-    hasty = " This is a quick look: few images, thin networks and few steps, so no figure says anything." if quick else ""
-    made = (tables.encoders(common), tables.distances(common), tables.strategies(common), tables.reconstruction(common))
+    common = CommonSettings(data_dir, encoder, quick)
+    warning = " This is a smoke test with few images, thin networks and few steps: the results are meaningless."
+    always = (tables.encoders(common), tables.distances(common), tables.strategies(common), tables.reconstruction(common))
     return Study(
         name="faces",
-        about="From faces to avatars with the same looks, without an attribute of any avatar and without pairs." + hasty,
-        tables=made + ((tables.photographs(common),) if common.photographs and common.recognisers else ()),
+        about="Faces to avatars with the same attributes, without attributes of avatars and without pairs."
+        + (warning if quick else ""),
+        tables=always + ((tables.photographs(common),) if common.photographs and common.recognisers else ()),
     )
