@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from domtrans.compute.device import Precision, autocast, pick_device, pick_dtype
+from domtrans.compute.device import autocast, pick_device, pick_dtype
 from domtrans.compute.distributed import SINGLE_PROCESS, Group
+from domtrans.compute.precision import Precision
 from domtrans.data.batches import Batches, derive_seed
 from domtrans.data.image_set import ImageSet
 from domtrans.data.loader import BatchLoader, DecodePool

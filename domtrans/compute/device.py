@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Literal
 
 import torch
 
 from domtrans.compute.cpu_convolution import FasterConvolutions
+from domtrans.compute.precision import Precision
 from domtrans.errors import DomtransError
-
-Precision = Literal["auto", "bf16", "float32"]
 
 
 def pick_device(name: str = "auto") -> torch.device:

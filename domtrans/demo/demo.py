@@ -19,7 +19,7 @@ from domtrans.data.image_files import decode_image, from_pil, to_pil
 from domtrans.data.image_set import to_float, to_uint8
 from domtrans.errors import DomtransError
 from domtrans.interfaces import head_sizes
-from domtrans.runs.examples import REAL, SHOWN, read_examples
+from domtrans.runs.examples import EXAMPLES_OF_A_KIND, MAX_TARGET_IMAGES, read_examples
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.run import Run
 
@@ -126,13 +126,13 @@ class Demo:
         except DomtransError as error:
             self.missing.append(f"No examples: {error}.")
             return []
-        return [encode_png(image) for image in test.batch(evenly(len(test), SHOWN))]
+        return [encode_png(image) for image in test.batch(evenly(len(test), EXAMPLES_OF_A_KIND))]
 
     def _load_target(self) -> tuple[Tensor, Tensor]:
         """Target training images, uint8 [N, C, S, S], and their features [N, F], normalised to length 1."""
         run = self.run
         try:
-            target = load_domain(run.registry, run.recipe.target, "train", run.recipe.image_size).some(REAL)
+            target = load_domain(run.registry, run.recipe.target, "train", run.recipe.image_size).some(MAX_TARGET_IMAGES)
         except DomtransError as error:
             self.missing.append(f"No nearest real images: {error}.")
             return torch.empty(0), torch.empty(0)

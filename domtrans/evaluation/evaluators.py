@@ -1,4 +1,4 @@
-"""How a metric's own network is fitted, kept and asked."""
+"""Fit the evaluator network of a metric, cache it, and apply it to a set of images."""
 
 from __future__ import annotations
 
@@ -30,12 +30,21 @@ def fit_evaluator(
     view: Augmentation,
     seed: int = 0,
 ) -> None:
-    """Fit a metric's network on images (AdamW, cosine decay), or load it from the cache; then it is in eval mode.
+    """Fit a metric's network on images (AdamW, warm-up, cosine decay), or load it from the cache.
 
-    ``loss``: (what the network gives for a batch, index of its images int64 [B]) -> scalar; like the network it is known to
-    the cache by its code, and what it reads must be labels or attributes of the images. ``view``: how the network sees images
-    meanwhile. ``seed``: of batches and views; not the run's, for the ruler is to be the same for every run. Of processes that
-    measure together the first fits it for all.
+    When processes measure together, the main process fits it and the others receive its weights.
+
+    Args:
+        evaluator: The network; it is in eval mode afterwards.
+        images: The images. What ``loss`` reads must be their labels or attributes.
+        session: Device, cache and processes.
+        loss: (output of the network for a batch, index of its images int64 [B]) -> scalar. The cache identifies it by its
+            code, like the network.
+        steps: Optimizer steps.
+        batch_size: Images per step.
+        lr: Highest learning rate.
+        view: Augmentation of the images.
+        seed: Seed of batches and augmentation. It is not the run's, so that all runs are measured by the same evaluator.
     """
 
     def learn() -> None:
@@ -48,14 +57,14 @@ def fit_evaluator(
             optimizer.param_groups[0]["lr"] = lr * factor
             index, batch = loader[step]
             with session.autocast():
-                found = evaluator(view(to_float(batch), rng)).float()
-            value = loss(found, index)
+                outputs = evaluator(view(to_float(batch), rng)).float()
+            value = loss(outputs, index)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
             if step % 50 == 49:
                 session.progress(step + 1, steps, {"evaluator_loss": value.item()})
-        optimizer.zero_grad()  # the gradients of the last step would be kept as long as the network
+        optimizer.zero_grad()  # otherwise the last gradients stay in memory as long as the network
 
     code: tuple[Any, ...] = (type(evaluator), loss, fit_evaluator)
     key = {
@@ -63,7 +72,7 @@ def fit_evaluator(
         "steps": steps,
         "batch_size": batch_size,
         "lr": lr,
-        "view": identity(view),
+        "view": view_key(view),
         "seed": seed,
         "code": "".join(map(inspect.getsource, code)),
     }
@@ -76,15 +85,24 @@ def fit_evaluator(
 
 @torch.no_grad()
 def predict(network: Callable[[Tensor], Tensor], images: ImageSet, session: Session) -> Tensor:
-    """What a network gives for every image of a set, float32 [N, ...], on the CPU. Processes that measure together share it."""
+    """Apply a network to every image of a set. Processes that measure together share the work.
+
+    Args:
+        network: Images [B, C, H, W] in [-1, 1] to [B, ...].
+        images: N images.
+        session: Device and processes.
+
+    Returns:
+        float32 [N, ...], on the CPU.
+    """
     blocks = (images.batch(index) for index in session.group.my_part(inference_batches(len(images), session.device)))
     return session.group.all_gather([network(to_float(block.to(session.device))).float().cpu() for block in blocks])
 
 
-def identity(view: Any) -> Any:
-    """What an augmentation is, the same in every process: its name and its options."""
+def view_key(view: Any) -> Any:
+    """The name and the options of an augmentation, the same in every process."""
     if isinstance(view, functools.partial):
-        return [view.func.__module__, view.func.__qualname__, {name: identity(value) for name, value in view.keywords.items()}]
+        return [view.func.__module__, view.func.__qualname__, {name: view_key(value) for name, value in view.keywords.items()}]
     if isinstance(view, list | tuple):
-        return [identity(item) for item in view]
+        return [view_key(item) for item in view]
     return view if view is None or isinstance(view, str | int | float) else repr(view)

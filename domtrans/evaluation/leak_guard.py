@@ -1,4 +1,4 @@
-"""Nothing that measures may teach: how the engine keeps evaluators, labels and test images out of what g learns from."""
+"""Keep evaluators, labels and test images out of training, because they measure it."""
 
 from __future__ import annotations
 
@@ -15,73 +15,74 @@ from torch import Tensor, nn
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 
-MANY = 0.01
-"""Share of repeated test images that is worth a word; a few occur in real data."""
+NOTABLE_REPEATS = 0.01
+"""Share of repeated test images above which the user is told; a few occur in real data."""
 
-NONE, LABELS, ORACLE = "none of the target", "source labels", "supervised: oracle"
-"""What the results say of the supervision of g, by what its losses were given."""
+UNSUPERVISED, SOURCE_LABELS, ORACLE = "none of the target", "source labels", "supervised: oracle"
+"""The supervision of g in the results, by what its losses were given."""
 
-_learning: ContextVar[bool] = ContextVar("learning", default=False)
+_training: ContextVar[bool] = ContextVar("training", default=False)
+"""Whether evaluators are refused, because f, g or D is being trained."""
 
 
 class Evaluator(nn.Module):
-    """A network that a metric measures with. Being one keeps it out of training.
+    """Base class of a network that a metric measures with. It is refused in training.
 
-    It was fitted on labels that the method does not have, so whatever it says of an image must not reach f, g or D. A
-    recipe of which any part holds an Evaluator, and any call of one while f, g or D learns, raises DomtransError, unless
-    the recipe says ``oracle = true``; then its results say so too.
+    An evaluator is fitted on labels that the method does not have, so its outputs must not reach f, g or D. DomtransError is
+    raised if a part of a recipe holds an evaluator, and if one is called while f, g or D is trained. With ``oracle = true``
+    in the recipe it is allowed, and the results say so.
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """As any network is called; refused while f, g or D learns."""
-        if _learning.get():
-            raise _refusal(f"the evaluator {type(self).__name__} was called while f, g or D learns")
+        """Call the network; DomtransError while f, g or D is trained."""
+        if _training.get():
+            raise _refusal(f"the evaluator {type(self).__name__} was called while f, g or D is trained")
         return super().__call__(*args, **kwargs)
 
 
 @contextmanager
 def evaluators_kept_out(*, oracle: bool) -> Iterator[None]:
-    """A block in which calling an evaluator is refused, unless the recipe is an oracle's."""
-    token = _learning.set(not oracle)
+    """A block in which a call of an evaluator raises DomtransError, unless the recipe says ``oracle = true``."""
+    token = _training.set(not oracle)
     try:
         yield
     finally:
-        _learning.reset(token)
+        _training.reset(token)
 
 
 def check_for_evaluators(parts: Mapping[str, object], *, oracle: bool) -> None:
-    """Raise DomtransError if a part of an experiment holds an evaluator at any depth, unless the recipe is an oracle's."""
+    """Raise DomtransError if a part holds an evaluator at any depth, unless the recipe says ``oracle = true``."""
     for name, part in {} if oracle else parts.items():
-        found = find_evaluator(part)
-        if found is not None:
-            raise _refusal(f"{name} holds the evaluator {type(found).__name__}")
+        evaluator = find_evaluator(part)
+        if evaluator is not None:
+            raise _refusal(f"{name} holds the evaluator {type(evaluator).__name__}")
 
 
-def find_evaluator(thing: object) -> Evaluator | None:
-    """The first evaluator in what a thing holds: submodules, attributes, containers, closures, and globals it names."""
-    seen: dict[int, object] = {}  # the objects are kept, so that no id is given out twice
-    left = [thing]
-    while left:
-        item = left.pop()
+def find_evaluator(root: object) -> Evaluator | None:
+    """The first evaluator that an object holds, in submodules, attributes, containers, closures, or globals that it names."""
+    visited: dict[int, object] = {}  # holds the objects, so that Python does not use an id twice
+    pending = [root]
+    while pending:
+        item = pending.pop()
         if isinstance(item, Evaluator):
             return item
-        if id(item) not in seen and not isinstance(item, Tensor | str | bytes | types.ModuleType | type):
-            seen[id(item)] = item
-            left += _within(item)
+        if id(item) not in visited and not isinstance(item, Tensor | str | bytes | types.ModuleType | type):
+            visited[id(item)] = item
+            pending += _children(item)
     return None
 
 
 def supervision(oracle: bool, reads: Iterable[frozenset[str]]) -> str:
-    """What g was taught with, for the results: ``reads`` are the fields that each loss reads."""
+    """The supervision of g, for the results; ``reads`` are the fields of Outputs that each loss reads."""
     if oracle:
         return ORACLE
-    return LABELS if any("source_labels" in fields for fields in reads) else NONE
+    return SOURCE_LABELS if any("source_labels" in fields for fields in reads) else UNSUPERVISED
 
 
-def repeated(train: ImageSet, test: ImageSet) -> int | None:
-    """How many test images occur, pixel for pixel, among the training images; None where a set is not in memory.
+def count_repeated(train: ImageSet, test: ImageSet) -> int | None:
+    """How many test images are among the training images, pixel for pixel.
 
-    To decode millions of images for it would take longer than many a training.
+    None if a set is not in memory: decoding millions of images for this would take longer than many trainings.
     """
     if not (train.in_memory and test.in_memory):
         return None
@@ -96,8 +97,8 @@ def _digests(images: ImageSet) -> Iterator[bytes]:
         yield hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
-def _within(item: object) -> list[object]:
-    """What an object holds, one step deep."""
+def _children(item: object) -> list[object]:
+    """The objects that an object holds directly."""
     if isinstance(item, Mapping):
         return list(item.values())
     if isinstance(item, list | tuple | set | frozenset):
@@ -106,24 +107,24 @@ def _within(item: object) -> list[object]:
         return [item.func, *item.args, *item.keywords.values()]
     if isinstance(item, types.MethodType):
         return [item.__self__, item.__func__]
-    held = list(getattr(item, "__dict__", {}).values())
-    return held + (list(_of_function(item)) if isinstance(item, types.FunctionType) else _methods(item))
+    attributes = list(getattr(item, "__dict__", {}).values())
+    return attributes + (list(_of_function(item)) if isinstance(item, types.FunctionType) else _methods(item))
 
 
 def _methods(item: object) -> list[object]:
-    """The functions of an object's class, but for those of libraries."""
+    """The methods of an object's class, without those of libraries."""
     bases = [base for base in type(item).__mro__ if not _is_library(base.__module__)]
     return [value for base in bases for value in vars(base).values() if isinstance(value, types.FunctionType)]
 
 
 def _of_function(function: types.FunctionType) -> Iterator[object]:
-    """What a function closes over, its defaults, and the networks, tables and neighbours among the globals it names."""
+    """The closure of a function, its defaults, and the globals that it names: networks, containers and functions."""
     if _is_library(function.__module__):
         return
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
-        except ValueError:  # not filled yet
+        except ValueError:  # the variable has no value yet
             continue
     yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     codes = [function.__code__]
@@ -137,12 +138,12 @@ def _of_function(function: types.FunctionType) -> Iterator[object]:
 
 
 def _is_library(module: str | None) -> bool:
-    """Whether code is of Python, torch or the engine itself, where no evaluator can hide."""
+    """Whether a module is of Python, torch, numpy or domtrans, whose code holds no evaluator."""
     return (module or "").partition(".")[0] in {"builtins", "abc", "typing", "torch", "numpy", "functools", "domtrans"}
 
 
-def _refusal(what: str) -> DomtransError:
+def _refusal(reason: str) -> DomtransError:
     return DomtransError(
-        f"{what}: what it says comes from labels that the method does not have; leave it to the metrics, or set oracle=true, "
-        "and the results will say so"
+        f"{reason}; evaluators are fitted on labels that the method does not have, so use them in metrics only, or set "
+        "oracle=true, and the results will say so"
     )

@@ -1,4 +1,4 @@
-"""Two sets of images compared as sets, by the features that some network has of them."""
+"""Distances between two sets of images, computed from the features of any network."""
 
 from __future__ import annotations
 
@@ -10,49 +10,66 @@ from torch import Tensor, nn
 from domtrans.compute.seeding import seeded
 from domtrans.data.batches import evenly
 
-SUBSET, SUBSETS = 500, 50
-"""Of KID: images in a subset, at most, and number of subsets."""
-LOOKED_AT = 2000
-"""Images whose mutual distances are taken, at most, evenly over the set."""
+KID_SUBSET_SIZE, KID_SUBSETS = 500, 50
+"""Images per subset, at most, and number of subsets."""
+MAX_PAIRWISE_IMAGES = 2000
+"""Images whose pairwise distances are computed, at most, evenly spread over the set."""
 
 
 class Precomputed(nn.Identity):
-    """What torchmetrics takes for its feature network: the features are there already."""
+    """The feature network for torchmetrics where the features are already computed."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.num_features = size
 
 
-def frechet_distance(made: Tensor, real: Tensor) -> float:
-    """FID of features [N, F] and [M, F], by torchmetrics: Frechet distance of two Gaussians (Heusel et al. 2017)."""
+def frechet_distance(generated: Tensor, real: Tensor) -> float:
+    """FID, by torchmetrics: the Frechet distance of two normal distributions (Heusel et al., 2017).
+
+    Args:
+        generated: Features [N, F].
+        real: Features [M, F].
+
+    Returns:
+        The distance, 0 or more.
+    """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(feature=Precomputed(made.shape[1]))
-    metric.update(made.double(), real=False)
+    metric = FrechetInceptionDistance(feature=Precomputed(generated.shape[1]))
+    metric.update(generated.double(), real=False)
     metric.update(real.double(), real=True)
-    return max(0.0, float(metric.compute()))  # rounding may leave it a hair below
+    return max(0.0, float(metric.compute()))  # rounding can make it negative
 
 
-def kernel_distance(made: Tensor, real: Tensor) -> float:
-    """KID of features [N, F] and [M, F], by torchmetrics; the same subsets every time.
+def kernel_distance(generated: Tensor, real: Tensor) -> float:
+    """KID, by torchmetrics: the unbiased squared MMD with a cubic kernel (Binkowski et al., 2018).
 
-    Unbiased squared MMD with a cubic kernel, the mean of 50 subsets of at most 500 (Binkowski et al. 2018).
+    It is the mean over 50 subsets of at most 500 images, the same subsets every time.
+
+    Args:
+        generated: Features [N, F].
+        real: Features [M, F].
+
+    Returns:
+        The distance; it can be slightly below 0.
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it keeps all features in memory
+        warnings.simplefilter("ignore")  # about the memory that the features take
         metric = KernelInceptionDistance(
-            feature=Precomputed(made.shape[1]), subsets=SUBSETS, subset_size=min(SUBSET, len(made), len(real))
+            feature=Precomputed(generated.shape[1]),
+            subsets=KID_SUBSETS,
+            subset_size=min(KID_SUBSET_SIZE, len(generated), len(real)),
         )
-    metric.update(made, real=False)
+    metric.update(generated, real=False)
     metric.update(real, real=True)
     with seeded(0):
         return float(metric.compute()[0])
 
 
 def spread(features: Tensor) -> float:
-    """Mean distance between two of at most 2,000 rows of [N, F]; 0 of a single one."""
-    chosen = features[evenly(len(features), LOOKED_AT)]
-    return float(torch.pdist(chosen).double().mean()) if len(chosen) > 1 else 0.0
+    """The mean distance between two rows of features [N, F], over at most 2,000 rows; 0 for one row."""
+    sample = features[evenly(len(features), MAX_PAIRWISE_IMAGES)]
+    return float(torch.pdist(sample).double().mean()) if len(sample) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Target features brought to where the source's lie, so that g, which learns to draw from those, can draw from these."""
+"""Map target features to the mean and covariance of source features, because g is trained on source features."""
 
 from __future__ import annotations
 
@@ -10,52 +10,61 @@ from torch import Tensor
 from domtrans.errors import DomtransError
 
 SHRINKAGE = 0.01
-"""Of the mean variance, added to that of every direction: where a domain does not vary, noise is not to be blown up."""
+"""Share of the mean variance that is added to the variance of every direction: directions without variance would amplify
+noise."""
 
 
 @dataclass(frozen=True)
 class FeatureAlignment:
-    """The affine map of features [B, F] that gives the target's the mean and the covariance of the source's.
+    """The affine map of features [B, F] that gives the target features the mean and the covariance of the source's.
 
-    Of all such maps the one that moves them least, the optimal transport of one normal distribution to another (R. Flamary,
-    K. Lounici, A. Ferrari: Concentration bounds for linear Monge mapping estimation and optimal transport domain adaptation,
-    2019, equation 2): its matrix is symmetric and positive, so that what is more for f before is more for g after. CORAL's
-    (Sun, Feng, Saenko: Return of Frustratingly Easy Domain Adaptation, AAAI 2016) turns features besides.
+    Of all such maps it is the one that moves features least, the optimal transport of one normal distribution to another (R.
+    Flamary, K. Lounici, A. Ferrari: Concentration bounds for linear Monge mapping estimation and optimal transport domain
+    adaptation, 2019, equation 2). Its matrix is symmetric and positive definite, so that a larger value for f stays a larger
+    value for g. CORAL (Sun, Feng, Saenko: Return of Frustratingly Easy Domain Adaptation, AAAI 2016) also rotates features.
+
+    Attributes:
+        target_mean: [F]
+        matrix: [F, F]
+        source_mean: [F]
     """
 
-    mean: Tensor
-    """Of target features [F]."""
+    target_mean: Tensor
     matrix: Tensor
-    """[F, F]"""
-    place: Tensor
-    """The mean of source features [F]."""
+    source_mean: Tensor
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor) -> FeatureAlignment:
-        """From features of both domains, [N, F] and [M, F]; DomtransError if those of either are all the same."""
+        """Compute the map from features of both domains, [N, F] and [M, F].
+
+        Raises:
+            DomtransError: If f gives all images of a domain the same features.
+        """
         device = source.device
         source, target = source.cpu().double(), target.cpu().double()  # not every device has float64
         for name, features in (("source", source), ("target", target)):
             if not bool((features != features[0]).any()):
-                raise DomtransError(f"f sees every {name} image alike, so align_features=true cannot work; set it to false")
-        wanted, there = covariance(source), covariance(target)
-        root, inverse = power(there, 0.5), power(there, -0.5)
-        matrix = inverse @ power(root @ wanted @ root, 0.5) @ inverse
-        return cls(*(found.float().to(device) for found in (target.mean(0), matrix, source.mean(0))))
+                raise DomtransError(
+                    f"f gives every {name} image the same features, so align_features=true cannot work; set it to false"
+                )
+        source_covariance, target_covariance = covariance(source), covariance(target)
+        root, inverse = power(target_covariance, 0.5), power(target_covariance, -0.5)
+        matrix = inverse @ power(root @ source_covariance @ root, 0.5) @ inverse
+        return cls(*(tensor.float().to(device) for tensor in (target.mean(0), matrix, source.mean(0))))
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Target features [B, F] among the source's, float32."""
-        with torch.autocast(features.device.type, enabled=False):  # small differences are made large
-            return (features.float() - self.mean) @ self.matrix + self.place
+        """Target features [B, F] to features like the source's, float32."""
+        with torch.autocast(features.device.type, enabled=False):  # the map amplifies small differences
+            return (features.float() - self.target_mean) @ self.matrix + self.source_mean
 
 
 def covariance(features: Tensor) -> Tensor:
-    """Of features [N, F], float64 [F, F], shrunk towards a ball so that it can be inverted."""
-    found = features.T.cov()
-    return found + SHRINKAGE * found.diagonal().mean() * torch.eye(len(found), dtype=found.dtype)
+    """The covariance of features [N, F], float64 [F, F], shrunk so that it can be inverted."""
+    matrix = features.T.cov()
+    return matrix + SHRINKAGE * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=matrix.dtype)
 
 
 def power(matrix: Tensor, exponent: float) -> Tensor:
-    """A power of a symmetric positive matrix [F, F]."""
+    """A power of a symmetric positive definite matrix [F, F]."""
     values, directions = torch.linalg.eigh(matrix)
     return (directions * values**exponent) @ directions.T

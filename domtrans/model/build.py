@@ -1,4 +1,4 @@
-"""From a recipe to f and g: networks built and checked, with initial weights that depend on the recipe's seed alone."""
+"""Build f and g from a recipe, with initial weights that depend only on its seed."""
 
 from __future__ import annotations
 
@@ -16,28 +16,38 @@ from domtrans.registry.registry import Registry
 
 
 def build_transfer(recipe: Recipe, registry: Registry, classes: int, channels: int) -> Transfer:
-    """f and g, untrained. ``classes``: labelled classes of the source. ``channels``: of the target images."""
-    with layers_of(recipe, "encoder"), fits_memory("encoder", recipe.encoder):
+    """Build f and g, untrained.
+
+    Args:
+        recipe: The recipe.
+        registry: The parts.
+        classes: Number of labelled source classes; 0 without labels.
+        channels: Channels of the target images.
+
+    Raises:
+        DomtransError: If a plugin returns something else than its base class, or the memory does not suffice.
+    """
+    with initial_weights(recipe, "encoder"), fits_memory("encoder", recipe.encoder):
         encoder = registry.build("encoder", recipe.encoder, recipe.image_size, classes)
     expect(encoder, Encoder, "encoder", recipe.encoder)
     frozen = FrozenEncoder(encoder)
-    with layers_of(recipe, "generator"), fits_memory("generator", recipe.generator):
+    with initial_weights(recipe, "generator"), fits_memory("generator", recipe.generator):
         generator = registry.build("generator", recipe.generator, frozen.feature_size, channels, recipe.image_size)
     expect(generator, Generator, "generator", recipe.generator)
     return Transfer(frozen, generator)
 
 
 def fits_memory(kind: str, part: Part) -> AbstractContextManager[None]:
-    """Options may ask for more than any machine has."""
+    """A block that builds a part; out of memory is a DomtransError, since options may ask for any size."""
     return enough_memory(f"the {kind} '{part.name}'", "choose smaller options for it")
 
 
-def expect(thing: object, base: type, kind: str, part: Part) -> None:
-    """Raise DomtransError unless a plugin built what it should."""
-    if not isinstance(thing, base):
-        raise DomtransError(f"the {kind} '{part.name}' must be a domtrans.{base.__name__}, not {type(thing).__name__}")
+def expect(built: object, base: type, kind: str, part: Part) -> None:
+    """Raise DomtransError unless a part is an instance of its base class."""
+    if not isinstance(built, base):
+        raise DomtransError(f"the {kind} '{part.name}' must be a domtrans.{base.__name__}, not {type(built).__name__}")
 
 
-def layers_of(recipe: Recipe, purpose: str) -> AbstractContextManager[None]:
-    """A block in which a network for one purpose draws its initial weights."""
+def initial_weights(recipe: Recipe, purpose: str) -> AbstractContextManager[None]:
+    """A block that seeds torch for the initial weights of one network."""
     return seeded(derive_seed(recipe.seed, purpose))

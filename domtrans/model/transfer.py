@@ -1,4 +1,4 @@
-"""G = g(f(x)): the fixed encoder with its standardisation, and the transfer built from it."""
+"""The frozen encoder f with its standardisation, and the transfer G(x) = g(f(x))."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from domtrans.data.image_set import ImageSet, inference_batches, to_channels, to
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder, Generator, head_sizes
 
-MEASURED = 20_000
-"""Images over which features are standardised or aligned, at most: enough for a standard deviation to within 1 %."""
+MAX_STATISTICS_IMAGES = 20_000
+"""Images, at most, for means and covariances of features: enough for a standard deviation to within 1 %."""
 
 
-def measured(images: ImageSet) -> ImageSet:
-    """As many of the images as the statistics of features need."""
-    return images if len(images) <= MEASURED else images.take(evenly(len(images), MEASURED))
+def statistics_sample(images: ImageSet) -> ImageSet:
+    """The images over which means and covariances of features are computed: evenly spread, at most 20,000."""
+    return images if len(images) <= MAX_STATISTICS_IMAGES else images.take(evenly(len(images), MAX_STATISTICS_IMAGES))
 
 
 class FrozenEncoder(nn.Module):
-    """f as every loss and g see it: fixed, in eval mode, its features standardised once over the source set.
+    """f as g and the losses use it: its weights are fixed, it is in eval mode, and its features are standardised.
 
-    Standardised features make a loss weight mean the same for every f. Gradients pass through to the images.
+    Mean and deviation are of the source set, so that a loss weight means the same for every f. Gradients reach the images.
+
+    Args:
+        encoder: f, fitted.
     """
 
     mean: Tensor
@@ -40,11 +43,11 @@ class FrozenEncoder(nn.Module):
 
     @property
     def feature_size(self) -> int:
-        """F."""
+        """F, the length of a feature vector."""
         return self.encoder.feature_size
 
     def train(self, mode: bool = True) -> FrozenEncoder:
-        """Stays in eval mode, whatever the module that holds it does."""
+        """Stay in eval mode, whatever the mode of the module that holds f."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -98,14 +101,18 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def standardize(self, source: ImageSet) -> None:
-        """Measure mean and standard deviation of every feature over the source set, or 20,000 images of a larger one."""
-        raw = (self.encode(measured(source)) * self.std + self.mean).double()
+        """Measure mean and standard deviation of every feature over the source set, or 20,000 images of a larger one.
+
+        Raises:
+            DomtransError: If a feature is not a finite number.
+        """
+        raw = (self.encode(statistics_sample(source)) * self.std + self.mean).double()
         if not bool(torch.isfinite(raw).all()):
             raise DomtransError(
                 "the encoder gives features that are not finite numbers on the source images; check its weights"
             )
         self.mean.copy_(raw.mean(0))
-        # A feature that never fires carries nothing; a floor keeps it from becoming amplified noise.
+        # The floor keeps a feature that never fires from becoming amplified noise.
         deviation = raw.std(0)
         self.std.copy_(deviation.clamp_min(max(1e-6, 0.01 * float(deviation.mean()))))
 
@@ -117,7 +124,12 @@ class FrozenEncoder(nn.Module):
 
 
 class Transfer(nn.Module):
-    """G: images of the source domain in, images of the target domain out."""
+    """G: images of the source domain to images of the target domain.
+
+    Args:
+        encoder: f.
+        generator: g.
+    """
 
     def __init__(self, encoder: FrozenEncoder, generator: Generator) -> None:
         super().__init__()
@@ -130,9 +142,14 @@ class Transfer(nn.Module):
 
     @torch.no_grad()
     def apply_to(self, images: ImageSet, *, group: Group = SINGLE_PROCESS) -> Tensor:
-        """uint8 [N, C, size, size], on the CPU: G of every image of a set, in eval mode.
+        """G of every image of a set, in eval mode.
 
-        ``group``: the processes that share the work; all have all of it in the end.
+        Args:
+            images: N images.
+            group: The processes that share the work. Each of them gets all images.
+
+        Returns:
+            uint8 [N, C, size, size], on the CPU.
         """
         self.eval()
         device = self.encoder.mean.device

@@ -1,4 +1,4 @@
-"""Weights of networks from elsewhere: safetensors, or a foreign ``.pth`` of which nothing but tensors is read."""
+"""Read weights that others trained: safetensors files, and ``.pth`` files, from which only tensors are read."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from torch import Tensor, nn
 from domtrans.errors import DomtransError
 from domtrans.storage.tensors import first_difference, read_tensors
 
-F_IN_MODEL = "encoder.encoder."
-"""How the names of f's own weights begin in a model file: those of ``Transfer.encoder``, a ``FrozenEncoder``."""
+F_PREFIX = "encoder.encoder."
+"""Prefix of f's weights in a model file: ``Transfer.encoder`` is a ``FrozenEncoder``, whose ``encoder`` is f."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Weights from a ``.safetensors`` file, or a foreign ``.pth``/``.pt`` state dict, of which only tensors are read.
+    """Read a state dict.
 
-    Raises DomtransError for anything else, above all for a pickle that would run code, and for a file that would grow in
-    memory: compressed or overlapping entries, or tensors larger than what is stored of them.
+    Args:
+        path: A ``.safetensors`` file, or a ``.pth`` or ``.pt`` file, from which only tensors are read.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        DomtransError: For anything else: a pickle that would run code; or a file that takes more memory than its size,
+            through compression, overlapping entries, or tensors that are larger than their storage.
     """
     if path.suffix == ".safetensors":
         return read_tensors(path)[0]
@@ -31,7 +38,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         _check_archive(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on what an old file was written with
+            warnings.simplefilter("ignore")  # about the version that wrote an old file
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DomtransError(f"there is no file {path}") from None
@@ -46,12 +53,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_encoder(encoder: nn.Module, path: Path) -> None:
-    """Load f's weights: those of the f of a run, its folder or its model file, or any other file that ``read_weights`` reads.
+    """Load the weights of f.
 
-    Raises DomtransError, naming the first difference, unless names and shapes fit exactly.
+    Args:
+        encoder: f.
+        path: A run folder or a model file, whose f is loaded, or any file that ``read_weights`` reads.
+
+    Raises:
+        DomtransError: Unless names and shapes are exactly those of the encoder; it names the first difference.
     """
     weights = read_weights(path / "model.safetensors" if path.is_dir() else path)
-    of_f = {name.removeprefix(F_IN_MODEL): tensor for name, tensor in weights.items() if name.startswith(F_IN_MODEL)}
+    of_f = {name.removeprefix(F_PREFIX): tensor for name, tensor in weights.items() if name.startswith(F_PREFIX)}
     load_exactly(encoder, of_f or weights, path, f"the encoder {type(encoder).__name__}")
 
 
@@ -78,27 +90,28 @@ def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
 
 
 def _check_archive(path: Path) -> None:
-    """Torch stores tensors as they are; an archive that unpacks to more than its own size was made to fill the memory."""
+    """Refuse an archive that unpacks to more than its size. Torch does not compress, so it is meant to fill the memory."""
     if path.exists() and not path.is_file():
-        raise ValueError("it is no regular file")  # a pipe would be waited for
+        raise ValueError("it is not a regular file")  # reading a pipe would wait forever
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > path.stat().st_size:
-            raise ValueError(f"it would unpack to {unpacked:,} bytes, more than it has")
+            raise ValueError(f"it would unpack to {unpacked:,} bytes, more than its size")
 
 
 def _is_plain(name: Any, value: Any) -> bool:
-    """A name and a dense tensor with values: not sparse, quantised, of a subclass, or a shape alone."""
+    """Whether it is a name with a dense tensor: not sparse, quantised, of a subclass, or on the meta device."""
     dense = type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided
     return isinstance(name, str) and dense and value.device.type == "cpu" and not value.is_quantized
 
 
 def _check_sizes(state: Mapping[str, Tensor], path: Path) -> None:
-    # A stride of 0 makes one stored number a tensor of any size; whoever copies it later would allocate it all.
+    """Refuse tensors that are larger than their storage: with a stride of 0, one number is a tensor of any size."""
     for name, tensor in state.items():
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise DomtransError(f"{path} is not a plain file of weights ({name[:200]} is larger than what is stored of it)")
+            raise DomtransError(f"{path} is not a plain file of weights ({name[:200]} is larger than its storage)")
     stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in state.values()}
     if sum(stored.values()) > path.stat().st_size:
-        raise DomtransError(f"{path} is not a plain file of weights (it names {sum(stored.values()):,} bytes and has fewer)")
+        size = sum(stored.values())
+        raise DomtransError(f"{path} is not a plain file of weights (its tensors have {size:,} bytes, more than the file)")

@@ -1,4 +1,4 @@
-"""Recipes by name, from a file, or from a run's folder."""
+"""Find recipes by name, in a file or in a run folder, and write them as TOML."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ from domtrans.registry.parts import MAX_DEPTH, Part
 from domtrans.registry.registry import Registry
 
 MAX_RECIPE_BYTES = 2**24
-"""Bytes of a recipe file; written by hand, it has a thousandth of that."""
+"""Larger files are refused before they are read. A shipped recipe has a few kilobytes."""
 
 
 def find_recipe(name: str, registry: Registry) -> Recipe:
-    """A ``.toml`` or ``.json`` file, a registered recipe, or a run's folder, resolved.
+    """Find a recipe and resolve it.
 
-    A file is a whole recipe, or ``extends = "NAME"`` and the paths that differ.
-    Raises DomtransError when there is no such recipe or it does not hold together.
+    Args:
+        name: A ``.toml`` or ``.json`` file, the name of a registered recipe, or a run folder. A file holds a whole recipe,
+            or ``extends = "NAME"`` and what differs.
+        registry: The parts.
+
+    Returns:
+        The recipe with every option of every part.
+
+    Raises:
+        DomtransError: If there is no such recipe, or it is not valid.
     """
     return _find(name, registry, ())
 
@@ -32,12 +40,13 @@ def find_recipe(name: str, registry: Registry) -> Recipe:
 def to_toml(recipe: Recipe, registry: Registry) -> str:
     """A resolved recipe as TOML, which ``find_recipe`` reads. TOML has no null, so options that are None are left out.
 
-    Raises DomtransError for the rare recipe that would then read differently.
+    Raises:
+        DomtransError: If the recipe cannot be written without null.
     """
     text = tomli_w.dumps(_without_none(recipe.model_dump(mode="json")))
     changed = differences(recipe, make_recipe(tomllib.loads(text), f"recipe '{recipe.name}'").resolve(registry))
     if changed:
-        raise DomtransError(f"TOML cannot hold this recipe, for it has no null ({changed[0]}); use JSON")
+        raise DomtransError(f"TOML has no null, so it cannot hold this recipe ({changed[0]}); use JSON")
     return text
 
 
@@ -61,7 +70,7 @@ def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Reci
         raise DomtransError(f"recipe files extend one another in a circle: {' -> '.join(map(str, (*extended_by, path)))}")
     try:
         if path.exists() and (not path.is_file() or path.stat().st_size > MAX_RECIPE_BYTES):
-            raise OSError(f"it is no regular file of at most {MAX_RECIPE_BYTES:,} bytes")
+            raise OSError(f"it is not a regular file of at most {MAX_RECIPE_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:

@@ -14,16 +14,25 @@ from domtrans.recipe.schema import Recipe, Term, make_recipe
 from domtrans.registry.parts import Part, check_plain, did_you_mean
 from domtrans.registry.registry import Registry
 
-KEPT = ("weight", "start", "stop")
-"""What stays when a loss term is given another loss: its place in the sum does not depend on what it measures."""
+TERM_FIELDS = ("weight", "start", "stop")
+"""What a term keeps when its loss is replaced by name."""
 
 
 def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:
-    """The recipe with some paths changed, left to right, resolved anew.
+    """Change paths of a recipe.
 
-    ``assignments`` are ``"path=value"`` strings, or a mapping of paths to values. A value is JSON where it reads as
-    JSON, else text. Setting a part by name drops the options of the one it replaces; ``none`` removes an optional part
-    or a loss term. Raises DomtransError for unknown paths, unknown names and values of the wrong type.
+    Args:
+        recipe: The recipe.
+        assignments: ``"path=value"`` strings, or a mapping of paths to values, applied in order. A string's value is parsed
+            as JSON, or is text if it is not valid JSON. A part that is set by name loses the options of the part before.
+            ``none`` removes an optional part or a loss term.
+        registry: The parts.
+
+    Returns:
+        The changed recipe, resolved.
+
+    Raises:
+        DomtransError: For an unknown path or name, or a value of the wrong type.
     """
     data = recipe.model_dump(mode="json")
     for path, value in parse(assignments):
@@ -33,12 +42,12 @@ def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[
 
 
 def parse(assignments: list[str] | tuple[str, ...] | Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The path and the value of every assignment; raises DomtransError for one that is none."""
+    """Path and value of every assignment; DomtransError for a string without "="."""
     return list(assignments.items()) if isinstance(assignments, Mapping) else [_parse(text) for text in assignments]
 
 
 def assignment(path: str, value: Any) -> str:
-    """The ``"path=value"`` that ``parse`` reads as that path and value: text as it is, unless it reads as JSON."""
+    """The string that ``parse`` reads as this path and value. Text is quoted only if it would be read as JSON."""
     if isinstance(value, str):
         try:
             json.loads(value)
@@ -48,7 +57,7 @@ def assignment(path: str, value: Any) -> str:
 
 
 def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe with a tree of changes laid over it; not resolved."""
+    """The recipe with a tree of changes applied, not resolved; ``where`` is for messages."""
     check_plain(changes, where)
     data = recipe.model_dump(mode="json")
     for key in changes:
@@ -60,14 +69,14 @@ def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
-    """``"path: old value -> new value"`` for every path in which two resolved recipes differ."""
+    """``"path: old value -> new value"`` for every path at which two resolved recipes differ."""
     before, after = flatten(old), flatten(new)
     paths = [path for path in before | after if before.get(path) != after.get(path)]
     return [f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}" for path in paths]
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
-    """The plain value at every path of a recipe: ``{"seed": 0, ..., "source.name": "svhn", ...}``; a list is one value."""
+    """A recipe as a flat dict: ``{"seed": 0, ..., "source.name": "svhn", ...}``. A list is one value."""
     return _flatten(recipe.model_dump(mode="json"))
 
 
@@ -82,7 +91,7 @@ def _parse(text: str) -> tuple[str, Any]:
 
 
 def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> None:
-    """Set ``data`` at ``keys``, minding what kind of thing each step is."""
+    """Set the value at ``keys``. ``annotation`` is the model that ``data`` is of, so that parts are treated as such."""
     _check_table(data, path)
     fields = annotation.model_fields
     key, rest = keys[0], keys[1:]
@@ -96,35 +105,36 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
         data, key, rest, inner = data[key], rest[0], rest[1:], get_args(inner)[1]
         _check_table(data, path)
         if not key:
-            raise DomtransError(f"'{path}' lacks a name after its '.'")
+            raise DomtransError(f"'{path}' needs a name after the '.'")
         if not rest and value in ("none", None):
             data.pop(key, None)
             return
     if isinstance(inner, type) and issubclass(inner, Part):
-        _set_part(data, key, rest, value, path, KEPT if issubclass(inner, Term) else ())
+        _set_part(data, key, rest, value, path, TERM_FIELDS if issubclass(inner, Term) else ())
     elif not rest:
         data[key] = value
     elif isinstance(inner, type) and issubclass(inner, BaseModel):
-        _set(inner, data.setdefault(key, {}), rest, value, path)  # an assignment before may have emptied the table
+        _set(inner, data.setdefault(key, {}), rest, value, path)  # an earlier assignment may have emptied the table
     else:
         raise DomtransError(f"there is no option '{path}': '{key}' is a plain value")
 
 
-def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str, stays: tuple[str, ...]) -> None:
+def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str, kept: tuple[str, ...]) -> None:
+    """Set a part by name or table, or with ``rest`` one of its options; ``kept`` are its fields that a new name keeps."""
     if not rest:
         if isinstance(value, Mapping) and value and "name" not in value:
             raise DomtransError(
                 f"'{path}' is a part, so its value needs a name; to change one of its options, set '{path}.{next(iter(value))}'"
             )
-        kept = data[key] if isinstance(data.get(key), dict) else {}
+        before = data[key] if isinstance(data.get(key), dict) else {}
         if isinstance(value, str) and value != "none":
-            data[key] = {word: kept[word] for word in stays if word in kept} | {"name": value}
+            data[key] = {field: before[field] for field in kept if field in before} | {"name": value}
         else:
             data[key] = None if value == "none" else value
         return
     if data.get(key) is None:
-        whole = path.removesuffix("." + ".".join(rest))
-        raise DomtransError(f"'{path}' sets an option of a part that is not there; name the part first: {whole}=NAME")
+        part = path.removesuffix("." + ".".join(rest))
+        raise DomtransError(f"'{path}' is an option of a part that the recipe does not have; set the part first: {part}=NAME")
     node = data[key]
     _check_table(node, path)
     for step in rest[:-1]:  # options of nested parts: a bare name becomes a table that can take options
@@ -142,7 +152,7 @@ def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path:
 
 
 def _check_table(data: Any, path: str) -> None:
-    """Raise DomtransError where a path leads into what an assignment before it has made a plain value."""
+    """Raise DomtransError if an earlier assignment replaced the table at a path by a plain value."""
     if not isinstance(data, dict):
         raise DomtransError(f"there is no option '{path}': {data!r} takes no options")
 

@@ -1,13 +1,13 @@
-"""A recipe is one complete experiment as data: what is trained on what, with which losses, for how long."""
+"""A recipe: one complete experiment as data. It names the data, the networks, the losses and the training options."""
 
 from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from domtrans.compute.device import Precision
+from domtrans.compute.precision import Precision
 from domtrans.registry.parts import Part, check_plain, validate
 from domtrans.registry.registry import Registry
 
@@ -15,19 +15,29 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Term(Part):
-    """A loss with its weight and the share of the run, 0 to 1, in which it counts."""
+    """A loss with its weight, and the part of training in which it is active.
+
+    Attributes:
+        weight: Factor of the loss in the sum.
+        start: Where it becomes active, as a share of the training steps, 0 to 1.
+        stop: Where it ends, likewise.
+    """
 
     weight: NonNegativeFloat = 1.0
     start: Share = 0.0
     stop: Share = 1.0
 
     def active(self, progress: float) -> bool:
-        """Whether the term counts at this share of the run, in [0, 1)."""
+        """Whether the loss is active at this share of the steps, in [0, 1)."""
         return self.weight != 0 and self.start <= progress < self.stop
 
 
 class EncoderPart(Part):
-    """f, and a safetensors file of weights to load instead of fitting it."""
+    """An encoder f, optionally with weights to load instead of fitting it.
+
+    Attributes:
+        weights: A file of weights, a model file or a run folder; see ``load_encoder``.
+    """
 
     weights: str | None = None
 
@@ -38,108 +48,132 @@ class OptimizerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: Annotated[float, Field(gt=0)] = 2e-4
+    """The optimizer."""
+    lr: PositiveFloat = 2e-4
+    """The highest learning rate."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
-    """Adam's; SGD takes the first as its momentum."""
+    """The betas of Adam and AdamW. SGD uses the first as its momentum."""
     weight_decay: NonNegativeFloat = 0.0
+    """Weight decay."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Linear and cosine fall to ``final_lr`` times ``lr`` at the end of the run."""
+    """How the learning rate changes after the warm-up; linear and cosine end at ``final_lr`` times ``lr``."""
     final_lr: Share = 0.0
+    """The learning rate of the last step, as a share of ``lr``."""
     warmup: Share = 0.0
-    """Share of the run over which the rate rises from zero."""
+    """Share of the steps over which the learning rate rises linearly from 0."""
 
 
 class HealthConfig(BaseModel):
-    """What is watched while g and D learn (docs/health.md), and what is done about it."""
+    """Checks of the training while it runs (docs/health.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     watch: bool = True
-    """Log how sure D is and how varied g's images are, and say so when something goes wrong."""
+    """Log the normalised loss of D and the diversity of G(x), and raise alarms."""
     window: Annotated[int, Field(ge=2)] = 5
-    """Lines of metrics.jsonl over which something must hold before it is said: noise does not last."""
+    """Lines of metrics.jsonl in which a condition must hold before it is an alarm, so that noise is none."""
     act: bool = False
-    """D stands still while it is winning."""
+    """Pause the optimizer of D while D wins."""
 
 
 class TrainConfig(BaseModel):
-    """How g and D learn."""
+    """How g and D are trained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: PositiveInt = 1000
+    """Training steps."""
     batch_size: Annotated[int, Field(ge=2)] = 128
-    """Images of each domain in a batch, over all processes that train together."""
+    """Images of each domain per batch, over all processes."""
     accumulate: PositiveInt = 1
-    """Equal parts in which a batch goes through the networks, one after another: less memory, the same step."""
+    """Micro-batches per batch (gradient accumulation): less memory, the same step."""
     generator_optimizer: OptimizerConfig = OptimizerConfig()
+    """The optimizer of g."""
     discriminator_optimizer: OptimizerConfig = OptimizerConfig()
+    """The optimizer of D."""
     generator_steps: PositiveInt = 1
-    """Turns of g in a step."""
+    """Updates of g per step."""
     discriminator_steps: PositiveInt = 1
-    """Turns of D in a step."""
+    """Updates of D per step."""
     discriminator_floor: NonNegativeFloat = 0.0
-    """D is not stepped while its loss is below this."""
+    """D is not updated while its loss is below this."""
     updates: Literal["joint", "separate"] = "joint"
-    """Joint: one update from both domains. Separate: one from source batches, then one from target batches."""
+    """joint: one update from a batch of both domains. separate: one from a source batch, then one from a target batch."""
     balance_source: bool = False
-    """Draw source images evenly over the classes that f's own head predicts (uses no labels)."""
+    """Sample source images evenly over the classes that f's own head predicts. No labels are used."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Decay of the average of g's weights that is evaluated and saved; 0: the last weights themselves."""
+    """Decay of the exponential moving average of g's weights, which is saved and measured. 0: the last weights."""
     precision: Precision = "auto"
-    """bf16: mixed precision; auto: bf16 where the hardware has it."""
+    """bf16: bfloat16 mixed precision. auto: bf16 where the hardware supports it natively, else float32."""
     compile: bool = False
-    """Train through torch.compile, on CUDA as CUDA graphs: less time a step, a minute to begin with. Needs a compiler."""
+    """Use torch.compile, on CUDA with CUDA graphs: faster steps after about a minute. Needs a C++ compiler."""
     log_every: PositiveInt = 20
+    """Steps between two lines of metrics.jsonl."""
     save_every: PositiveInt = 200
+    """Steps between two checkpoints."""
     sample_every: PositiveInt = 200
-    """Steps between lines of metrics.jsonl, saves, and sample grids."""
+    """Steps between two sample grids."""
     workers: NonNegativeInt | None = None
-    """Processes that decode images which are not in memory; 0: the training does; by default one for every core but one."""
+    """Processes that decode images which are not in memory. 0: the training process decodes. None: all cores but one."""
     keep: PositiveInt = 2
-    """Training states kept: the newest, and those before it in case it is damaged, or leads to one divergence after another."""
+    """Training states to keep: the newest, and earlier ones in case it is damaged or a rollback needs them."""
     health: HealthConfig = HealthConfig()
+    """Checks of the training while it runs."""
     rollbacks: NonNegativeInt = 2
-    """How often training that diverges goes back to its last save, each time with a quarter of the learning rates."""
+    """How often a training that diverges may go back to a checkpoint, each time with a quarter of the learning rates."""
     validate_every: NonNegativeInt = 0
-    """Steps between label-free scores on training images; the best model so far is kept beside the last. 0: never."""
+    """Steps between two label-free scores on training images; the best model is saved as best.safetensors. 0: no scores."""
     deterministic: bool = False
-    """Only algorithms that give the same result every time, also on a GPU; slower, and refused where there is none."""
+    """Use only deterministic algorithms, also on a GPU. Slower; an operation that has none is an error."""
 
 
 class Recipe(BaseModel):
-    """One complete experiment. JSON and TOML hold the same tree; ``override`` changes any path of it."""
+    """One complete experiment. JSON and TOML files have the same structure; ``override`` changes any path of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
+    """The name of the recipe, and by default of the run folder under runs/."""
     description: str = ""
+    """One line for people."""
     seed: NonNegativeInt = 0
+    """All random numbers of the run depend on it."""
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    """Side of the images in pixels."""
     source: Part
+    """The domain that G reads."""
     target: Part
+    """The domain that G generates. Its labels are used only by metrics."""
     encoder: EncoderPart
+    """f."""
     fit: Part | None = None
-    """How f learns from scratch; skipped when ``encoder.weights`` are given; none: f is used as it comes."""
+    """How f is fitted; skipped with ``encoder.weights``. None: f is used as built, or with its published weights."""
     adapt: Part | None = None
-    """How f, fitted or loaded, learns further before it is fixed; none: not at all."""
+    """A second fit of f, after ``fit`` or ``encoder.weights``."""
     source_augmentation: Part | None = None
+    """Augmentation of source training images. None: f's features of the images are computed once."""
     target_augmentation: Part | None = None
-    """Changes training images before anything sees them; none lets f's features be computed once."""
+    """Augmentation of target training images."""
     view: Part | None = None
-    """How f sees generated images in the losses: f(view(G(x)))."""
+    """Augmentation of generated images before f in the losses: f(view(G(x)))."""
     discriminator_view: Part | None = None
-    """How D sees every image, real or generated, e.g. with noise that hides what only a machine would notice."""
+    """Augmentation of every image before D, e.g. noise that hides traces of generated images."""
     align_features: bool = False
-    """g reads target features moved to the source's mean and covariance, for an f that sees the two domains far apart."""
+    """Map the target features that g reads to the mean and covariance of the source's, for an f that separates the domains."""
     generator: Part
+    """g."""
     discriminator: Part
+    """D."""
     generator_losses: dict[str, Term]
+    """The loss of g: a weighted sum, by the names under which its terms are logged."""
     discriminator_losses: dict[str, Term]
+    """The loss of D, likewise."""
     metrics: dict[str, Part] = {}
+    """What is measured at the end, by name."""
     oracle: bool = False
-    """Allows an evaluator among what g learns from; the results then say "supervised: oracle"."""
+    """Allow evaluators in training. The results then say "supervised: oracle"."""
     train: TrainConfig = TrainConfig()
+    """How g and D are trained."""
 
     @model_validator(mode="after")
     def _has_losses(self) -> Recipe:
@@ -148,7 +182,11 @@ class Recipe(BaseModel):
         return self
 
     def resolve(self, registry: Registry) -> Recipe:
-        """The same recipe with every option of every part written out; raises DomtransError for what is not there."""
+        """The same recipe with every option of every part written out.
+
+        Raises:
+            DomtransError: For an unknown part, an unknown option or a wrong value.
+        """
         changes: dict[str, Any] = {}
         for field, kind in PART_KINDS.items():
             value = getattr(self, field)
@@ -179,21 +217,21 @@ PART_KINDS = {
     "discriminator_losses": "loss",
     "metrics": "metric",
 }
-"""Which kind of part each field of a recipe names."""
+"""The kind of part of each field of a recipe."""
 
 
 def use(name: str, **options: Any) -> Part:
-    """A part by name, e.g. ``use("street-digits", count=5000)``."""
+    """A part with options, e.g. ``use("street-digits", count=5000)``."""
     return Part.model_validate({"name": name} | options)
 
 
 def term(name: str, *, weight: float = 1.0, start: float = 0.0, stop: float = 1.0, **options: Any) -> Term:
-    """A loss term by name, e.g. ``term("feature-consistency", weight=15, distance="mse")``."""
+    """A loss term with options, e.g. ``term("feature-consistency", weight=15, distance="mse")``; see ``Term``."""
     return Term.model_validate({"name": name, "weight": weight, "start": start, "stop": stop} | options)
 
 
 def make_recipe(data: dict[str, Any], where: str) -> Recipe:
-    """Check a tree of plain values; raises DomtransError naming ``where`` and the path of what is wrong."""
+    """A recipe from plain values; raises DomtransError with ``where`` and the path of what is wrong."""
     check_plain(data, where)
     recipe = validate(Recipe, data, where)
     assert isinstance(recipe, Recipe)

@@ -60,7 +60,7 @@ def _of_run(record: Record, registry: Registry, runs: int) -> dict[str, Any]:
     base = registered(record.recipe, registry)
     examples = record.examples
     shown = [] if examples is None else example_pictures(examples, runs)
-    said = [] if examples is None else zip(examples.labels, examples.apart.tolist(), strict=True)
+    said = [] if examples is None else zip(examples.labels, examples.distance.tolist(), strict=True)
     captioned = [picture | {"label": label, "apart": apart} for picture, (label, apart) in zip(shown, said, strict=True)]
     even = 0 if examples is None else examples.even
     return {
@@ -72,7 +72,7 @@ def _of_run(record: Record, registry: Registry, runs: int) -> dict[str, Any]:
         "gaps": record.gaps,
         "even": captioned[:even],
         "furthest": captioned[even:],
-        "looked_at": 0 if examples is None else examples.looked_at,
+        "looked_at": 0 if examples is None else examples.searched,
         "by_class": by_class(record),
         "parts": list(parts(record.recipe, registry)),
         "registered": base is not None,

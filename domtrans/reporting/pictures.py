@@ -11,7 +11,7 @@ from PIL import Image
 
 from domtrans.data.image_files import read_image, to_pil
 from domtrans.errors import DomtransError
-from domtrans.runs.examples import LARGEST, PICTURES, Examples
+from domtrans.runs.examples import IMAGE_TENSORS, MAX_SIDE, Examples
 
 GRIDS, MOST_GRIDS, FEWEST_GRIDS = 2_000_000, 24, 6
 """Bytes of all sample grids of a page, about; how many there are of one run, from alone to among many."""
@@ -38,8 +38,8 @@ def sample_grids(samples: Mapping[int, Path], runs: int) -> dict[int, str]:
 
 def example_pictures(examples: Examples, runs: int) -> list[dict[str, str]]:
     """Every example of one of so many runs: x, G(x) and the nearest real image, by the names of the fields."""
-    share = EXAMPLES // runs // (len(PICTURES) * max(len(examples.labels), 1))
-    columns = {name: [data_of(image, share) for image in to_pil(getattr(examples, name))] for name in PICTURES}
+    share = EXAMPLES // runs // (len(IMAGE_TENSORS) * max(len(examples.labels), 1))
+    columns = {name: [data_of(image, share) for image in to_pil(getattr(examples, name))] for name in IMAGE_TENSORS}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
@@ -47,7 +47,7 @@ def data_of(image: Image.Image, most: int) -> str:
     """A picture as an address that holds it: exactly where it is small, else shrunk until it has at most so many bytes."""
     image = image.convert("RGB")
     image.thumbnail((WIDEST, WIDEST))
-    exactly = max(image.size) <= LARGEST
+    exactly = max(image.size) <= MAX_SIDE
     while True:
         buffer = io.BytesIO()
         if exactly:

@@ -1,4 +1,4 @@
-"""What a finished run has made of some source test images, kept in its folder: to look at it takes neither data nor model."""
+"""Example images of a finished run, kept in its folder, so that a report needs neither data nor model."""
 
 from __future__ import annotations
 
@@ -19,94 +19,110 @@ from domtrans.model.transfer import Transfer
 from domtrans.runs.folder import FORMAT, check_format
 from domtrans.storage.tensors import read_tensors, write_tensors
 
-LOOKED_AT = 256
-"""Source test images, evenly over the set, among which the furthest are sought."""
-SHOWN = 16
-"""Images that are kept of either sort."""
-REAL = 2000
-"""Target training images among which the nearest is sought."""
-LARGEST = 128
-"""Pixels of a side, at most, in which images are kept."""
+SEARCHED_IMAGES = 256
+"""Source test images, evenly spread, among which the worst are selected."""
+EXAMPLES_OF_A_KIND = 16
+"""Images that are evenly spread, and images that are the worst."""
+MAX_TARGET_IMAGES = 2000
+"""Target training images among which the nearest is selected."""
+MAX_SIDE = 128
+"""Largest side of the images that are kept, in pixels."""
 
-PICTURES = ("source", "made", "nearest")
+IMAGE_TENSORS = {"source": "source", "generated": "made", "nearest": "nearest"}
+"""The fields that are images, and the names of their tensors in the file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Some source images x: first those evenly over the test set, then those whose G(x) f sees as furthest from x.
+    """Source test images with G(x): first evenly spread ones, then those whose features G changes most.
 
-    ``source``: x, ``made``: G(x), ``nearest``: the real target training image nearest to G(x) in its pixels; uint8
-    [N, 1 or 3, S, S] each. ``apart``: float32 [N], 1 - cosine of f(x) and f(G(x)): 0 the same, 1 unrelated; needs no labels.
-    ``labels``: the class of every x, "" where there is none. ``even``: how many were not sought out.
-    ``looked_at``: of how many images the furthest are the furthest.
+    Attributes:
+        source: x, uint8 [N, 1 or 3, S, S].
+        generated: G(x), likewise.
+        nearest: The target training image that is nearest to G(x) in its pixels, likewise.
+        distance: float32 [N], 1 - cosine of f(x) and f(G(x)): 0 equal, 1 unrelated. It needs no labels.
+        labels: The class of each x; "" without labels.
+        even: Number of the evenly spread ones.
+        searched: Number of images among which the others have the largest distance.
     """
 
     source: Tensor
-    made: Tensor
+    generated: Tensor
     nearest: Tensor
-    apart: Tensor
+    distance: Tensor
     labels: Sequence[str]
     even: int
-    looked_at: int
+    searched: int
 
 
 @torch.no_grad()
 def make_examples(transfer: Transfer, source: ImageSet, target: ImageSet) -> Examples:
-    """Transfer images of ``source``, the test images, and seek their nearest in ``target``, the training images."""
-    seen = source.take(evenly(len(source), LOOKED_AT)).kept("yes")
-    made = ImageSet(transfer.apply_to(seen))
-    apart = 1 - F.cosine_similarity(transfer.encoder.encode(seen), transfer.encoder.encode(made)).cpu()
-    even = evenly(len(seen), SHOWN)
-    others = apart.index_fill(0, even, -1.0).topk(min(SHOWN, len(seen) - len(even))).indices
-    chosen = torch.cat([even, others])
-    shown, drawn, real = seen.take(chosen), made.take(chosen), target.some(REAL).images.cpu()
-    nearest = torch.cdist(to_float(drawn.images).flatten(1), to_float(real).flatten(1)).argmin(1)
+    """Transfer images of ``source`` (test images), and find the nearest images in ``target`` (training images)."""
+    searched = source.take(evenly(len(source), SEARCHED_IMAGES)).kept("yes")
+    generated = ImageSet(transfer.apply_to(searched))
+    distance = 1 - F.cosine_similarity(transfer.encoder.encode(searched), transfer.encoder.encode(generated)).cpu()
+    even = evenly(len(searched), EXAMPLES_OF_A_KIND)
+    worst = distance.index_fill(0, even, -1.0).topk(min(EXAMPLES_OF_A_KIND, len(searched) - len(even))).indices
+    selected = torch.cat([even, worst])
+    inputs, outputs, real = searched.take(selected), generated.take(selected), target.some(MAX_TARGET_IMAGES).images.cpu()
+    nearest = torch.cdist(to_float(outputs.images).flatten(1), to_float(real).flatten(1)).argmin(1)
     return Examples(
-        source=_small(shown.images.cpu()),
-        made=_small(drawn.images),
+        source=_small(inputs.images.cpu()),
+        generated=_small(outputs.images),
         nearest=_small(real[nearest]),
-        apart=apart[chosen].float(),
-        labels=[""] * len(shown) if shown.labels is None else [shown.classes[label] for label in shown.labels.tolist()],
+        distance=distance[selected].float(),
+        labels=[""] * len(inputs) if inputs.labels is None else [inputs.classes[label] for label in inputs.labels.tolist()],
         even=len(even),
-        looked_at=len(seen),
+        searched=len(searched),
     )
 
 
 def write_examples(path: Path, examples: Examples) -> None:
-    """Keep examples in a file. Raises DomtransError if the folder or disk does not allow it."""
-    about = {"labels": list(examples.labels), "even": examples.even, "looked_at": examples.looked_at}
-    tensors = {name: getattr(examples, name) for name in (*PICTURES, "apart")}
+    """Write examples to a file.
+
+    Raises:
+        DomtransError: If the file cannot be written.
+    """
+    about = {"labels": list(examples.labels), "even": examples.even, "looked_at": examples.searched}
+    tensors = {name: getattr(examples, field) for field, name in IMAGE_TENSORS.items()} | {"apart": examples.distance}
     write_tensors(path, tensors, {"format": FORMAT, "examples": json.dumps(about)})
 
 
 def read_examples(path: Path) -> Examples:
-    """Examples from a file; raises DomtransError if it is damaged or holds something else."""
+    """Read examples from a file.
+
+    Raises:
+        DomtransError: If it is damaged or holds something else.
+    """
     tensors, metadata = read_tensors(path, require_checksum=True)
     check_format(metadata, path)
     try:
-        parts: dict[str, Any] = {**tensors, **json.loads(metadata["examples"])}
-        examples = Examples(**parts)
-        sound = _is_sound(examples)
+        about: dict[str, Any] = json.loads(metadata["examples"])
+        images = {field: tensors[name] for field, name in IMAGE_TENSORS.items()}
+        examples = Examples(
+            **images, distance=tensors["apart"], labels=about["labels"], even=about["even"], searched=about["looked_at"]
+        )
+        valid = _is_valid(examples)
     except (TypeError, ValueError, LookupError, RecursionError):
-        sound = False
-    if not sound:
-        raise DomtransError(f"{path} does not hold the examples of a run; delete it, and the report does without")
+        valid = False
+    if not valid:
+        raise DomtransError(f"{path} does not hold the examples of a run; delete it, and the report leaves them out")
     return examples
 
 
-def _is_sound(examples: Examples) -> bool:
-    count, numbers = len(examples.labels), (examples.even, examples.looked_at)
-    pictures = [getattr(examples, name) for name in PICTURES]
+def _is_valid(examples: Examples) -> bool:
+    count, numbers = len(examples.labels), (examples.even, examples.searched)
+    image_tensors = [getattr(examples, field) for field in IMAGE_TENSORS]
     return (
-        count <= 2 * SHOWN
+        count <= 2 * EXAMPLES_OF_A_KIND
         and all(isinstance(number, int) and number >= 0 for number in numbers)
         and all(isinstance(label, str) for label in examples.labels)
-        and tuple(examples.apart.shape) == (count,)
-        and examples.apart.is_floating_point()
-        and all(images.dtype == torch.uint8 and images.ndim == 4 and len(images) == count for images in pictures)
-        and all(images.shape[1] in (1, 3) and max(images.shape[2:]) <= LARGEST and images.numel() for images in pictures)
+        and tuple(examples.distance.shape) == (count,)
+        and examples.distance.is_floating_point()
+        and all(images.dtype == torch.uint8 and images.ndim == 4 and len(images) == count for images in image_tensors)
+        and all(images.shape[1] in (1, 3) and max(images.shape[2:]) <= MAX_SIDE and images.numel() for images in image_tensors)
     )
 
 
 def _small(images: Tensor) -> Tensor:
-    return resize(images, min(images.shape[-1], LARGEST))
+    return resize(images, min(images.shape[-1], MAX_SIDE))

@@ -12,7 +12,7 @@ from typing import Any
 
 from domtrans.data.domains import load_domain
 from domtrans.errors import DomtransError
-from domtrans.evaluation.label_free_score import SCORE, Validation
+from domtrans.evaluation.label_free_score import SCORE, LabelFreeScore
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override
 from domtrans.recipe.schema import Recipe
@@ -144,7 +144,7 @@ class Reproduction:
         """The label-free score of the last model, on training images."""
         parts = (run.recipe.source, run.recipe.target)
         source, target = (load_domain(self.registry, part, "train", run.recipe.image_size) for part in parts)
-        return Validation(source, target).score(run.model)[SCORE]
+        return LabelFreeScore(source, target).score(run.model)[SCORE]
 
     def _command(self) -> str:
         """The call that gives what the tables hold."""

@@ -17,7 +17,7 @@ from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure
 from domtrans.evaluation.label_free_score import SCORE
-from domtrans.evaluation.leak_guard import MANY, evaluators_kept_out, repeated, supervision
+from domtrans.evaluation.leak_guard import NOTABLE_REPEATS, count_repeated, evaluators_kept_out, supervision
 from domtrans.evaluation.results import results_of
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override, parse
@@ -140,7 +140,10 @@ def _train_and_measure(
     source_test = load_domain(registry, recipe.source, "test", recipe.image_size)
     experiment = prepare(recipe, registry, session)
     target_test = load_domain(registry, recipe.target, "test", recipe.image_size)
-    repeats = {"source": repeated(experiment.source, source_test), "target": repeated(experiment.target, target_test)}
+    repeats = {
+        "source": count_repeated(experiment.source, source_test),
+        "target": count_repeated(experiment.target, target_test),
+    }
     _warn_about_repeats(session.during("data"), repeats, {"source": len(source_test), "target": len(target_test)})
     losses = (*experiment.generator_losses, *experiment.discriminator_losses)
     about = origin_of(recipe, registry, session, experiment.source, experiment.target)
@@ -244,7 +247,7 @@ def _warn_about_repeats(session: Session, repeats: Mapping[str, int | None], siz
                 f"the test images of the {domain} were not compared with its training images, because the {domain} is read "
                 "from files during training; make sure that no image is in both"
             )
-        elif count > MANY * sizes[domain]:
+        elif count > NOTABLE_REPEATS * sizes[domain]:
             note = (
                 f"{count:,} of the {sizes[domain]:,} test images of the {domain} are among its training images, pixel for "
                 "pixel; the results will look too good, and they say so; remove the repeated images from one of the two"

@@ -162,7 +162,7 @@ def test_pipes_given_as_data_or_recipes_do_not_block(tmp_path):
         os.mkfifo(tmp_path / name)
     arrays = registry().get("domain", "arrays").factory
     assert "not a regular file" in soon(lambda: arrays("train", 16, path=str(tmp_path / "pipe.npz")))
-    assert "no regular file" in soon(lambda: find_recipe(str(tmp_path / "pipe.toml"), registry()))
+    assert "not a regular file" in soon(lambda: find_recipe(str(tmp_path / "pipe.toml"), registry()))
     assert "not a regular file" in soon(lambda: read_weights(tmp_path / "pipe.safetensors"))
 
 

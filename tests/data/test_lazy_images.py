@@ -20,7 +20,7 @@ from commands import PIPED
 from domtrans import Attribute, Batches, DomtransError, ImageSet, Session, Stopped, StoredImages, use
 from domtrans.data.domains import load_domain
 from domtrans.data.worker_process import start
-from domtrans.evaluation.leak_guard import repeated
+from domtrans.evaluation.leak_guard import count_repeated
 from paths import HELPERS
 from tiny import bars, registry, tiny_recipe, tiny_trainer
 from tiny_runs import go, metrics, stop_at, unlike
@@ -113,7 +113,7 @@ def test_a_fingerprint_covers_names_sizes_and_sampled_bytes(tmp_path):
 
 def test_sets_in_files_are_not_searched_for_repeated_images(shards):
     held, stored = load(shards, "yes"), load(shards, "no")
-    assert repeated(held, held) == 40 and repeated(stored, held) is None and repeated(held, stored) is None
+    assert count_repeated(held, held) == 40 and count_repeated(stored, held) is None and count_repeated(held, stored) is None
 
 
 # Batches from decode processes

@@ -8,7 +8,7 @@ import torch
 
 import domtrans
 from domtrans import DomtransError, Evaluator, ImageSet, Loss, override
-from domtrans.evaluation.leak_guard import find_evaluator, repeated
+from domtrans.evaluation.leak_guard import count_repeated, find_evaluator
 from domtrans_digits.networks.dtn import DigitEvaluator
 from tiny import bars, registry, tiny_recipe, write_bars
 from tiny_runs import go, prepare
@@ -92,7 +92,7 @@ def test_an_evaluator_behind_an_augmentation_is_refused(tmp_path, extended, plac
 
 def test_an_evaluator_that_appears_only_while_learning_is_refused_too(tmp_path, extended):
     recipe = override(tiny_recipe(tmp_path), {"generator_losses.extra": "late"}, extended)
-    with pytest.raises(DomtransError, match="DigitEvaluator was called while f, g or D learns"):
+    with pytest.raises(DomtransError, match="DigitEvaluator was called while f, g or D is trained"):
         train(recipe, extended, tmp_path / "run")
 
 
@@ -168,9 +168,9 @@ def test_the_shipped_parts_hold_none(tmp_path):
 def test_repeated_images_are_counted_by_their_pixels():
     images = ImageSet.from_arrays(bars(10)[0], size=32)
     other = ImageSet.from_arrays(bars(6, seed=3)[0], size=32)
-    assert repeated(images, other) == 0
-    assert repeated(images, ImageSet(torch.cat([other.images, images.images[[2, 2, 5]]]))) == 3
-    assert repeated(images, ImageSet.from_arrays(bars(4, channels=1)[0], size=32)) == 0
+    assert count_repeated(images, other) == 0
+    assert count_repeated(images, ImageSet(torch.cat([other.images, images.images[[2, 2, 5]]]))) == 3
+    assert count_repeated(images, ImageSet.from_arrays(bars(4, channels=1)[0], size=32)) == 0
 
 
 def test_test_images_among_the_training_images_are_counted_in_the_results(tmp_path):

@@ -6,6 +6,7 @@ from torch import nn
 
 from domtrans import DomtransError
 from domtrans.model.alignment import FeatureAlignment
+from domtrans.training.checkpoint import training_state
 from tiny import tiny_recipe, tiny_trainer
 
 
@@ -39,7 +40,7 @@ def test_directions_in_which_the_target_does_not_vary_are_not_blown_up():
 def test_features_that_are_all_the_same_cannot_be_aligned(alike):
     several = torch.randn(5, 6)
     for name, both in (("source", (alike, several)), ("target", (several, alike))):
-        with pytest.raises(DomtransError, match=f"every {name} image alike, so align_features=true"):
+        with pytest.raises(DomtransError, match=f"f gives every {name} image the same features, so align_features=true"):
             FeatureAlignment.of(*both)
 
 
@@ -61,7 +62,7 @@ def heard_by_g(trainer):
 
 def test_g_reads_aligned_features_of_the_target_and_the_losses_what_f_says(tmp_path):
     plain, moved = (tiny_trainer(tiny_recipe(tmp_path, align_features=on)) for on in (False, True))
-    seen = moved.look(("source", "target"), 0)
+    seen = moved.load_micro_batch(("source", "target"), 0)
     before, after = heard_by_g(plain), heard_by_g(moved)
     n = len(seen.source_features)
     assert torch.equal(before[:n], after[:n]) and torch.equal(before[n:], seen.target_features)
@@ -71,18 +72,18 @@ def test_g_reads_aligned_features_of_the_target_and_the_losses_what_f_says(tmp_p
 def test_augmented_images_and_large_sets_are_measured_as_they_are(tmp_path, monkeypatch):
     held = tiny_trainer(tiny_recipe(tmp_path, align_features=True))
     moving = tiny_trainer(tiny_recipe(tmp_path, align_features=True, target_augmentation="noise"))
-    assert moving.sides["target"].features is None
+    assert moving.domains["target"].features is None
     assert torch.allclose(held.alignment.matrix, moving.alignment.matrix, atol=1e-4)
-    monkeypatch.setattr("domtrans.model.transfer.MEASURED", 5)
-    assert len(moving.sides["target"].measured()) == 5
+    monkeypatch.setattr("domtrans.model.transfer.MAX_STATISTICS_IMAGES", 5)
+    assert len(moving.domains["target"].sample_features()) == 5
 
 
 def test_a_generator_of_images_has_nothing_to_align(tmp_path):
     changes = {"generator": {"name": "digit-image-generator", "width": 4}, "align_features": True}
-    with pytest.raises(DomtransError, match=r"'digit-image-generator' reads images; set align_features=false"):
+    with pytest.raises(DomtransError, match=r"'digit-image-generator' takes images; set align_features=false"):
         tiny_trainer(tiny_recipe(tmp_path, **changes))
 
 
 def test_nothing_of_it_is_in_the_model(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, align_features=True))
-    assert isinstance(trainer.g, nn.Module) and not any("align" in name for name in trainer.state())
+    assert isinstance(trainer.g, nn.Module) and not any("align" in name for name in training_state(trainer))

@@ -86,7 +86,7 @@ def test_what_is_no_archive(tmp_path, content):
     with pytest.raises(DomtransError):
         read_weights(tmp_path / "w.pth")
     os.mkfifo(tmp_path / "pipe.pth")
-    with pytest.raises(DomtransError, match="no regular file"):
+    with pytest.raises(DomtransError, match="not a regular file"):
         read_weights(tmp_path / "pipe.pth")
 
 

@@ -10,7 +10,7 @@ import domtrans
 from domtrans import FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, Session, Transfer, use
 from domtrans.data.domains import load_domain
 from domtrans.evaluation.evaluate import plain_numbers
-from domtrans.evaluation.evaluators import identity
+from domtrans.evaluation.evaluators import view_key
 from domtrans.evaluation.realism import frechet_distance, kernel_distance
 from made_up_transfers import Headless, ImageFunction
 from run_results import change_results
@@ -164,7 +164,7 @@ def test_fid_of_gaussians_matches_the_formula():
 
 def test_the_identity_of_a_view_is_the_same_in_every_process():
     view = registry().build("augmentation", use("chain", steps=[use("warp"), use("noise", amount=0.5)]))
-    assert "0x" not in repr(identity(view)) and "'amount': 0.5" in repr(identity(view))
+    assert "0x" not in repr(view_key(view)) and "'amount': 0.5" in repr(view_key(view))
 
 
 # Lists of numbers among the results

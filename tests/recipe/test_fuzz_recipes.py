@@ -123,10 +123,10 @@ def nested(depth, inner):
         ("deep.json", json.dumps({"extends": "digits-dtn", "fit": {"name": "x", "a": nested(40, "mse")}}), "nested more than"),
         ("wide.json", '{"a": [' + "0," * 200_000 + "0]}", "more than 100,000 values"),
         ("long.json", '{"seed": ' + "9" * 5000 + "}", "long.json"),
-        ("long.toml", "seed = 0x" + "f" * 5000, "a number of 20,000 bits"),
+        ("long.toml", "seed = 0x" + "f" * 5000, "an integer has 20,000 bits"),
         ("long.json", '{"' + "k" * 1_000_000 + '": 1}', "long.json"),
         ("deep.toml", "a = " + "[" * 100_000, "deep.toml"),
-        ("large.json", " " * (2**24 + 1), "no regular file of at most"),
+        ("large.json", " " * (2**24 + 1), "not a regular file of at most"),
     ],
 )
 def test_files_made_to_break_a_reader(tmp_path, name, content, message):

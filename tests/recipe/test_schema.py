@@ -1,6 +1,8 @@
 """Recipes as data: overrides by path, files, differences, and what is refused."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -136,8 +138,8 @@ def test_none_removes_a_nested_optional_part():
         ("generator_losses.const.distance=cosin", "did you mean 'cosine'"),
         ("generator_losses.const=feature-consistancy", "did you mean 'feature-consistency'"),
         ("generator_losses.const.distance.temp=1", "distance 'mse': there is no option 'temp'"),
-        ("generator_losses.new.weight=2", "name the part first: generator_losses.new=NAME"),
-        ("view.steps=[]", "name the part first: view=NAME"),
+        ("generator_losses.new.weight=2", "set the part first: generator_losses.new=NAME"),
+        ("view.steps=[]", "set the part first: view=NAME"),
         ("source=none", "source"),
         ("source=3", "source"),
         ("source.name=3", "source"),
@@ -401,3 +403,10 @@ def test_whatever_is_assigned_the_outcome_is_a_recipe_or_one_sentence(assignment
         assert str(error)
         return
     assert Recipe.model_validate(json.loads(recipe.to_json())).resolve(registry()) == recipe
+
+
+def test_recipes_are_read_without_torch():
+    """Completion and ``domtrans show`` need them, and torch takes seconds to import."""
+    modules = "domtrans.recipe.schema, domtrans.recipe.overrides, domtrans.recipe.files"
+    check = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -109,14 +109,14 @@ def test_examples_are_the_furthest_and_their_neighbours_the_nearest(run):
     found = read_examples(run / "examples.safetensors")
     test = domtrans.load_domain(registry(), loaded.recipe.source, "test", 32)
     real = domtrans.load_domain(registry(), loaded.recipe.target, "train", 32).images
-    assert len(found.labels) == found.even == found.looked_at == len(test) == 4  # of so few all are shown anyway
+    assert len(found.labels) == found.even == found.searched == len(test) == 4  # of so few all are shown anyway
     assert list(found.labels) == [test.classes[label] for label in test.labels]
-    assert (found.made == loaded.transfer(found.source)).all()
-    for made, nearest in zip(found.made, found.nearest, strict=True):
+    assert (found.generated == loaded.transfer(found.source)).all()
+    for made, nearest in zip(found.generated, found.nearest, strict=True):
         distances = (real.float() - made.float()).square().flatten(1).sum(1)
         assert (real[distances.argmin()] == nearest).all()
-    x, y = loaded.encode(found.source), loaded.encode(found.made)
-    torch.testing.assert_close(found.apart, 1 - torch.cosine_similarity(x, y), atol=1e-3, rtol=0)
+    x, y = loaded.encode(found.source), loaded.encode(found.generated)
+    torch.testing.assert_close(found.distance, 1 - torch.cosine_similarity(x, y), atol=1e-3, rtol=0)
 
 
 # Several runs
