@@ -43,8 +43,8 @@ SMALL = {
 }
 DOWNLOADED = {"mnist", "usps", "svhn", "lfw", "celeba", "ms-celeb"}
 FILES = {"arrays", "folder", "webdataset", "onnx"}
-SHIPPED = [entry for entry in registry() if entry.name not in DOWNLOADED | FILES and entry.kind != "tracker"]
-"""Trackers, each with its own library, have their tests in test_trackers.py."""
+SHIPPED = [entry for entry in registry() if entry.name not in DOWNLOADED | FILES and entry.kind not in ("tracker", "detector")]
+"""Trackers and detectors need libraries of their own: see test_trackers.py and test_faces_detection.py."""
 
 
 @pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: f"{entry.kind}-{entry.name}")
@@ -230,7 +230,7 @@ def leaks(inputs):
 
 def idle(encoder, source, session):
     """Does nothing."""
-    session.report(1, 1)
+    session.progress(1, 1)
 
 
 def mute(encoder, source, session):
