@@ -63,17 +63,17 @@ def available_memory() -> int:
 
 
 def _cgroup_bytes() -> Iterator[int]:
-    """What the control groups of this process leave; nothing where there are none or they have no limit."""
+    """Yield the bytes left under each limit of the control group of this process."""
     for limit_file, usage_file in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        with suppress(OSError, ValueError):  # not there, or "max"
+        with suppress(OSError, ValueError):  # no such file, or the limit is "max"
             yield int(Path(limit_file).read_text()) - int(Path(usage_file).read_text())
 
 
 def _address_space_bytes() -> Iterator[int]:
-    """What the limit on the address space leaves; nothing where there is none."""
+    """Yield the bytes left under the limit on the address space, if there is one."""
     with suppress(ImportError, OSError):
         import resource
 

@@ -162,16 +162,21 @@ class Registry:
     def metric(self, name: str, factory: Factory | None = None, *, values: Sequence[MetricValue] = ()) -> Any:
         """Register a metric: ``factory(inputs, **options) -> dict[str, number]``, where ``inputs`` is a MetricInput.
 
-        A value may also be a list of numbers or a matrix. ``values`` says how values are shown. A value that it leaves out is
-        shown under its key.
+        A value may also be a list of numbers or a matrix.
+
+        Args:
+            name: Name of the metric in recipes.
+            factory: The function; None returns a decorator.
+            values: How values are shown. A value that is missing here is shown under its key.
         """
         return self._register("metric", name, factory, tuple(values))
 
     def detector(self, name: str, factory: Factory | None = None) -> Any:
-        """``factory(image, size, **options) -> list of crops`` for ``domtrans transfer --crop``.
+        """Register a detector for ``domtrans transfer --crop``: ``factory(image, size, **options) -> list of crops``.
 
-        ``image`` is a PIL image of mode "RGB". Each crop is one too, ``size`` x ``size`` pixels. Instead of a function it may
-        be a class whose instances, built from the options, are called in the same way. Several threads call it at once.
+        ``image`` and the crops are PIL images of mode "RGB"; a crop has ``size`` x ``size`` pixels. The factory may also be a
+        class: it is built from the options, and its instances are called with the same arguments. Several threads may call
+        one at the same time.
         """
         return self._register("detector", name, factory)
 
