@@ -55,6 +55,7 @@ class ImageSet:
         classes: The K class names, empty without labels.
         about: One line for people that says what the data is.
         attributes: Further labels by name, e.g. "glasses", each with N values.
+        notes: Sentences for people about what the domain skipped or lacks, e.g. "class 7 has no test images".
     """
 
     pixels: Tensor | StoredImages
@@ -62,6 +63,7 @@ class ImageSet:
     classes: tuple[str, ...] = ()
     about: str = field(default="", compare=False)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         count, shape = len(self), list(self.shape)
@@ -175,11 +177,11 @@ class ImageSet:
         pixels = torch.empty(self.shape, dtype=torch.uint8)
         for index in torch.arange(len(self)).split(512):
             pixels[index] = self.batch(index)
-        return ImageSet(pixels, self.labels, self.classes, self.about, self.attributes)
+        return ImageSet(pixels, self.labels, self.classes, self.about, self.attributes, self.notes)
 
     def unlabelled(self) -> ImageSet:
         """The same images without labels and attributes."""
-        return ImageSet(self.pixels, about=self.about)
+        return ImageSet(self.pixels, about=self.about, notes=self.notes)
 
     def take(self, index: Tensor) -> ImageSet:
         """The subset at ``index``, int64 [n], with its labels and attributes. Images in files stay there."""
@@ -187,17 +189,17 @@ class ImageSet:
         pixels = self.pixels[index] if isinstance(self.pixels, Tensor) else self.pixels.take(index)
         labels = None if self.labels is None else self.labels[index]
         attributes = {name: Attribute(known.values, known.index[index]) for name, known in self.attributes.items()}
-        return ImageSet(pixels, labels, self.classes, self.about, attributes)
+        return ImageSet(pixels, labels, self.classes, self.about, attributes, self.notes)
 
     def some(self, count: int) -> ImageSet:
         """At most ``count`` images in memory, without labels. They are spread evenly, so sorted classes all occur."""
-        return ImageSet(self.batch(evenly(len(self), count)), about=self.about)
+        return ImageSet(self.batch(evenly(len(self), count)), about=self.about, notes=self.notes)
 
     def to(self, device: torch.device) -> ImageSet:
         """The same set on a device. Images in files go there once they are decoded."""
         labels = None if self.labels is None else self.labels.to(device)
         attributes = {name: Attribute(known.values, known.index.to(device)) for name, known in self.attributes.items()}
-        return ImageSet(self.pixels.to(device), labels, self.classes, self.about, attributes)
+        return ImageSet(self.pixels.to(device), labels, self.classes, self.about, attributes, self.notes)
 
     def fingerprint(self) -> str:
         """SHA-256 over images, labels and attributes, 16 hex digits. Equal data has equal fingerprints.
