@@ -1,1 +1,1 @@
-"""Reports: run folders in, one HTML page or chart out. It loads no model and computes no result."""
+"""Reports: run folders in, HTML page or chart out. Nothing here loads a model or computes a result."""

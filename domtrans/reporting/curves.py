@@ -1,4 +1,4 @@
-"""The log of one or several runs as charts: one for every figure, thinned out so that a page stays small."""
+"""The logs of one or several runs as charts: one per logged value, thinned so that the page stays small."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from domtrans.recipe.schema import Term
 from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
 
-POINTS = 60_000
-"""Points of all curves together, about; a curve has from 50 to 1,000 of them."""
+MAX_POINTS, MIN_CURVE_POINTS, MAX_CURVE_POINTS = 60_000, 50, 1000
+"""Points of all curves together, approximately, and of one curve."""
 
 GROUPS = {
-    "losses": ("Losses", "What g and D minimise, term by term, before the weights. D and g pull against each other."),
-    "health": ("Health", "Two figures that mean the same in every run; a dotted line is where the watch speaks."),
-    "validation": ("Validation", "Taken on training images without any label; the best score chooses best.safetensors."),
-    "speed": ("Speed and the rest", "What the training asked of the machine."),
+    "losses": ("Losses", "The losses that g and D minimise, before they are weighted. D and g work against each other."),
+    "health": ("Health", "Two values with the same scale in every run. A dotted line is the level of an alarm."),
+    "validation": ("Validation", "Measured on training images, without labels. The best score selects best.safetensors."),
+    "speed": ("Speed and resources", "Speed and memory of the training."),
 }
-"""Charts that stand together: a heading, and a sentence on all of them."""
+"""Groups of charts: a heading, and a sentence about all of them."""
 GROUP_OF = {"generator": "losses", "discriminator": "losses", "health": "health", "validation": "validation"}
-"""By what a figure's name begins with; the rest is about speed and the machine."""
+"""The group of a value, by the first word of its name; all other values belong to "speed"."""
 
-MEANINGS = {
-    D_LOSS: "how far off D is in telling real from made images: 1 is chance, 0 is certainty",
-    DIVERSITY: "how much G(x) varies over a batch, by how much real target images do",
-    "validation.agreement": "how often f sees the same in x and in G(x)",
-    "validation.realism": "how near the pixels of G(x) are to those of target images, as a distribution: 1 is alike",
+DESCRIPTIONS = {
+    D_LOSS: "loss of D relative to chance: 1 if D guesses, 0 if it is certain",
+    DIVERSITY: "variation of G(x) within a batch, relative to that of real target images",
+    "validation.agreement": "share of images for which f predicts the same for x and for G(x)",
+    "validation.realism": "similarity of the pixel distributions of G(x) and of target images: 1 if equal",
     "validation.score": "agreement times realism",
-    "images_per_second": "training images of both domains a second, since the line of the log before",
-    "memory_mb": "the most memory that was in use at a time so far, in MiB",
-    "data_wait": "share of the time in which the trainer stood waiting for images",
-    "damaged": "pictures that could not be read so far, in whose place others stand",
+    "images_per_second": "training images of both domains per second, since the last line of the log",
+    "memory_mb": "peak memory so far, in MiB",
+    "data_wait": "share of the time that the trainer waited for images",
+    "damaged": "images that could not be read so far; others were used instead",
 }
-MARKS = {
+ALARM_LEVELS = {
     D_LOSS: ((D_WINS, "D wins"), (D_LOST, "D is lost")),
     DIVERSITY: ((G_COLLAPSED, "g has collapsed"),),
 }
-"""Levels of a figure that the health watch speaks at."""
+"""Levels at which the health watch raises an alarm."""
 
-PLACE = frozenset({"step", "seconds"})
+AXIS_KEYS = frozenset({"step", "seconds"})
 
 
 @dataclass
 class Curve:
-    """One figure of one run."""
+    """One logged value of one run."""
 
     run: int
     step: list[float] = field(default_factory=list)
@@ -59,76 +59,80 @@ class Curve:
     value: list[float] = field(default_factory=list)
 
     def add(self, line: Mapping[str, Any], value: float) -> None:
-        """Take in a line of the log."""
+        """Add the value of a line of the log."""
         self.step.append(float(line["step"]))
         self.seconds.append(float(line["seconds"]))
         self.value.append(value)
 
-    def thin(self, most: int) -> Curve:
-        """At most ``most`` of the points: of every stretch the lowest and the highest, so that no peak is lost."""
-        if len(self.value) <= most:
+    def thin(self, count: int) -> Curve:
+        """About ``count`` of the points: the lowest and the highest of every interval, so that no peak is lost."""
+        if len(self.value) <= count:
             return self
-        edges = np.linspace(0, len(self.value), max(most // 2, 1) + 1).astype(int)
+        edges = np.linspace(0, len(self.value), max(count // 2, 1) + 1).astype(int)
         values = np.array(self.value)
-        stretches = [np.arange(a, b) for a, b in pairwise(edges) if b > a]
-        ends = {int(s[pick(values[s])]) for s in stretches for pick in (np.argmin, np.argmax)}
-        kept = sorted(ends | {0, len(self.value) - 1})
+        intervals = [np.arange(a, b) for a, b in pairwise(edges) if b > a]
+        extremes = {int(interval[pick(values[interval])]) for interval in intervals for pick in (np.argmin, np.argmax)}
+        kept = sorted(extremes | {0, len(self.value) - 1})
         return Curve(self.run, *([column[i] for i in kept] for column in (self.step, self.seconds, self.value)))
 
-    def in_words(self) -> dict[str, str]:
-        """First, lowest, highest and last value."""
-        said = {"first": self.value[0], "lowest": min(self.value), "highest": max(self.value), "last": self.value[-1]}
-        return {name: format_value("", value) for name, value in said.items()}
+    def summary(self) -> dict[str, str]:
+        """First, lowest, highest and last value, as text."""
+        values = {"first": self.value[0], "lowest": min(self.value), "highest": max(self.value), "last": self.value[-1]}
+        return {name: format_value("", value) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One figure of all runs that log it."""
+    """One logged value, of all runs that log it."""
 
     name: str
     group: str
-    meaning: str
+    description: str
     curves: Sequence[Curve]
-    marks: Sequence[tuple[float, str]]
+    levels: Sequence[tuple[float, str]]
 
 
 def charts(records: Sequence[Record], registry: Registry) -> list[Chart]:
-    """A chart for every figure in the logs, in the order of GROUPS, g's losses before D's."""
-    found: dict[str, dict[int, Curve]] = {}
+    """One chart per logged value, in the order of GROUPS, with g's losses before D's."""
+    by_name: dict[str, dict[int, Curve]] = {}
     for run, record in enumerate(records):
         for line in record.log:
             for name, value in line.items():
-                if name not in PLACE and isinstance(value, int | float) and math.isfinite(value):
-                    found.setdefault(name, {}).setdefault(run, Curve(run)).add(line, value)
-    many = sum(map(len, found.values()))
-    most = min(1000, max(50, POINTS // max(many, 1)))
-    made = [
+                if name not in AXIS_KEYS and isinstance(value, int | float) and math.isfinite(value):
+                    by_name.setdefault(name, {}).setdefault(run, Curve(run)).add(line, value)
+    curve_count = sum(map(len, by_name.values()))
+    count = min(MAX_CURVE_POINTS, max(MIN_CURVE_POINTS, MAX_POINTS // max(curve_count, 1)))
+    unsorted = [
         Chart(
-            name, _group(name), _meaning(name, records, registry), [c.thin(most) for c in curves.values()], MARKS.get(name, ())
+            name,
+            _group(name),
+            _description(name, records, registry),
+            [curve.thin(count) for curve in curves.values()],
+            ALARM_LEVELS.get(name, ()),
         )
-        for name, curves in found.items()
+        for name, curves in by_name.items()
     ]
-    return sorted(made, key=lambda chart: (list(GROUPS).index(chart.group), chart.name.startswith("discriminator.")))
+    return sorted(unsorted, key=lambda chart: (list(GROUPS).index(chart.group), chart.name.startswith("discriminator.")))
 
 
 def _group(name: str) -> str:
     return GROUP_OF.get(name.partition(".")[0], "speed")
 
 
-def _meaning(name: str, records: Sequence[Record], registry: Registry) -> str:
-    """A sentence on a figure: for a term its loss and weight, from the recipe and the loss's own docstring."""
-    player, _, term = name.partition(".")
-    if player not in ("generator", "discriminator"):
-        return MEANINGS.get(name, name.replace("_", " "))
+def _description(name: str, records: Sequence[Record], registry: Registry) -> str:
+    """A phrase about a logged value; for a loss: its weight in the recipe, and the summary of its docstring."""
+    network, _, term = name.partition(".")
+    if network not in ("generator", "discriminator"):
+        return DESCRIPTIONS.get(name, name.replace("_", " "))
     weights: dict[str, dict[str, None]] = {}
     for record in records:
-        part: Term | None = getattr(record.recipe, f"{player}_losses").get(term)
+        part: Term | None = getattr(record.recipe, f"{network}_losses").get(term)
         if part is not None:
             span = "" if (part.start, part.stop) == (0, 1) else f" from {part.start:.0%} to {part.stop:.0%} of the run"
             weights.setdefault(part.name, {})[f"{part.weight:g}{span}"] = None
-    return "; or ".join(f"{loss}, weight {' or '.join(said)}: {_summary(loss, registry)}" for loss, said in weights.items())
+    return "; or ".join(f"{loss}, weight {' or '.join(texts)}: {_summary(loss, registry)}" for loss, texts in weights.items())
 
 
 def _summary(loss: str, registry: Registry) -> str:
-    known = loss in registry.names("loss")
-    return registry.get("loss", loss).summary.replace("``", "").rstrip(".") if known else "not installed here"
+    is_known = loss in registry.names("loss")
+    return registry.get("loss", loss).summary.replace("``", "").rstrip(".") if is_known else "not installed here"

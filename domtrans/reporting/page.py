@@ -1,4 +1,4 @@
-"""The page: what is known of the runs, laid into the template. All text is escaped there, whoever it comes from."""
+"""The HTML page. The template escapes all text, because names and results may come from anybody."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from domtrans import __version__
 from domtrans.evaluation.results import check_rows, not_measured
 from domtrans.registry.registry import Registry
 from domtrans.reporting.curves import GROUPS, Chart, charts
-from domtrans.reporting.per_class import by_class
-from domtrans.reporting.pictures import example_pictures, sample_grids
-from domtrans.reporting.prose import lede, measured_rows, parts, provenance
+from domtrans.reporting.images import example_images, sample_grids
+from domtrans.reporting.per_class import per_class
+from domtrans.reporting.prose import introduction, part_rows, provenance_rows, result_rows
 from domtrans.reporting.records import Record
-from domtrans.reporting.rerun_command import changed_options, command, registered
+from domtrans.reporting.rerun_command import changed_options, installed_recipe, rerun_command
 
 GENERATOR: str = f"domtrans {__version__}"
-"""What a report says wrote it, in its head."""
+"""The ``generator`` in the head of a report."""
 
 
 def render(records: Sequence[Record], registry: Registry) -> str:
-    """One HTML page on one run or several; it loads nothing from anywhere."""
+    """Render one self-contained HTML page about one run or several."""
     environment = Environment(
         loader=PackageLoader("domtrans.reporting"),
         autoescape=True,
@@ -35,67 +35,69 @@ def render(records: Sequence[Record], registry: Registry) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    drawn = charts(records, registry)
+    all_charts = charts(records, registry)
     samples = [sample_grids(record.samples, len(records)) for record in records]
-    groups = {group: [chart for chart in drawn if chart.group == group] for group in GROUPS}
+    groups = {group: [chart for chart in all_charts if chart.group == group] for group in GROUPS}
     return environment.get_template("page.html").render(
         generator=GENERATOR,
         title=records[0].name if len(records) == 1 else f"{len(records)} runs compared",
-        runs=[_of_run(record, registry, len(records)) for record in records],
-        measured=measured_rows(records, registry),
+        runs=[_run_context(record, registry, len(records)) for record in records],
+        results=result_rows(records, registry),
         options=changed_options([record.recipe for record in records]),
-        groups=[(*GROUPS[group], found) for group, found in groups.items() if found],
-        label=_label,
+        groups=[(*GROUPS[group], members) for group, members in groups.items() if members],
+        chart_label=_chart_label,
         samples=samples,
         data={
             "runs": [{"name": record.name, "events": record.events()} for record in records],
-            "charts": [asdict(chart) for chart in drawn],
+            "charts": [asdict(chart) for chart in all_charts],
             "samples": samples,
         },
         plotly=_plotly(),
     )
 
 
-def _of_run(record: Record, registry: Registry, runs: int) -> dict[str, Any]:
-    base = registered(record.recipe, registry)
+def _run_context(record: Record, registry: Registry, runs: int) -> dict[str, Any]:
+    """What the template needs to know about one run."""
+    base = installed_recipe(record.recipe, registry)
     examples = record.examples
-    shown = [] if examples is None else example_pictures(examples, runs)
-    said = [] if examples is None else zip(examples.labels, examples.distance.tolist(), strict=True)
-    captioned = [picture | {"label": label, "apart": apart} for picture, (label, apart) in zip(shown, said, strict=True)]
+    images = [] if examples is None else example_images(examples, runs)
+    labels, distances = ([], []) if examples is None else (examples.labels, examples.distance.tolist())
+    captioned = [
+        urls | {"label": label, "distance": distance} for urls, label, distance in zip(images, labels, distances, strict=True)
+    ]
     even = 0 if examples is None else examples.even
     return {
         "name": record.name,
-        "lede": lede(record),
-        "doubts": list(check_rows(record.results)),
+        "introduction": introduction(record),
+        "checks": list(check_rows(record.results)),
         "not_measured": not_measured(record.results),
         "events": record.events(),
-        "gaps": record.gaps,
+        "faults": record.faults,
         "even": captioned[:even],
         "furthest": captioned[even:],
-        "looked_at": 0 if examples is None else examples.searched,
-        "by_class": by_class(record),
-        "parts": list(parts(record.recipe, registry)),
-        "registered": base is not None,
+        "searched": 0 if examples is None else examples.searched,
+        "per_class": per_class(record),
+        "parts": list(part_rows(record.recipe, registry)),
+        "is_installed": base is not None,
         "changes": [] if base is None else changed_options([base, record.recipe]),
-        "command": command(record, base, registry),
+        "command": rerun_command(record, base, registry),
         "recipe": record.recipe.to_json(),
-        "provenance": list(provenance(record)),
+        "provenance": list(provenance_rows(record)),
     }
 
 
-def _label(chart: Chart, names: Sequence[str]) -> str:
-    """A chart in words, for those who do not see it."""
-    said = []
+def _chart_label(chart: Chart, names: Sequence[str]) -> str:
+    """A chart in words, for screen readers."""
+    sentences = []
     for curve in chart.curves:
-        ends = curve.in_words()
-        of = f" of {names[curve.run]}" if len(names) > 1 else ""
-        said.append(
-            f"{chart.name}{of}: from {ends['first']} at step {curve.step[0]:,.0f} to {ends['last']} at {curve.step[-1]:,.0f}"
-        )
-    return "; ".join(said)
+        ends = curve.summary()
+        of_run = f" of {names[curve.run]}" if len(names) > 1 else ""
+        first, last = f"{ends['first']} at step {curve.step[0]:,.0f}", f"{ends['last']} at {curve.step[-1]:,.0f}"
+        sentences.append(f"{chart.name}{of_run}: from {first} to {last}")
+    return "; ".join(sentences)
 
 
 @cache
 def _plotly() -> str:
-    """The plotting library, packed: the page unpacks it, and is a third of the size."""
+    """The plotting library, compressed to a third of its size; the page decompresses it."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), compresslevel=6, mtime=0)).decode()

@@ -1,9 +1,9 @@
-"""What a metric says class by class: ``confusion``, ``per_class`` and ``classes`` in the results, whichever metric gave them.
+"""Results per class: ``confusion``, ``per_class`` and ``classes`` of any metric.
 
-``confusion``: a row for every true class, in it a count or share for every class that G(x) was read as; the true classes
-come first among those. ``per_class``: the share of every true class that was read rightly, none where it has no images.
-``classes``: names; without them the source's own. A metric whose keys clash with another's has its name before them:
-``digits.confusion``.
+``confusion`` has one row per true class. A row holds a count or share for every predicted class; the true classes come
+first among those. ``per_class`` is the share of each true class that was predicted correctly, None for a class without
+images. ``classes`` are names; by default those of the source. If two metrics have the same key, it is prefixed with the name
+of the metric: ``digits.confusion``.
 """
 
 from __future__ import annotations
@@ -16,21 +16,25 @@ from typing import Any
 from domtrans.evaluation.results import in_sections
 from domtrans.reporting.records import Record
 
-LARGEST = 40
-"""Classes of a confusion matrix that is drawn; a larger one is told by its worst pairs."""
-WORST = 8
-"""Pairs of classes that are named."""
+MAX_MATRIX_CLASSES = 40
+"""Classes of a confusion matrix that is drawn; of a larger one, only the worst pairs are listed."""
+MAX_WORST_PAIRS = 8
 
 
 @dataclass(frozen=True)
-class ByClass:
-    """``of``: the metric, "" where no other has such keys. ``shares``: how much of each of ``classes`` was read rightly.
+class PerClass:
+    """The results of one metric per class.
 
-    ``confusion``: for each of ``classes`` the shares of it that were read as each of ``columns``, or empty.
-    ``worst``: true class, class it was read as, share of the true class.
+    Args:
+        metric: Name of the metric; "" if no other metric has such results.
+        classes: The true classes.
+        shares: The share of each class that was predicted correctly; None without images.
+        columns: The predicted classes.
+        confusion: For each class, the shares that were predicted as each column; empty if it is not drawn.
+        worst: The most frequent mistakes: true class, predicted class, share of the true class.
     """
 
-    of: str
+    metric: str
     classes: Sequence[str]
     shares: Sequence[float | None]
     columns: Sequence[str]
@@ -38,53 +42,52 @@ class ByClass:
     worst: Sequence[tuple[str, str, float]]
 
 
-def by_class(record: Record) -> list[ByClass]:
-    """One for every metric that tells; what does not hold together is passed over."""
-    found = []
+def per_class(record: Record) -> list[PerClass]:
+    """The results per class of every metric that has some. Inconsistent values are left out."""
+    results = []
     metrics = in_sections(record.results)["metrics"]
-    for before in dict.fromkeys(_before(key) for key in metrics if key.endswith(("confusion", "per_class"))):
-        counts = _matrix(metrics.get(f"{before}confusion"))
+    for prefix in dict.fromkeys(_prefix(key) for key in metrics if key.endswith(("confusion", "per_class"))):
+        counts = _matrix(metrics.get(f"{prefix}confusion"))
         confusion = [[number / (sum(row) or 1) for number in row] for row in counts]
         diagonal = [row[k] if sum(row) else None for k, row in enumerate(confusion)]
-        shares = diagonal or _shares(metrics.get(f"{before}per_class"))
-        columns = _names(record, before, max(len(shares), *map(len, confusion), 0))
+        shares = diagonal or _shares(metrics.get(f"{prefix}per_class"))
+        columns = _names(record, prefix, max(len(shares), *map(len, confusion), 0))
         if shares:
-            drawn = confusion if len(columns) <= LARGEST else []
-            found.append(
-                ByClass(before.rstrip("."), columns[: len(shares)], shares, columns, drawn, _worst(columns, confusion))
-            )
-    return found
+            drawn = confusion if len(columns) <= MAX_MATRIX_CLASSES else []
+            worst = _worst_pairs(columns, confusion)
+            results.append(PerClass(prefix.rstrip("."), columns[: len(shares)], shares, columns, drawn, worst))
+    return results
 
 
-def _before(key: str) -> str:
+def _prefix(key: str) -> str:
     return key.removesuffix("confusion").removesuffix("per_class")
 
 
-def _names(record: Record, before: str, count: int) -> list[str]:
-    """Names of so many classes: those there are, and numbers for the rest."""
-    named = in_sections(record.results)["metrics"].get(f"{before}classes") or record.about.get("classes")
+def _names(record: Record, prefix: str, count: int) -> list[str]:
+    """Names of ``count`` classes; a number where there is no name."""
+    named = in_sections(record.results)["metrics"].get(f"{prefix}classes") or record.about.get("classes")
     names = [str(name) for name in named][:count] if isinstance(named, list) else []
     return names + [str(k) for k in range(len(names), count)]
 
 
 def _matrix(value: Any) -> list[list[float]]:
-    """Rows of one length, which is at least their number; nothing for what is no such thing."""
+    """Rows of equal length, at least as long as their number; empty for any other value."""
     rows = [row for row in value if isinstance(row, list) and all(map(_is_share, row))] if isinstance(value, list) else []
-    whole = bool(rows) and len(rows) == len(value) and len(rows[0]) >= len(rows) and len({len(row) for row in rows}) == 1
-    return rows if whole else []
+    is_valid = bool(rows) and len(rows) == len(value) and len(rows[0]) >= len(rows) and len({len(row) for row in rows}) == 1
+    return rows if is_valid else []
 
 
 def _shares(value: Any) -> list[float | None]:
-    whole = isinstance(value, list) and all(share is None or _is_share(share) for share in value)
-    return list(value) if whole else []
+    is_valid = isinstance(value, list) and all(share is None or _is_share(share) for share in value)
+    return list(value) if is_valid else []
 
 
 def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
-def _worst(names: Sequence[str], confusion: Sequence[Sequence[float]]) -> list[tuple[str, str, float]]:
+def _worst_pairs(names: Sequence[str], confusion: Sequence[Sequence[float]]) -> list[tuple[str, str, float]]:
     pairs = [
         (names[i], names[j], share) for i, row in enumerate(confusion) for j, share in enumerate(row) if i != j and share > 0
     ]
-    return sorted(pairs, key=lambda pair: -pair[2])[:WORST]
+    return sorted(pairs, key=lambda pair: -pair[2])[:MAX_WORST_PAIRS]

@@ -1,4 +1,4 @@
-"""Charts as PNG: losses by step, what was taken for what, and how time grows."""
+"""Charts as PNG: losses by step, confusion matrices, and speed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ COLUMNS = 3
 
 
 def losses_png(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
-    """A small chart for every loss, a line for every run; ``logs``: the lines of metrics.jsonl by the run's name."""
+    """One small chart per loss, with one line per run.
+
+    Args:
+        logs: The lines of metrics.jsonl, by the name of the run.
+    """
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(name for log in logs.values() for line in log for name in line if _is_loss(name)))
@@ -24,7 +28,7 @@ def losses_png(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
         chart.set_title(name, fontsize=9)
         chart.tick_params(labelsize=7)
         chart.set_xlabel("step", fontsize=7)
-    for chart in list(charts):  # those left over
+    for chart in list(charts):  # without a loss
         chart.set_axis_off()
     if names and len(logs) > 1:
         figure.axes[0].legend(fontsize=7)
@@ -32,7 +36,7 @@ def losses_png(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
 
 
 def confusion_png(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> bytes:
-    """A confusion matrix: rows are what the source shows, columns what the evaluator reads in its transfer."""
+    """A confusion matrix: one row per label of x, one column per prediction of the evaluator for G(x)."""
     from matplotlib.figure import Figure
 
     totals = [max(sum(row), 1) for row in counts]
@@ -43,7 +47,7 @@ def confusion_png(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> 
     chart.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     chart.set_xticks(range(len(classes)), classes)
     chart.set_yticks(range(len(classes)), classes)
-    chart.set_xlabel("read in G(x)")
+    chart.set_xlabel("prediction for G(x)")
     chart.set_ylabel("label of x")
     for row, line in enumerate(shares):
         for column, share in enumerate(line):
@@ -57,14 +61,14 @@ def scaling_png(points: Sequence[Mapping[str, Any]]) -> bytes:
     """Images per second along every axis of ``bench --curves``, one line per contender."""
     from matplotlib.figure import Figure
 
-    there = [point for point in points if "times" in point]
-    axes = list(dict.fromkeys(point["axis"] for point in there))
+    measured = [point for point in points if "times" in point]
+    axes = list(dict.fromkeys(point["axis"] for point in measured))
     figure = Figure(figsize=(4 * len(axes) or 4, 3.2), layout="constrained")
     for chart, axis in zip(figure.subplots(1, max(1, len(axes)), squeeze=False).flat, axes, strict=False):
-        along = [point for point in there if point["axis"] == axis]
-        values = [str(point["value"]) for point in along]  # evenly apart, for they grow by factors
-        for name in along[0]["times"]:
-            speeds = [point["images_in_a_step"] / point["times"][name]["median"] for point in along]
+        on_axis = [point for point in measured if point["axis"] == axis]
+        values = [str(point["value"]) for point in on_axis]  # as text they are evenly spaced; they grow by factors
+        for name in on_axis[0]["times"]:
+            speeds = [point["images_in_a_step"] / point["times"][name]["median"] for point in on_axis]
             chart.plot(values, speeds, marker="o", label=name)
         chart.set_xlabel(axis)
         chart.set_ylim(bottom=0)

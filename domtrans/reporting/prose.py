@@ -1,4 +1,4 @@
-"""A run in words: what a reader should know first, its figures with their meaning, its parts, and where it comes from."""
+"""The texts and tables of a report: introduction, results with their meaning, parts, and provenance."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
 
 
-def lede(record: Record) -> str:
-    """What a reader should know first."""
+def introduction(record: Record) -> str:
+    """The paragraph under the title of a run."""
     recipe, results = record.recipe, record.results
-    about = f"{recipe.description[:1].upper()}{recipe.description[1:].rstrip('.')}. " if recipe.description else ""
-    about += f"Recipe {recipe.name}, seed {recipe.seed}, batches of {recipe.train.batch_size} images of each domain. "
+    text = f"{recipe.description[:1].upper()}{recipe.description[1:].rstrip('.')}. " if recipe.description else ""
+    text += f"Recipe {recipe.name}, seed {recipe.seed}, batches of {recipe.train.batch_size} images of each domain. "
     if not record.log:
-        return f"{about}g and D have not begun to learn."
+        return f"{text}The training of g and D has not begun."
     if not results:
-        return f"{about}Not finished: the log ends at step {record.step:,} of {recipe.train.steps:,}; nothing is measured yet."
+        return f"{text}Not finished: the log ends at step {record.step:,} of {recipe.train.steps:,}. Nothing is measured yet."
     step = in_sections(results)["run"].get("steps", record.step)
-    went_on = f" Training has gone on to step {record.step:,} since." if record.step > step else ""
-    return f"{about}Measured at step {step:,}.{went_on}"
+    continued = f" Training has continued to step {record.step:,} since." if record.step > step else ""
+    return f"{text}Measured at step {step:,}.{continued}"
 
 
-def measured_rows(records: Sequence[Record], registry: Registry) -> list[dict[str, Any]]:
-    """A row for every figure that a run has: what it is called, what it means, and its value in every run."""
+def result_rows(records: Sequence[Record], registry: Registry) -> list[dict[str, Any]]:
+    """One row per result of any run: its label, its meaning, and its value in every run."""
     values = declared_values(registry, *(record.recipe for record in records))
     columns = [{row.key: row for row in metric_rows(record.results, values)} for record in records]
     if len(records) > 1:
         for column, record in zip(columns, records, strict=True):
             column |= {word: MetricRow(word, word, text, text) for word, text in run_rows(record.results)}
-    first = {key: figure for column in reversed(columns) for key, figure in column.items()}
+    first = {key: row for column in reversed(columns) for key, row in column.items()}
     order = [*(key for key, value in values.items() if value.main), *row_order(values), *first]
     docstrings = [
         registry.get("metric", part.name).factory.__doc__ or ""
@@ -55,36 +55,36 @@ def measured_rows(records: Sequence[Record], registry: Registry) -> list[dict[st
 
 
 def _meaning(key: str, docstrings: Sequence[str]) -> str:
-    """Return what the first metric that documents a key says about it."""
+    """What the first metric that documents a key says about it."""
     documented = (parse_docstring(inspect.cleandoc(docstring)).help_of(key) for docstring in docstrings)
     return next(filter(None, documented), "").rpartition(f"{key}: ")[2]
 
 
-def parts(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str, str]]:
-    """Every part of a recipe: its place, its name, and what it is."""
+def part_rows(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str, str]]:
+    """Every part of a recipe: its path, its name, and its summary."""
     for field, kind in PART_KINDS.items():
         value = getattr(recipe, field)
-        places: dict[str, Part] = {f"{field}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {}
-        places |= {field: value} if isinstance(value, Part) else {}
-        for place, part in places.items():
-            known = part.name in registry.names(kind)
-            summary = registry.get(kind, part.name).summary.replace("``", "") if known else "not installed here"
-            yield place, part.name + (f" \N{MULTIPLICATION SIGN} {part.weight:g}" if isinstance(part, Term) else ""), summary
+        parts: dict[str, Part] = {f"{field}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {}
+        parts |= {field: value} if isinstance(value, Part) else {}
+        for path, part in parts.items():
+            is_known = part.name in registry.names(kind)
+            summary = registry.get(kind, part.name).summary.replace("``", "") if is_known else "not installed here"
+            yield path, part.name + (f" \N{MULTIPLICATION SIGN} {part.weight:g}" if isinstance(part, Term) else ""), summary
 
 
-def provenance(record: Record) -> Iterator[tuple[str, str]]:
-    """Where the run comes from."""
+def provenance_rows(record: Record) -> Iterator[tuple[str, str]]:
+    """Where a run comes from: folder, times, command, commit, versions, machine, data, plugins."""
     about = record.about
     yield "run folder", str(record.path)
     yield from run_rows(record.results)
     if "supervision" in about:
         yield "supervision", str(about["supervision"])
     if "made_by" in about:
-        yield "made by", str(about["made_by"])
+        yield "command", str(about["made_by"])
     git = about.get("git")
     if isinstance(git, Mapping):
-        yield "commit", f"{git.get('commit')}{', with changes that are not committed' if git.get('dirty') else ''}"
-    for key, label in (("versions", "versions"), ("computed_on", "machine"), ("data", "training data, fingerprints")):
+        yield "commit", f"{git.get('commit')}{', with uncommitted changes' if git.get('dirty') else ''}"
+    for key, label in (("versions", "versions"), ("computed_on", "machine"), ("data", "fingerprints of the training data")):
         value = about.get(key)
         if isinstance(value, Mapping):
             yield label, ", ".join(f"{name} {text}" for name, text in value.items())

@@ -1,4 +1,4 @@
-"""``report``: one run or several as a page of HTML that needs nothing else, not even a network."""
+"""``report``: one self-contained HTML page about one run, or about several side by side."""
 
 from __future__ import annotations
 
@@ -13,46 +13,56 @@ from domtrans.reporting.records import read_records
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.atomic import write_bytes
 
-MARK = f'<meta name="generator" content="{GENERATOR.partition(" ")[0]} '.encode()
-"""What the head of every report holds, of whatever version."""
-ODD = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
-"""What comes of a log or results that somebody else has written, for they may hold anything."""
+REPORT_MARK = f'<meta name="generator" content="{GENERATOR.partition(" ")[0]} '.encode()
+"""Part of the head of every report, of any version."""
+MAX_HEAD_BYTES = 1000
+CONTENT_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What unexpected content of a log or of results can raise; these files may come from anybody."""
 
 
 def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None, *, registry: Registry | None = None) -> Path:
-    """Write a report on a run, or on several side by side; returns its path.
+    """Write a report on one run, or on several side by side.
 
-    ``runs``: folders of runs, finished or not. ``out``: the file, by default ``report.html`` in the folder of a single run and
-    in the current folder for several. It is read from what the folders hold: no model is loaded, and nothing computed anew.
-    Raises DomtransError for a folder that is no run, or an ``out`` that is there and is no report.
+    It is made from the files in the run folders: no model is loaded, and nothing is computed.
+
+    Args:
+        runs: One run folder or several, finished or not.
+        out: The file. By default ``report.html``, in the folder of a single run, else in the current folder.
+        registry: Parts to use; by default those of all plugins.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        DomtransError: If a folder is no run, or ``out`` exists and is not a report.
     """
     paths = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     if not paths:
-        raise DomtransError("a report needs a run; name the folder of one or several")
+        raise DomtransError("a report needs at least one run; name its folder")
     default = RunFolder(paths[0]).report_file if len(paths) == 1 else Path("report.html")
     target = default if out is None else Path(out)
     try:
         records = read_records(paths)
-        _check_free(target)
+        _check_replaceable(target)
         page = render(records, registry or load_plugins().registry)
-    except ODD as error:
+    except CONTENT_ERRORS as error:
         raise DomtransError(
-            f"{', '.join(map(str, paths))}: metrics.jsonl or results.json holds what domtrans would not have written ({error})"
+            f"{', '.join(map(str, paths))}: metrics.jsonl or results.json has content that domtrans does not write ({error})"
         ) from error
     write_bytes(target, page.encode(errors="replace"), durable=False)
     return target
 
 
-def _check_free(target: Path) -> None:
-    """Refuse to replace anything but an earlier report."""
+def _check_replaceable(target: Path) -> None:
+    """Raise DomtransError if the file exists and is not a report."""
     try:
         if not target.parent.is_dir():
             raise DomtransError(f"{target} cannot be written: there is no folder {target.parent}")
-        there, ours = target.exists(), False
-        if target.is_file():  # a pipe would be waited for
+        exists, is_report = target.exists(), False
+        if target.is_file():  # opening a pipe would block
             with target.open("rb") as file:
-                ours = MARK in file.read(1000)
+                is_report = REPORT_MARK in file.read(MAX_HEAD_BYTES)
     except OSError as error:
         raise DomtransError(f"{target} cannot be written: {error.strerror}") from None
-    if there and not ours:
-        raise DomtransError(f"{target} is there and is no report of domtrans; choose another file with -o")
+    if exists and not is_report:
+        raise DomtransError(f"{target} exists and is not a report of domtrans; choose another file with -o")

@@ -18,9 +18,9 @@ import domtrans
 from commands import in_process
 from domtrans import DomtransError, find_recipe, override, report, train
 from domtrans.reporting.curves import Curve
-from domtrans.reporting.per_class import by_class
+from domtrans.reporting.per_class import per_class
 from domtrans.reporting.records import read_records
-from domtrans.reporting.rerun_command import command
+from domtrans.reporting.rerun_command import rerun_command
 from domtrans.runs.examples import read_examples
 from run_results import change_results
 from tiny import registry, tiny_recipe
@@ -56,7 +56,7 @@ def change(file, **values):
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
-# What a training leaves behind
+# The report of a training
 
 
 def test_training_ends_with_a_report(run):
@@ -65,12 +65,12 @@ def test_training_ends_with_a_report(run):
     for words in (
         "<h1>run</h1>",
         f"{100 * results['accuracy']:.1f} %",
-        "share of source test images whose transfer the evaluator reads as the source&#39;s label",
+        "share of source test images whose transfer the evaluator assigns to the source&#39;s label",
         "Measured at step 4",
         "feature-consistency, weight 15",
         "none of the target",
         "digits-dtn-paper",
-        "Nothing: no alarm of the health watch",
+        "None: no health alarm, and no change of the recipe.",
     ):
         assert words in page, words
     data = data_of(page)
@@ -85,7 +85,7 @@ def test_nothing_on_the_page_is_loaded_from_anywhere(run):
     assert "default-src 'none'" in page.partition("<style>")[0]
 
 
-def test_every_picture_has_a_text_and_every_heading_its_level(run):
+def test_every_image_has_a_text_and_every_heading_its_level(run):
     page = page_of(run)
     assert all('alt="' in image for image in re.findall(r"<img [^>]*>", page))
     levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
@@ -143,19 +143,19 @@ def test_runs_of_one_name_are_told_apart(run, tmp_path):
 def test_an_alarm_is_on_the_curves_and_in_the_list(copy):
     add_to_log(copy, {"step": 5, "seconds": 9.0, "generator.const": 1.0, "alarms": {"d-wins": "D wins: try this"}})
     page = page_of(copy)
-    assert data_of(page)["runs"][0]["events"] == [{"step": 5, "seconds": 9.0, "name": "d-wins", "says": "D wins: try this"}]
+    assert data_of(page)["runs"][0]["events"] == [{"step": 5, "seconds": 9.0, "name": "d-wins", "text": "D wins: try this"}]
     assert "<strong>d-wins</strong> D wins: try this" in page
-    assert "Training has gone on to step 5 since" in page
+    assert "Training has continued to step 5 since" in page
 
 
-def test_a_run_under_way_has_a_report(copy):
+def test_an_unfinished_run_has_a_report(copy):
     for name in ("results.json", "model.safetensors", "examples.safetensors", "report.html"):
         (copy / name).unlink()
     page = page_of(copy)
     assert "Not finished: the log ends at step 4 of 4" in page and "Nothing is measured yet" in page
     (copy / "metrics.jsonl").unlink()
     shutil.rmtree(copy / "samples")
-    assert "g and D have not begun to learn" in page_of(copy)
+    assert "The training of g and D has not begun" in page_of(copy)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "examples.safetensors"])
@@ -195,8 +195,8 @@ def test_nothing_in_the_command_is_for_the_shell(copy):
     change(copy / "recipe.json", name="; touch owned")
     record = read_records([copy])[0]
     record = replace(record, about={"computed_on": {"device": "cpu", "threads": "1; touch owned", "name": "`x`"}})
-    said = command(record, None, registry())
-    assert shlex.split(said)[:3] == ["domtrans", "train", f"{copy}/recipe.json"] and "touch" not in said
+    words = rerun_command(record, None, registry())
+    assert shlex.split(words)[:3] == ["domtrans", "train", f"{copy}/recipe.json"] and "touch" not in words
 
 
 def test_parts_and_terms_that_were_changed_are_in_the_command(copy):
@@ -214,7 +214,7 @@ def test_parts_and_terms_that_were_changed_are_in_the_command(copy):
         assert words in page.replace("&#34;", '"'), words
 
 
-# By class
+# Per class
 
 
 def with_results(copy, **values):
@@ -224,7 +224,7 @@ def with_results(copy, **values):
 
 
 def test_a_metric_s_confusion_matrix_is_on_the_page(run):
-    (found,) = by_class(read_records([run])[0])
+    (found,) = per_class(read_records([run])[0])
     results = json.loads((run / "results.json").read_text())
     assert found.classes == ["0", "1", "2", "3"] and found.shares == results["per_class"]
     assert 'class="confusion"' in page_of(run)
@@ -232,24 +232,24 @@ def test_a_metric_s_confusion_matrix_is_on_the_page(run):
 
 def test_a_confusion_matrix_is_drawn_with_its_worst_pairs(copy):
     record = with_results(copy, confusion=[[3, 1, 0], [0, 0, 0]], classes=["cat", "dog"])
-    (found,) = by_class(record)
+    (found,) = per_class(record)
     assert (found.classes, found.shares, found.columns) == (["cat", "dog"], [0.75, None], ["cat", "dog", "2"])
     assert found.worst == [("cat", "dog", 0.25)]
     page = page_of(copy)
-    assert "cat read as dog (25 %)" in page and "--share: 0.750" in page and "no images" in page
+    assert "cat predicted as dog (25 %)" in page and "--share: 0.750" in page and "no images" in page
 
 
-def test_shares_alone_and_a_metric_s_own_name_will_do(copy):
-    (found,) = by_class(with_results(copy, **{"digits.per_class": [0.5, 0.25, 1, None]}))
-    assert (found.of, list(found.classes), found.shares) == ("digits", ["0", "1", "2", "3"], [0.5, 0.25, 1.0, None])
-    assert not found.confusion and "By class, by digits" in page_of(copy)
+def test_shares_without_a_matrix_and_prefixed_keys_are_shown(copy):
+    (found,) = per_class(with_results(copy, **{"digits.per_class": [0.5, 0.25, 1, None]}))
+    assert (found.metric, list(found.classes), found.shares) == ("digits", ["0", "1", "2", "3"], [0.5, 0.25, 1.0, None])
+    assert not found.confusion and "Per class, by digits" in page_of(copy)
 
 
 @pytest.mark.parametrize(
     "wrong", [[[1], [2]], [[1, 2], [3]], [1, 2], "text", [["a", "b"], [1, 2]], [], {"a": 1}, [[-1, 2], [1, 1]]]
 )
-def test_what_is_no_confusion_matrix_is_passed_over(copy, wrong):
-    assert by_class(with_results(copy, confusion=wrong)) == []
+def test_an_invalid_confusion_matrix_is_left_out(copy, wrong):
+    assert per_class(with_results(copy, confusion=wrong)) == []
     page_of(copy)
 
 
@@ -265,7 +265,7 @@ def test_thinning_keeps_ends_and_peaks():
     assert thin.value[thin.step.index(4321)] == 5.0 and curve.thin(9000) is curve
 
 
-def test_a_long_run_of_large_pictures_makes_no_large_page(copy):
+def test_a_long_run_with_large_images_makes_no_large_page(copy):
     rng = np.random.default_rng(0)
     names = [f"generator.{k}" for k in range(12)]
     add_to_log(copy, *({"step": k, "seconds": k, **dict.fromkeys(names, k % 7)} for k in range(5, 5005)))
@@ -284,7 +284,7 @@ def test_a_report_is_written_fast(run):
     assert time.process_time() - began < 3
 
 
-# What strangers may write
+# Files written by anybody
 
 
 def test_text_from_strangers_stays_text(copy, tmp_path):
@@ -294,7 +294,7 @@ def test_text_from_strangers_stays_text(copy, tmp_path):
     add_to_log(run, {"step": 5, "seconds": 1.0, EVIL: 1.0, "alarms": {EVIL: EVIL}, "changed": [EVIL]})
     for page in (page_of(run), page_of(run, run, out=tmp_path / "two.html")):
         assert "<img src=x" not in page and "</script><script>d" not in page and "<b>" not in page
-        assert data_of(page)["runs"][0]["events"][0]["says"] == EVIL
+        assert data_of(page)["runs"][0]["events"][0]["text"] == EVIL
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_results_of_strangers_make_one_sentence_or_a_page(copy, values):
     try:
         page_of(copy)
     except DomtransError as error:
-        assert "results.json holds what domtrans would not have written" in str(error)
+        assert "results.json has content that domtrans does not write" in str(error)
 
 
 def test_a_log_of_strangers_does_not_break_the_script(copy):
@@ -325,7 +325,7 @@ def test_only_a_report_is_replaced(run, tmp_path):
     mine.write_text("mine")
     os.mkfifo(tmp_path / "pipe")
     for taken in (mine, tmp_path, tmp_path / "pipe"):
-        with pytest.raises(DomtransError, match="is there and is no report of domtrans"):
+        with pytest.raises(DomtransError, match="exists and is not a report of domtrans"):
             report(run, taken, registry=registry())
     with pytest.raises(DomtransError, match="there is no folder"):
         report(run, tmp_path / "deep" / "report.html", registry=registry())
@@ -341,5 +341,5 @@ def test_the_command_line(run, tmp_path, capsys, monkeypatch):
     for wrong, words in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "is no run: it has no recipe.json")):
         code, out, err = in_process(capsys, "report", wrong)
         assert code == 2 and not out and words in err and err.count("\n") == 1
-    with pytest.raises(DomtransError, match="needs a run"):
+    with pytest.raises(DomtransError, match="needs at least one run"):
         report([])

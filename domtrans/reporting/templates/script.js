@@ -3,11 +3,11 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const all = (selector) => [...document.querySelectorAll(selector)];
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const COLOURS = 5, DASHES = ["solid", "dash", "dot", "dashdot"];
-const MARKED = 100;  // events of a run that are drawn, the newest; the list has them all
-const touch = matchMedia("(pointer: coarse)").matches;  // a finger that drags wants the page to move
+const MAX_EVENTS = 100;  // newest events of a run that are drawn; the list below has all of them
+const touch = matchMedia("(pointer: coarse)").matches;  // dragging a finger scrolls the page instead of zooming
 const several = data.runs.length > 1;
 
-// Plotly reads a little HTML in its texts, and names of runs and figures come from anywhere.
+// Plotly interprets some HTML in texts, and names of runs and values may come from anybody.
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 /* ---- curves ---- */
@@ -15,7 +15,7 @@ const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&
 const hidden = new Set();
 let zoomed = null;
 
-// As TensorBoard smooths: an exponential mean, corrected for its beginning.
+// Smoothing as in TensorBoard: an exponential moving average with bias correction.
 function smooth(values, weight) {
   let mean = 0, mass = 0;
   return values.map((value) => {
@@ -38,8 +38,8 @@ function traces(chart, against, weight) {
 
 function layout(chart, against, logarithmic) {
   const soft = colour("--soft"), grid = colour("--line"), alarm = colour("--alarm");
-  const seen = chart.curves.map((curve) => curve.run).filter((run) => !hidden.has(run));
-  const events = seen.flatMap((run) => data.runs[run].events.slice(-MARKED).map((event) => ({ ...event, run })));
+  const visible = chart.curves.map((curve) => curve.run).filter((run) => !hidden.has(run));
+  const events = visible.flatMap((run) => data.runs[run].events.slice(-MAX_EVENTS).map((event) => ({ ...event, run })));
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true,
     spikecolor: soft, spikethickness: -1, spikedash: "dot" };
   return {
@@ -53,14 +53,14 @@ function layout(chart, against, logarithmic) {
     shapes: [
       ...events.map((event) => ({ type: "line", xref: "x", yref: "paper", x0: event[against], x1: event[against], y0: 0, y1: 1,
         line: { color: several ? colour(`--run-${event.run % COLOURS}`) : alarm, width: 1, dash: "dash" } })),
-      ...chart.marks.map(([level]) => ({ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: level, y1: level,
+      ...chart.levels.map(([level]) => ({ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: level, y1: level,
         line: { color: alarm, width: 1, dash: "dot" } })),
     ],
     annotations: [
       ...events.map((event) => ({ x: event[against], y: 1, xref: "x", yref: "paper", yanchor: "bottom", text: "▼", showarrow: false,
-        font: { color: alarm, size: 10 }, hovertext: plain(wrap(`${event.name}, step ${event.step}: ${event.says}`)).replaceAll("\n", "<br>") })),
-      ...chart.marks.map(([level, says]) => ({ x: 0, y: logarithmic ? Math.log10(level) : level, xref: "paper", yref: "y", xanchor: "left",
-        yanchor: "bottom", text: plain(says), showarrow: false, font: { color: alarm, size: 10 } })),
+        font: { color: alarm, size: 10 }, hovertext: plain(wrap(`${event.name}, step ${event.step}: ${event.text}`)).replaceAll("\n", "<br>") })),
+      ...chart.levels.map(([level, label]) => ({ x: 0, y: logarithmic ? Math.log10(level) : level, xref: "paper", yref: "y", xanchor: "left",
+        yanchor: "bottom", text: plain(label), showarrow: false, font: { color: alarm, size: 10 } })),
     ],
   };
 }
@@ -87,14 +87,14 @@ function zoom(event) {
   draw();
 }
 
-async function unpack(text) {
+async function decompress(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
 }
 
 async function begin() {
   const script = document.createElement("script");
-  script.textContent = await unpack(document.getElementById("plotly").textContent);
+  script.textContent = await decompress(document.getElementById("plotly").textContent);
   document.head.append(script);
   draw();
   all(".plot").forEach((plot) => plot.on("plotly_relayout", zoom));
@@ -106,9 +106,9 @@ async function begin() {
 
 if (data.charts.length) {
   begin().catch((fault) => {
-    const trouble = document.getElementById("trouble");
-    trouble.textContent = `The curves cannot be drawn here (${fault.message}); a browser of 2023 or later draws them.`;
-    trouble.hidden = false;
+    const message = document.getElementById("error");
+    message.textContent = `The curves could not be drawn (${fault.message}). Use a browser of 2023 or later.`;
+    message.hidden = false;
   });
 }
 
@@ -122,7 +122,7 @@ for (const button of all("button.run")) {
   });
 }
 
-/* ---- samples over the training ---- */
+/* ---- samples during training ---- */
 
 const slider = document.getElementById("step");
 if (slider) {
@@ -136,8 +136,8 @@ if (slider) {
     slider.setAttribute("aria-valuetext", `step ${step}`);
     for (const figure of all(".grid")) {
       const grids = data.samples[figure.dataset.run];
-      const there = Object.keys(grids).map(Number).sort((a, b) => a - b);
-      const newest = there.filter((one) => one <= step).pop() ?? there[0];
+      const steps = Object.keys(grids).map(Number).sort((a, b) => a - b);
+      const newest = steps.filter((one) => one <= step).pop() ?? steps[0];
       const image = figure.querySelector("img");
       image.src = grids[newest];
       image.alt = image.alt.replace(/at step \d+$/, `at step ${newest}`);
@@ -161,7 +161,7 @@ if (slider) {
     playing = setInterval(() => { move(1); if (Number(slider.value) === steps.length - 1) stop(); }, 500);
   });
   for (const image of all(".grid img")) image.addEventListener("click", () => slider.focus());
-  // Arrows move the slider wherever the focus is, unless it is where arrows have a meaning of their own.
+  // The arrow keys move the slider from everywhere, except where they have another meaning.
   document.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, select, pre, .wide")) return;
@@ -171,7 +171,7 @@ if (slider) {
   show();
 }
 
-/* ---- copying the command ---- */
+/* ---- copy the command ---- */
 
 for (const button of all(".copy")) {
   button.addEventListener("click", async () => {
@@ -179,7 +179,7 @@ for (const button of all(".copy")) {
     try {
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
-    } catch {  // not every browser lets a file write to the clipboard
+    } catch {  // not every browser lets a local file write to the clipboard
       getSelection().selectAllChildren(code);
       button.textContent = "Selected";
     }
