@@ -1,4 +1,4 @@
-"""An encoder of your own: f counts the directions of edges, and is not trained at all.
+"""A custom encoder: f is a histogram of edge directions, without trainable weights.
 
 python examples/custom_encoder.py [RUN_FOLDER] [path=value ...]
 """
@@ -14,9 +14,11 @@ import domtrans
 
 
 class EdgeDirections(domtrans.Encoder):
-    """Strength of edges by direction, pooled over a grid of cells: differentiable, so that g learns through it.
+    """f: edge strength by direction, averaged over a grid of cells. Differentiable, so that g can learn through it.
 
-    ``directions``: how finely directions are told apart. ``cells``: side of the grid.
+    Args:
+        directions: Number of edge directions.
+        cells: Cells along one side of the grid.
     """
 
     channels = 1
@@ -27,17 +29,17 @@ class EdgeDirections(domtrans.Encoder):
         angles = torch.arange(directions) * (math.pi / directions)
         across = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
         steered = angles.cos().view(-1, 1, 1) * across + angles.sin().view(-1, 1, 1) * across.T
-        self.register_buffer("filters", steered.unsqueeze(1))  # a buffer: it moves with the module and is saved
+        self.register_buffer("filters", steered.unsqueeze(1))  # a buffer moves and is saved with the module
 
     def forward(self, images: Tensor) -> Tensor:
         """Grey images [B, 1, size, size] to features [B, directions * cells * cells]."""
         edges = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), self.get_buffer("filters"))
-        strength = (edges.square() + 1e-4).sqrt()  # smooth at zero; either polarity of an edge counts the same
+        strength = (edges.square() + 1e-4).sqrt()  # smooth at zero, and independent of the edge's polarity
         return F.adaptive_avg_pool2d(strength, self.cells).flatten(1)
 
 
 class Plugin:
-    """What a plugin's module would hold; any object with the hook will do."""
+    """The hook that a plugin's module would have; any object with it works."""
 
     @domtrans.hookimpl
     def register(self, registry: domtrans.Registry) -> None:
@@ -46,7 +48,7 @@ class Plugin:
 
 
 def main(out: str = "runs/edge-directions", *overrides: str) -> None:
-    """Train the paper's recipe with this f, which needs no fit."""
+    """Train the paper's recipe with this f, without a fit."""
     registry = domtrans.load_plugins(Plugin()).registry
     changes = {"encoder": "edge-directions", "fit": "none"}
     recipe = domtrans.override(domtrans.find_recipe("digits-dtn-paper", registry), changes, registry)

@@ -1,4 +1,4 @@
-"""A loss of your own: G(x) keeps the coarse layout of x. Registered by this program itself, no package needed.
+"""A custom loss: G(x) keeps the coarse layout of x. This program registers it itself, without a package.
 
 python examples/custom_loss.py [RUN_FOLDER] [path=value ...]
 """
@@ -12,9 +12,11 @@ import domtrans
 
 
 class Layout(domtrans.Loss):
-    """The mean squared difference between x and G(x), both blurred to a few cells and compared in grey.
+    """Mean squared difference between x and G(x), both in grey and averaged over a grid of cells.
 
-    ``cells``: side of the blurred images. ``either_polarity``: a light shape on dark may become a dark one on light.
+    Args:
+        cells: Cells along one side of the grid.
+        either_polarity: Also accept the negative: a light shape on dark may become a dark shape on light.
     """
 
     reads = frozenset({"source", "source_fake"})
@@ -24,20 +26,20 @@ class Layout(domtrans.Loss):
         self.cells, self.either_polarity = cells, either_polarity
 
     def forward(self, outputs: domtrans.Outputs) -> Tensor:
-        """The loss of a batch; asked only where both fields are there."""
+        """The loss of a batch; called only if both fields are present."""
         assert outputs.source is not None and outputs.source_fake is not None
         before, after = self._cells(outputs.source), self._cells(outputs.source_fake)
-        same = (after - before).square().mean(1)
+        difference = (after - before).square().mean(1)
         if not self.either_polarity:
-            return same.mean()
-        return same.minimum((after + before).square().mean(1)).mean()
+            return difference.mean()
+        return difference.minimum((after + before).square().mean(1)).mean()
 
     def _cells(self, images: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(domtrans.to_channels(images, 1), self.cells).flatten(1)
 
 
 class Plugin:
-    """What a plugin's module would hold; any object with the hook will do."""
+    """The hook that a plugin's module would have; any object with it works."""
 
     @domtrans.hookimpl
     def register(self, registry: domtrans.Registry) -> None:
@@ -46,7 +48,7 @@ class Plugin:
 
 
 def main(out: str = "runs/with-layout", *overrides: str) -> None:
-    """Train digits-dtn with the loss as one more term of L_G."""
+    """Train digits-dtn with the loss as a further term of L_G."""
     registry = domtrans.load_plugins(Plugin()).registry
     recipe = domtrans.override(
         domtrans.find_recipe("digits-dtn", registry),

@@ -1,7 +1,7 @@
-"""Unsupervised domain adaptation: a classifier of target images that has seen no label of the target.
+"""Unsupervised domain adaptation: a classifier of target images, trained without target labels.
 
-It learns from transferred source images with the source's labels, and is tested on real target images (section 5.1 of
-the paper).
+It is trained on transferred source images with the source's labels and tested on real target images (section 5.1 of the
+paper).
 
 python examples/train_a_classifier_on_transferred.py RUN_FOLDER NEW_FOLDER [STEPS]
 """
@@ -17,11 +17,11 @@ from torchvision.transforms import v2
 
 import domtrans
 
-BATCH = 64
+BATCH_SIZE = 64
 
 
 def classifier(channels: int, classes: int) -> nn.Module:
-    """A small convolutional network: images [B, channels, S, S] of any size to class logits [B, classes]."""
+    """A small convolutional network: images [B, channels, S, S] to class logits [B, classes]."""
     layers: list[nn.Module] = []
     for before, after in ((channels, 32), (32, 64), (64, 128)):
         layers += [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
@@ -29,11 +29,11 @@ def classifier(channels: int, classes: int) -> nn.Module:
 
 
 def main(run_folder: str, new_folder: str, steps: str = "600") -> None:
-    """Generate the labelled set, learn from it, and test on the target's own test images."""
+    """Generate the labelled set, train on it, and test on the target's test images."""
     torch.manual_seed(0)
     run = domtrans.load(run_folder)
-    made = domtrans.generate(run, new_folder)  # the source's train split; no image or label of the target
-    print(f"{made.count:,} transferred images in {made.folder}")
+    generated = domtrans.generate(run, new_folder)  # the source's train split; no image or label of the target
+    print(f"{generated.count:,} transferred images in {generated.folder}")
 
     target = domtrans.load_domain(run.registry, run.recipe.target, "test", run.recipe.image_size)
     view = v2.Compose(
@@ -42,26 +42,26 @@ def main(run_folder: str, new_folder: str, steps: str = "600") -> None:
             v2.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1)),
             v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize([0.5] * target.channels, [0.5] * target.channels),  # to [-1, 1], as domtrans has its images
+            v2.Normalize([0.5] * target.channels, [0.5] * target.channels),  # to [-1, 1], the range in domtrans
         ]
     )
     images = ImageFolder(new_folder, view)
-    number = torch.tensor([target.classes.index(name) for name in images.classes])  # a class by name, whatever the order
-    sampler = RandomSampler(images, num_samples=int(steps) * BATCH, replacement=True)
+    class_index = torch.tensor([target.classes.index(name) for name in images.classes])  # ImageFolder has its own order
+    sampler = RandomSampler(images, num_samples=int(steps) * BATCH_SIZE, replacement=True)
     network = classifier(target.channels, len(target.classes))
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, int(steps))
-    for x, label in DataLoader(images, BATCH, sampler=sampler):
+    for x, label in DataLoader(images, BATCH_SIZE, sampler=sampler):
         optimizer.zero_grad()
-        F.cross_entropy(network(x), number[label], label_smoothing=0.1).backward()
+        F.cross_entropy(network(x), class_index[label], label_smoothing=0.1).backward()
         optimizer.step()
         schedule.step()
 
     with torch.no_grad():
         network.eval()
-        found = torch.cat([network(domtrans.to_float(block)).argmax(1) for block in target.blocks()])
+        predicted = torch.cat([network(domtrans.to_float(block)).argmax(1) for block in target.blocks()])
     assert target.labels is not None
-    accuracy = torch.eq(found, target.labels).double().mean().item()
+    accuracy = torch.eq(predicted, target.labels).double().mean().item()
     print(f"accuracy on {len(target):,} real target test images: {100 * accuracy:.1f} %")
 
 

@@ -1,4 +1,4 @@
-"""Train a recipe from Python, watch it, stop early if you like, and use the result.
+"""Train a recipe from Python, follow its progress, and use the result.
 
 python examples/train_in_python.py [RUN_FOLDER] [path=value ...]
 """
@@ -8,19 +8,19 @@ import threading
 
 import domtrans
 
-stop = threading.Event()  # set it from anywhere: training saves and raises domtrans.Stopped
+stop = threading.Event()  # when it is set, training saves and raises domtrans.Stopped
 
 
-def watch(progress: domtrans.Progress) -> None:
-    """Called with every report of every phase; must not change the training."""
+def print_progress(progress: domtrans.Progress) -> None:
+    """Called with every progress report; must not change the training."""
     if progress.phase == "train":
         losses = {name: value for name, value in progress.values.items() if name.startswith("generator.")}
         print(f"step {progress.step} of {progress.steps}: {losses}")
 
 
 def main(out: str = "runs/from-python", *overrides: str) -> None:
-    """Train, measure, and transfer one batch in memory."""
-    run = domtrans.train("digits-dtn", out, overrides=list(overrides), listeners=(watch,), stop=stop)
+    """Train, evaluate, and transfer one batch in memory."""
+    run = domtrans.train("digits-dtn", out, overrides=list(overrides), listeners=(print_progress,), stop=stop)
     print("transfer accuracy:", run.results["accuracy"])
 
     photos = domtrans.load_domain(run.registry, run.recipe.source, "test", run.recipe.image_size)
