@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from domtrans.data.batches import evenly
+from domtrans.data.classes import read_labels
 from domtrans.data.lazy_images import StoredImages
 from domtrans.errors import DomtransError
 
@@ -92,9 +93,9 @@ class ImageSet:
 
         Args:
             images: uint8 [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W].
-            labels: Integers [N], or None.
+            labels: Integers, whole floats, truth values or names, of shape [N], [N, 1] or [1, N]; None without labels.
             size: Side of the resized images in pixels.
-            classes: Class names; by default "0", "1", ... up to the largest label.
+            classes: Class names that integers index; by default those of ``read_labels``, e.g. "1" to "10" for labels 1 to 10.
             about: One line for people that says what the data is.
 
         Raises:
@@ -109,16 +110,8 @@ class ImageSet:
             pixels = pixels.permute(0, 3, 1, 2)
         if 0 in pixels.shape:
             raise DomtransError(f"images of shape {list(pixels.shape)} are empty{': ' + about if about else ''}")
-        targets = None
-        if labels is not None:
-            values = np.asarray(labels)
-            if values.dtype.kind not in "iu" or values.ndim != 1:
-                raise DomtransError(f"labels must be integers [N], not {values.dtype} {list(values.shape)}")
-            targets = torch.as_tensor(values.astype(np.int64))
-            if len(targets) != len(pixels):
-                raise DomtransError(f"there are {len(pixels)} images but {len(targets)} labels{': ' + about if about else ''}")
-            classes = tuple(classes) or tuple(str(k) for k in range(int(targets.max()) + 1))
-        return cls(resize(pixels, size).contiguous(), targets, tuple(classes) if targets is not None else (), about)
+        targets, names = (None, ()) if labels is None else read_labels(labels, len(pixels), classes, about)
+        return cls(resize(pixels, size).contiguous(), targets, names, about)
 
     def __len__(self) -> int:
         return len(self.pixels)
