@@ -3,15 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from commands import SMALL, domtrans, in_process
+from commands import SMALL, in_process
 from domtrans import Batches, DomtransError, find_recipe, override
 from domtrans.compute import torchrun
 from domtrans.compute.distributed import SINGLE_PROCESS, Group, local_device
@@ -20,19 +18,13 @@ from domtrans.runs.folder import RunFolder
 from domtrans.storage.tensors import read_tensors
 from domtrans.training.checkpoint import training_state
 from paths import HELPERS
-from process_groups import free_port, started
+from processes import start, start_group, wait_until
 from tiny import registry, tiny_recipe, tiny_trainer, write_bars
 from tiny_runs import go, losses, metrics, tensors, unlike
 from worker_of_a_group import BATCH, norm_inputs, norms, through
 
 # SGD scales its step with the gradient; Adam would turn a rounding error of a gradient near zero into a whole step.
 PLAIN = {f"train__{player}_optimizer": {"name": "sgd", "lr": 2e-5} for player in ("generator", "discriminator")}
-
-
-def two_of(*command: object) -> subprocess.Popen[str]:
-    """Start a command in two processes with torchrun."""
-    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--master-port", free_port())
-    return started(*torchrun, "-m", "domtrans", *command)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +39,8 @@ def together(tmp_path_factory):
     }
     for name, recipe in recipes.items():
         (out / f"{name}.json").write_text(recipe.to_json())
-    group = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
-    script = HELPERS / "worker_of_a_group.py"
-    processes = [started(script, out, RANK=rank, LOCAL_RANK=rank, **group) for rank in range(2)]
-    outputs = [process.communicate(timeout=300) for process in processes]
+    processes = start_group(2, HELPERS / "worker_of_a_group.py", out)
+    outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     return out, recipes, outputs
 
@@ -119,32 +109,29 @@ def test_all_gather_keeps_the_order(together, count, rank):
     assert made.flatten().tolist() == [float(k) for k in range(count) for _ in range(2)]
 
 
-def test_two_processes_measure_what_one_does(tmp_path, data):
+def test_two_processes_measure_what_one_does(tmp_path, data, capsys):
     """The evaluator is trained once, images are divided between the processes, and every metric is the same."""
     run, many = tmp_path / "run", write_bars(tmp_path / "many.npz", 300, seed=5)
-    assert domtrans("train", "digits-dtn", *data, *SMALL, "--out", run).returncode == 0
+    assert in_process(capsys, "train", "digits-dtn", *data, *SMALL, "--out", run)[0] == 0
     command = ("evaluate", run, "source=arrays", f"source.path={many}", "--device", "cpu", "--json")
-    alone = domtrans(*command)
-    shared = two_of(*command)
-    output, errors = shared.communicate(timeout=120)
-    assert (alone.returncode, shared.returncode) == (0, 0), (alone.stderr, errors)
-    assert json.loads(output) == json.loads(alone.stdout)
+    code, alone, _ = in_process(capsys, *command)
+    processes = start_group(2, "-m", "domtrans", *command)
+    (main, errors), (other, _) = (process.communicate() for process in processes)
+    assert [code, *(process.returncode for process in processes)] == [0, 0, 0], errors
+    assert json.loads(main) == json.loads(alone) and other == ""
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes through /proc")
 def test_a_killed_process_ends_the_run_at_once_and_the_last_save_is_whole(tmp_path, data):
     out = tmp_path / "run"
     endless = [*SMALL, "train.steps=1000000", "train.save_every=2", "train.sample_every=1000"]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
     command = ("train", "digits-dtn-paper", *data, *endless, "--out", out, "--device", "cpu")
-    running = two_of(*command)
-    deadline = time.monotonic() + 200
-    while not (out / "training.safetensors").is_file():
-        assert running.poll() is None and time.monotonic() < deadline, running.communicate()
-        time.sleep(0.1)
+    running = start(*torchrun, "-m", "domtrans", *command)
+    wait_until((out / "training.safetensors").is_file, running)
     os.kill(process_of_rank(1, running.pid), signal.SIGKILL)
-    began = time.monotonic()
-    output, errors = running.communicate(timeout=120)
-    assert running.returncode != 0 and time.monotonic() - began < 60
+    output, errors = running.communicate()
+    assert running.returncode != 0
     assert "process 1 of 2 lost the connection to another process" in errors and "continues from there" in errors
     assert errors.count("training g and D  ") <= errors.count("images/s") + 1 and output == ""  # only one process prints
     saved = int(RunFolder(out).load_training()["step"])
@@ -194,6 +181,13 @@ def test_every_process_gets_its_own_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(DomtransError, match="start torchrun with --nproc-per-node 1"):
         local_device("auto")
+
+
+def test_one_process_communicates_nothing():
+    assert SINGLE_PROCESS.any_of(stop=True, hold_d=False) == (True, False) and SINGLE_PROCESS.is_main
+    SINGLE_PROCESS.barrier()
+    weights = {"a": torch.ones(2)}
+    assert SINGLE_PROCESS.broadcast(weights) is weights and SINGLE_PROCESS.my_part([1, 2, 3]) == [1, 2, 3]
 
 
 def test_a_custom_batch_norm_is_refused(tmp_path):

@@ -54,6 +54,14 @@ def check_parts(out: Path, group: Group) -> None:
         write_tensors(out / f"gathered-{count}-{group.rank}.safetensors", {"made": gathered}, {})
 
 
+def check_flags(group: Group) -> None:
+    """Vote on flags that one process sets, passed in different orders."""
+    flags = {"stop": group.rank == 1, "hold_d": False, "diverged": group.rank == 0}
+    votes = group.any_of(**flags) if group.is_main else group.any_of(**dict(reversed(flags.items())))[::-1]
+    assert votes == (True, False, True), votes
+    group.barrier()
+
+
 def main(out: Path) -> None:
     from tiny import registry
 
@@ -70,7 +78,9 @@ def main(out: Path) -> None:
         sys.stdout.write(str(stopped))
     train("augmented", "cut", resume=True)
     check_norms(out, dist.get_rank(), dist.get_world_size())
-    check_parts(out, Group(dist.get_rank(), dist.get_world_size()))
+    group = Group(dist.get_rank(), dist.get_world_size())
+    check_parts(out, group)
+    check_flags(group)
 
 
 if __name__ == "__main__":
