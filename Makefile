@@ -29,7 +29,7 @@ lint: $(VENV)/ready
 	$(BIN)/python -m pip check
 
 docs: $(VENV)/ready
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -21,6 +21,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 FOLDER = "source"
 LINK = re.compile(r"\[(?P<text>[^\]\[]*)\]\((?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
+LINE_ANCHOR = re.compile(r'id="(__codelineno-[\d-]+)"')
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -50,6 +51,12 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return f"[{link['text']}]({posixpath.relpath(site_path(target), posixpath.dirname(uri))}{anchor})"
 
     return LINK.sub(replaced, markdown)
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> None:
+    """Tell MkDocs the anchors of source lines, which it does not find by itself, so that it can check links to them."""
+    if page.present_anchor_ids is not None and page.file.src_uri.startswith(f"{FOLDER}/"):
+        page.present_anchor_ids |= set(LINE_ANCHOR.findall(html))
 
 
 def targets(markdown: str, origin: Path) -> Iterator[Path]:
