@@ -1,1 +1,1 @@
-"""Studies: tables of experiments, run one after another and compared with published numbers."""
+"""Studies: tables of experiments that are run one after another and compared with published values."""

@@ -1,10 +1,10 @@
-"""The folder of a study: what is in it, and how what is finished in it is kept.
+"""The folder of a study.
 
-``study.json``               which study this is, with which options
-``ROW/seed-N/``              a run; rows that train alike share it, under the name of the first
-``ROW/seed-N/measured.json`` what was measured of that run for the tables
-``ROW/*.png``                a grid of images, the losses, what was taken for what
-``table.md``, ``table.json`` all that has been measured so far
+``study.json``               the name of the study, and its options
+``ROW/seed-N/``              a run; rows with the same recipe share it, under the name of the first
+``ROW/seed-N/measured.json`` everything that was measured of the run for the tables
+``ROW/*.png``                a sample grid, the losses, the confusion matrix
+``table.md``, ``table.json`` the tables of everything measured so far
 """
 
 from __future__ import annotations
@@ -22,82 +22,92 @@ from domtrans.runs.folder import RunFolder
 from domtrans.storage.atomic import write_bytes, write_json
 from domtrans.storage.tensors import open_tensors
 from domtrans.studies.markdown import to_markdown
-from domtrans.studies.tables import Measured
+from domtrans.studies.tables import RunResults
 
-PICTURES = {
-    "source images, and what became of them": "grid.png",
-    "losses by step, a line for every seed": "losses.png",
-    "what was taken for what, in percent of each class": "confusion.png",
+IMAGE_FILES = {
+    "source images and their transferred images": "grid.png",
+    "losses by step, one line per seed": "losses.png",
+    "confusion matrix, percent of each class": "confusion.png",
 }
+"""Captions, and the names of the files."""
 
 
 class StudyFolder:
-    """Paths of a study and the writing of its files. Every file is replaced whole or not at all."""
+    """The paths and files of a study. Every file is written atomically."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def claim(self, identity: Mapping[str, Any]) -> None:
-        """Make the folder, or take it up again; raises DomtransError if it holds anything but this study, so identified."""
-        note = self.path / "study.json"
+        """Create the folder, or continue in it.
+
+        Args:
+            identity: The name of the study, and its options.
+
+        Raises:
+            DomtransError: If the folder holds anything but this study with these options.
+        """
+        file = self.path / "study.json"
         try:
-            if note.is_file():
-                found = json.loads(note.read_text(encoding="utf-8"))
+            if file.is_file():
+                existing = json.loads(file.read_text(encoding="utf-8"))
             elif self.path.exists() and any(self.path.iterdir()):
-                raise DomtransError(f"{self.path} exists and holds no study; choose another folder with --out")
+                raise DomtransError(f"{self.path} exists and is not a study; choose another folder with --out")
             else:
-                found = identity
+                existing = identity
                 self.path.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
-            raise DomtransError(f"{self.path} cannot hold the study: {error}; choose another folder with --out") from None
-        if found != identity:
             raise DomtransError(
-                f"{self.path} holds another study, or this one with other options ({json.dumps(found)} instead of "
+                f"{self.path} cannot be used for the study: {error}; choose another folder with --out"
+            ) from None
+        if existing != identity:
+            raise DomtransError(
+                f"{self.path} holds another study, or this one with other options ({json.dumps(existing)} instead of "
                 f"{json.dumps(identity)}); choose another folder with --out"
             )
-        write_json(note, identity)
+        write_json(file, identity)
 
     def run(self, name: str, seed: int) -> Path:
         """The folder of one run."""
         return self.path / name / f"seed-{seed}"
 
     def seeds(self, name: str) -> list[int]:
-        """The seeds that have a run, measured or not."""
+        """The seeds of all runs of a row, measured or not."""
         texts = [path.name.removeprefix("seed-") for path in (self.path / name).glob("seed-*")]
         return sorted(int(text) for text in texts if text.isdigit())
 
-    def measured(self, run: Path, recipe: Recipe) -> Measured:
-        """What was measured of a run of this recipe, as it is now; of an earlier model or recipe nothing counts."""
+    def measured(self, run: Path, recipe: Recipe) -> RunResults:
+        """What was measured of the present model of a run; nothing if the model or the recipe has changed since."""
         try:
             noted = json.loads((run / "measured.json").read_text(encoding="utf-8"))
             if noted["model"] == _checksum(run) and RunFolder(run).recipe() == recipe:
-                return Measured(noted["passes"], noted["score"])
+                return RunResults(noted["passes"], noted["score"])
         except (OSError, ValueError, LookupError, TypeError, DomtransError):
             pass
-        return Measured()
+        return RunResults()
 
-    def note(self, run: Path, measured: Measured) -> None:
-        """Write down what was measured of the model that is there now."""
+    def note(self, run: Path, measured: RunResults) -> None:
+        """Write what was measured of the present model of a run."""
         write_json(run / "measured.json", {"model": _checksum(run), **asdict(measured)})
 
     def draw(self, name: str, classes: Sequence[str]) -> None:
-        """The pictures of a row's runs."""
+        """Write the images of a row."""
         runs = {seed: RunFolder(self.run(name, seed)) for seed in self.seeds(name)}
-        pictures = {"losses.png": losses_png({f"seed {seed}": run.metrics() for seed, run in runs.items()})}
+        images = {"losses.png": losses_png({f"seed {seed}": run.metrics() for seed, run in runs.items()})}
         grids = [grid for run in runs.values() for grid in sorted(run.samples.glob("*.png"))[-1:]]
         if grids:
-            pictures["grid.png"] = grids[0].read_bytes()
+            images["grid.png"] = grids[0].read_bytes()
         metrics = [results["metrics"] for run in runs.values() if (results := run.results()) is not None]
         found = [one["confusion"] for one in metrics if "confusion" in one]
         if found and all(len(one) == len(classes) for one in found):
             counts = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
-            pictures["confusion.png"] = confusion_png(counts, classes)
-        for file, picture in pictures.items():
-            write_bytes(self.path / name / file, picture, durable=False)
+            images["confusion.png"] = confusion_png(counts, classes)
+        for file, image in images.items():
+            write_bytes(self.path / name / file, image, durable=False)
 
-    def pictures(self, name: str) -> dict[str, str]:
-        """What there is to see of a row's runs, and its file."""
-        return {what: f"{name}/{file}" for what, file in PICTURES.items() if (self.path / name / file).is_file()}
+    def images(self, name: str) -> dict[str, str]:
+        """The images of a row: captions and paths."""
+        return {caption: f"{name}/{file}" for caption, file in IMAGE_FILES.items() if (self.path / name / file).is_file()}
 
     def write(self, data: Mapping[str, Any]) -> None:
         """Replace ``table.json`` and ``table.md``."""

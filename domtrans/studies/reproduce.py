@@ -1,4 +1,4 @@
-"""``reproduce``: every row of a study trained and measured over several seeds; what is there already is kept."""
+"""``reproduce``: train and measure every row of a study over several seeds. Finished work is kept."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from domtrans.registry.registry import Registry
 from domtrans.runs.run import Run
 from domtrans.session import Listener
 from domtrans.studies.folder import StudyFolder
-from domtrans.studies.study import Row, chosen, find_study
-from domtrans.studies.tables import Found, Measured, assignments, pass_key, pass_of, tables_of
+from domtrans.studies.study import Row, find_study, select_rows
+from domtrans.studies.tables import RunResults, StudyResults, assignments, evaluation_changes, evaluation_key, tables_of
 from domtrans.training.train import train
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: the recipe of a row, and of all that train alike, under one seed."""
+    """One run: the recipe of a row, and of all rows with the same recipe, with one seed."""
 
     name: str
     seed: int
@@ -40,7 +40,8 @@ class Job:
 class Reproduction:
     """A registered study in a folder, to be run job by job. The parameters are those of ``reproduce``.
 
-    Raises DomtransError for names and options that there are not, and for a folder of something else.
+    Raises:
+        DomtransError: If a name or option does not exist, or the folder holds something else.
     """
 
     def __init__(
@@ -60,57 +61,58 @@ class Reproduction:
         self.registry, self.device = registry or load_plugins().registry, device
         self.options, self.changes = dict(options or {}), list(changes)
         self.study = find_study(name, self.options, self.registry)
-        self.only = chosen(self.study, tuple(only))
+        self.only = select_rows(self.study, tuple(only))
         recipes = self.recipes = {row.name: self._resolved(row) for row in self.study.rows()}
-        # Rows that train alike share their runs, whatever is measured of them.
+        # Rows with the same recipe share their runs, whatever is measured of them.
         self.runs_of = {name: next(other for other in recipes if recipes[other] == recipes[name]) for name in recipes}
         self.folder = StudyFolder(Path(out) if out is not None else Path("runs") / f"study-{self.study.name}")
         self.folder.claim({"study": self.study.name, "options": self.options, "changes": self.changes})
         names = dict.fromkeys(self.runs_of[name] for name in self.only)
         self.jobs = [Job(name, seed) for seed in range(seeds) for name in names]
-        """Seed after seed, so that the tables are whole early and their means settle later."""
+        """One seed after another, so that the tables are complete early, and their means become more precise later."""
         self.failed: dict[str, dict[int, str]] = {}
-        self.spent: list[float] = []
-        """Seconds that each job of this sitting took."""
+        self.job_seconds: list[float] = []
+        """Seconds of each job that this process ran."""
 
     def recipe(self, job: Job) -> Recipe:
-        """What is trained, resolved."""
+        """The recipe of a job, resolved."""
         return self.recipes[job.name].model_copy(update={"seed": job.seed})
 
     def is_done(self, job: Job) -> bool:
-        """Whether all that is asked of a job is there."""
+        """Whether a job is trained and everything of it is measured."""
         return not self._missing(job)
 
     def run(self, job: Job, *, listeners: tuple[Listener, ...] = (), stop: threading.Event | None = None) -> None:
-        """Train and measure what is not there yet, and write the tables. A failure is noted in them.
+        """Train and measure what is missing, and write the tables, with the error message if the job fails.
 
-        Raises Stopped when ``stop`` is set; everything is saved then.
+        Raises:
+            Stopped: When ``stop`` is set; everything is saved then.
         """
-        began, out = time.monotonic(), self.folder.run(job.name, job.seed)
+        start, out = time.monotonic(), self.folder.run(job.name, job.seed)
         try:
             run = train(self.recipe(job), out, device=self.device, registry=self.registry, listeners=listeners, stop=stop)
             if stop is not None:
-                run.session = replace(run.session, stop=stop)  # measuring takes a while too
+                run.session = replace(run.session, stop=stop)  # measuring can be stopped too
             for changes in self._missing(job):
                 self._measure(job, run, changes)
             self.folder.draw(job.name, [str(name) for name in run.about["classes"]])
         except DomtransError as error:
             self.failed.setdefault(job.name, {})[job.seed] = str(error)
         else:
-            self.spent.append(time.monotonic() - began)
+            self.job_seconds.append(time.monotonic() - start)
         self.write()
 
     def seconds_left(self, jobs: int) -> float | None:
-        """How long so many jobs will take, judged by those of this sitting; None before the first."""
-        return jobs * sum(self.spent) / len(self.spent) if self.spent else None
+        """An estimate for so many jobs, from those that this process ran; None before the first."""
+        return jobs * sum(self.job_seconds) / len(self.job_seconds) if self.job_seconds else None
 
     def write(self) -> dict[str, Any]:
-        """Write the tables of all that has been measured so far; gives the content of ``table.json``."""
+        """Write the tables of everything that has been measured so far; returns the content of ``table.json``."""
         names = dict.fromkeys(self.runs_of.values())
         measured = {name: {seed: self._measured(Job(name, seed)) for seed in self.folder.seeds(name)} for name in names}
-        pictures = {name: self.folder.pictures(name) for name in names}
-        found = Found(self.study, self.folder.path, self.changes, self.runs_of, measured, self.failed, pictures)
-        data = {"study": self.study.name, "about": self.study.about, "command": self._command(), **tables_of(found)}
+        images = {name: self.folder.images(name) for name in names}
+        results = StudyResults(self.study, self.folder.path, self.changes, self.runs_of, measured, self.failed, images)
+        data = {"study": self.study.name, "about": self.study.about, "command": self._command(), **tables_of(results)}
         self.folder.write(data)
         return data
 
@@ -118,26 +120,26 @@ class Reproduction:
         return override(find_recipe(row.recipe, self.registry), [*assignments(row.changes), *self.changes], self.registry)
 
     def _missing(self, job: Job) -> list[dict[str, Any]]:
-        """The passes of a job that have not been measured."""
-        there = self._measured(job).passes
-        wanted = {pass_key(changes): changes for changes in self._passes(job.name)}
-        return [changes for key, changes in wanted.items() if key not in there]
+        """The evaluations of a job that have not been run, as changes to ``evaluate``."""
+        done = self._measured(job).passes
+        wanted = {evaluation_key(changes): changes for changes in self._evaluations(job.name)}
+        return [changes for key, changes in wanted.items() if key not in done]
 
-    def _passes(self, name: str) -> Iterator[dict[str, Any]]:
-        """What is measured of a run: for every cell of the rows asked for that are its."""
+    def _evaluations(self, name: str) -> Iterator[dict[str, Any]]:
+        """The evaluation of every cell of the selected rows that share the runs of this row."""
         for table in self.study.tables:
             for row in table.rows:
                 if row.name in self.only and self.runs_of[row.name] == name:
-                    yield from (pass_of(column, row) for column in table.columns)
+                    yield from (evaluation_changes(column, row) for column in table.columns)
 
-    def _measured(self, job: Job) -> Measured:
+    def _measured(self, job: Job) -> RunResults:
         return self.folder.measured(self.folder.run(job.name, job.seed), self.recipe(job))
 
     def _measure(self, job: Job, run: Run, changes: Mapping[str, Any]) -> None:
         before = self._measured(job)
         results = run.evaluate(changes) if changes else run.results
         score = self._score(run) if before.score is None else before.score
-        after = replace(before, passes={**before.passes, pass_key(changes): dict(results)}, score=score)
+        after = replace(before, passes={**before.passes, evaluation_key(changes): dict(results)}, score=score)
         self.folder.note(run.path, after)
 
     def _score(self, run: Run) -> float:
@@ -147,7 +149,7 @@ class Reproduction:
         return LabelFreeScore(source, target).score(run.model)[SCORE]
 
     def _command(self) -> str:
-        """The call that gives what the tables hold."""
+        """The command that makes these tables."""
         options = [
             word
             for name, value in self.options.items()
@@ -171,12 +173,26 @@ def reproduce(
     listeners: tuple[Listener, ...] = (),
     stop: threading.Event | None = None,
 ) -> dict[str, Any]:
-    """Train and measure a registered study into a folder; gives its tables as ``table.json`` in the folder holds them.
+    """Train and measure the rows of a registered study. A row that fails does not stop the others.
 
-    ``out``: the folder, ``runs/study-NAME`` by default; what is finished in it is kept. ``options``: of the study.
-    ``seeds``: how many runs of each row, of seeds 0, 1, .... ``only``: names of rows. ``changes``: ``path=value`` for every
-    row, after its own. A row that fails is noted in the tables and stops no other.
-    Raises DomtransError for what the user can mend, and Stopped when ``stop`` is set.
+    Args:
+        name: Name of the study.
+        out: The folder, ``runs/study-NAME`` by default. Finished runs and measurements in it are kept.
+        options: Options of the study.
+        seeds: Number of runs per row; their seeds are 0, 1, ....
+        only: Names of rows; empty for all.
+        changes: ``path=value`` changes to every row, after its own.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        registry: Parts to use; by default those of all plugins.
+        listeners: Called with every progress report.
+        stop: An event that stops the study.
+
+    Returns:
+        The tables, as ``table.json`` in the folder holds them.
+
+    Raises:
+        DomtransError: If a name, option or change is wrong, or the folder holds something else.
+        Stopped: When ``stop`` is set; everything is saved then.
     """
     study = Reproduction(name, out, options=options, seeds=seeds, only=only, changes=changes, device=device, registry=registry)
     for job in study.jobs:

@@ -1,4 +1,4 @@
-"""A study: experiments side by side in tables, each beside what has been published of it."""
+"""A study: experiments in tables, each next to published values."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from domtrans.errors import DomtransError
 from domtrans.registry.parts import Part, did_you_mean
 from domtrans.registry.registry import Registry
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-"""Of a row: it names a folder too."""
-ANYTHING = TypeAdapter(Any)
+ROW_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""A row's name is also the name of a folder."""
+ANY_VALUE = TypeAdapter(Any)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A figure from elsewhere. ``value``: as results give it, so 0.9066 for 90.66 %.
+    """A published value.
 
-    ``source``: whose it is, e.g. "Taigman et al. 2017, table 1". ``column``: title of the column that it belongs to; empty:
-    the first. ``method``: what it is a figure of, where no row of the study is.
+    Args:
+        value: The value as in results, e.g. 0.9066 for 90.66 %.
+        source: Where it was published, e.g. "Taigman et al. 2017, table 1".
+        column: Title of the column that it belongs to; empty: the first.
+        method: The method that was measured, if it is no row of the study.
     """
 
     value: float
@@ -34,10 +37,13 @@ class Published:
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of every row. ``figure``: where the results have it, e.g. "accuracy", or "per_class.3" in a list.
+    """A value that is shown for every row.
 
-    ``measured``: changes to what ``evaluate`` measures (source, target, metrics); without any, what training measured.
-    ``percent``: whether it is a share.
+    Args:
+        title: Heading of the column.
+        figure: Path of the value in the results, e.g. "accuracy", or "per_class.3" for an item of a list.
+        measured: Changes to what ``evaluate`` measures (source, target, metrics); without any, the results of training.
+        percent: Whether the value is a share.
     """
 
     title: str
@@ -51,9 +57,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment: a registered recipe with changes, by path. ``about``: a sentence on what is different and why.
+    """One experiment: a registered recipe with changes. Rows with the same recipe and changes share their runs.
 
-    ``measured``: what is measured otherwise than the columns say. Rows with the same recipe and changes share their runs.
+    Args:
+        name: Lower-case letters, digits and hyphens.
+        about: A sentence on what is different, and why.
+        recipe: Name of a registered recipe.
+        changes: Changes to the recipe, by path.
+        measured: Changes to what ``evaluate`` measures, in addition to those of the columns.
+        published: Published values of this experiment.
     """
 
     name: str
@@ -70,7 +82,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under one protocol. ``about``: how its figures are measured. ``published``: figures of what is no row here."""
+    """Rows that are measured in the same way.
+
+    Args:
+        title: Heading of the table.
+        about: How its values are measured.
+        columns: At least one.
+        rows: The experiments.
+        published: Published values of methods that are no row.
+    """
 
     title: str
     about: str
@@ -81,9 +101,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Study:
-    """Tables of experiments. The first column of the first table is what the study is about.
+    """Tables of experiments. The first column of the first table is the main value of the study.
 
-    Raises DomtransError for names that cannot be folders, one name for two experiments, and figures of no column.
+    Args:
+        name: Name of the study.
+        about: A sentence about the study.
+        tables: Its tables.
+
+    Raises:
+        DomtransError: If a row's name cannot be a folder, two experiments have one name, or a published value names no column.
     """
 
     name: str
@@ -94,31 +120,37 @@ class Study:
         known: dict[str, Row] = {}
         for row in self.rows():
             first = known.setdefault(row.name, row)
-            if not NAME.fullmatch(row.name):
-                raise DomtransError(f"the study '{self.name}' has a row '{row.name}': use small letters, digits and hyphens")
+            if not ROW_NAME.fullmatch(row.name):
+                raise DomtransError(
+                    f"the study '{self.name}' has a row '{row.name}': use lower-case letters, digits and hyphens"
+                )
             if (first.recipe, first.changes) != (row.recipe, row.changes):
                 raise DomtransError(f"the study '{self.name}' has two experiments called '{row.name}'; rename one")
         for table in self.tables:
             titles = [column.title for column in table.columns]
-            cited = [one.column for one in (*table.published, *(figure for row in table.rows for figure in row.published))]
+            cited = [one.column for one in (*table.published, *(value for row in table.rows for value in row.published))]
             unknown = [title for title in cited if title and title not in titles]
             if not titles or unknown:
-                wrong = f"cites a figure of '{unknown[0]}', which is no column" if unknown else "has no columns"
-                raise DomtransError(f"the table '{table.title}' of the study '{self.name}' {wrong}")
+                fault = f"cites a value for '{unknown[0]}', which is no column" if unknown else "has no columns"
+                raise DomtransError(f"the table '{table.title}' of the study '{self.name}' {fault}")
 
     def rows(self) -> Iterator[Row]:
-        """The rows of all tables, in order; one that is in several tables comes as often."""
+        """The rows of all tables, in order. A row of several tables occurs several times."""
         return (row for table in self.tables for row in table.rows)
 
 
 def plain(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes as JSON can hold them; parts become tables."""
-    found: dict[str, Any] = ANYTHING.dump_python(dict(changes), mode="json")
-    return found
+    """Changes as plain JSON values; parts become tables."""
+    values: dict[str, Any] = ANY_VALUE.dump_python(dict(changes), mode="json")
+    return values
 
 
 def find_study(name: str, options: Mapping[str, Any], registry: Registry) -> Study:
-    """A registered study with options; raises DomtransError if there is none, or it does not take them."""
+    """Build a registered study with options.
+
+    Raises:
+        DomtransError: If there is no such study, or it does not take the options.
+    """
     study = registry.build("study", Part(name=name, options=dict(options)))
     if not isinstance(study, Study):
         owner = registry.get("study", name).owner
@@ -126,8 +158,12 @@ def find_study(name: str, options: Mapping[str, Any], registry: Registry) -> Stu
     return study
 
 
-def chosen(study: Study, only: tuple[str, ...]) -> list[str]:
-    """Names of the rows asked for, or of all, in order; raises DomtransError for one that there is not."""
+def select_rows(study: Study, only: tuple[str, ...]) -> list[str]:
+    """Names of the rows in ``only``, or of all rows if it is empty, in the order of the study.
+
+    Raises:
+        DomtransError: If a row does not exist.
+    """
     names = list(dict.fromkeys(row.name for row in study.rows()))
     for name in only:
         if name not in names:

@@ -9,9 +9,9 @@ import pytest
 from domtrans import DomtransError, Published, Row, Study, use
 from domtrans.recipe.overrides import assignment, parse
 from domtrans.reporting.plots import confusion_png, losses_png
-from domtrans.studies.markdown import cells, in_words
-from domtrans.studies.study import chosen
-from domtrans.studies.tables import figure_at, rank_correlation, summary
+from domtrans.studies.markdown import cells, format_summary
+from domtrans.studies.study import select_rows
+from domtrans.studies.tables import rank_correlation, summarise, value_at
 from paths import DOCS
 from study_tables import table
 
@@ -23,9 +23,9 @@ def study_of(*tables):
 @pytest.mark.parametrize(
     ("tables", "fault"),
     [
-        ([table(Row("../up", "", "tiny"))], "use small letters, digits and hyphens"),
+        ([table(Row("../up", "", "tiny"))], "use lower-case letters, digits and hyphens"),
         ([table(Row("a", "", "tiny")), table(Row("a", "", "tiny", {"seed": 1}))], "two experiments called 'a'"),
-        ([table(Row("a", "", "tiny", published=(Published(1, "x", "y"),)))], "cites a figure of 'y', which is no column"),
+        ([table(Row("a", "", "tiny", published=(Published(1, "x", "y"),)))], "cites a value for 'y', which is no column"),
         ([table(Row("a", "", "tiny"), columns=())], "has no columns"),
     ],
 )
@@ -36,9 +36,9 @@ def test_a_study_that_does_not_hold_together_is_refused(tables, fault):
 
 def test_rows_are_chosen_by_name_and_stay_in_order():
     study = study_of(table(*(Row(name, "", "tiny") for name in "abc")), table(Row("b", "", "tiny"), title="Again"))
-    assert chosen(study, ()) == ["a", "b", "c"] and chosen(study, ("c", "a")) == ["a", "c"]
+    assert select_rows(study, ()) == ["a", "b", "c"] and select_rows(study, ("c", "a")) == ["a", "c"]
     with pytest.raises(DomtransError, match="has no row 'd'"):
-        chosen(study, ("d",))
+        select_rows(study, ("d",))
 
 
 def test_parts_may_be_written_as_parts():
@@ -61,22 +61,23 @@ def test_the_study_in_the_docs_is_one():
 
 def test_a_figure_is_found_by_its_path():
     results = {"accuracy": 0.5, "per_class": [0.1, None], "table": {"deep": 2}, "word": "no", "flag": True}
-    assert [figure_at(results, path) for path in ("accuracy", "per_class.0", "table.deep")] == [0.5, 0.1, 2.0]
+    assert [value_at(results, path) for path in ("accuracy", "per_class.0", "table.deep")] == [0.5, 0.1, 2.0]
     for path in ("absent", "per_class.1", "per_class.7", "accuracy.0", "word", "flag", "per_class.x"):
-        assert figure_at(results, path) is None
+        assert value_at(results, path) is None
 
 
 def test_mean_and_deviation_are_those_of_the_seeds():
     values = {0: 0.9, 1: 0.94, 5: 0.95}
-    found = summary(values)
+    found = summarise(values)
     assert found["mean"] == pytest.approx(0.93) and found["std"] == pytest.approx(statistics.stdev(values.values()))
     assert found["values"] == {"0": 0.9, "1": 0.94, "5": 0.95}
-    assert in_words(found, percent=True) == "93.0 ± 2.6 %"
-    assert in_words(summary({0: 0.4567}), percent=False) == "0.457" and in_words(None, percent=True) == "-"
-    assert in_words(summary({0: 60, 1: 75.3}), percent=False) == "67.7 ± 10.8"
-    assert in_words(summary({0: 0.0, 1: 0.0}), percent=False) == "0.00 ± 0.00"
+    assert format_summary(found, percent=True) == "93.0 ± 2.6 %"
+    assert format_summary(summarise({0: 0.4567}), percent=False) == "0.457" and format_summary(None, percent=True) == "-"
+    assert format_summary(summarise({0: 60, 1: 75.3}), percent=False) == "67.7 ± 10.8"
+    assert format_summary(summarise({0: 0.0, 1: 0.0}), percent=False) == "0.00 ± 0.00"
     assert (
-        in_words(summary({0: -0.0123}), percent=False) == "-0.0123" and in_words(summary({0: 1234.5}), percent=False) == "1234"
+        format_summary(summarise({0: -0.0123}), percent=False) == "-0.0123"
+        and format_summary(summarise({0: 1234.5}), percent=False) == "1234"
     )
 
 
