@@ -165,9 +165,7 @@ def test_digits_of_milliseconds():
 
 def test_the_command_prints_json_or_tables(data):
     small = [*data, *TINY, "train.workers=1"]
-    done = domtrans(
-        "bench", "digits-dtn-paper", *small, "--batch-size", 6, "--steps", 2, "--device", "cpu", "--json", timeout=600
-    )
+    done = domtrans("bench", "digits-dtn-paper", *small, "--batch-size", 6, "--steps", 2, "--device", "cpu", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["recipe"], found["batch_size"], found["steps"]) == ("digits-dtn-paper", 6, 2)

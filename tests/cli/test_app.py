@@ -2,17 +2,16 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 
 import pytest
 from PIL import Image
 
-from commands import PIPED, SMALL, domtrans, in_process
+from commands import SMALL, domtrans, in_process
+from processes import start, wait_until
 from tiny import write_bars
 
 
@@ -122,15 +121,14 @@ def test_a_broken_plugin_is_a_warning(tmp_path, monkeypatch, capsys):
 
 def test_help_and_version_do_not_wait_for_torch():
     script = (
-        "import sys, time; began = time.perf_counter()\n"
+        "import sys\n"
         "from domtrans.cli.app import main\n"
         "try: main(['--help'])\n"
-        "except SystemExit: print('torch' in sys.modules, 'rich' in sys.modules, time.perf_counter() - began)"
+        "except SystemExit: print({'torch', 'numpy', 'PIL', 'pydantic'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    torch, _, seconds = done.stdout.splitlines()[-1].split()
-    assert "evaluate" in done.stdout and torch == "False" and float(seconds) < 2, "0.1 s on an idle machine"
-    done = domtrans("--version")
+    assert "evaluate" in done.stdout and done.stdout.splitlines()[-1] == "set()"
+    done = subprocess.run([sys.executable, "-m", "domtrans", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("domtrans ")
 
 
@@ -149,27 +147,27 @@ def test_usage_errors_exit_2(capsys):
 def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path):
     out = tmp_path / "run"
     long = [*data, *SMALL, "train.steps=100000", "train.save_every=100000", "train.sample_every=100000"]
-    command = [sys.executable, "-m", "domtrans", "train", "digits-dtn-paper", *long, "--out", str(out)]
-    process = subprocess.Popen(command, env=os.environ | PIPED, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline and not ((out / "metrics.jsonl").is_file() and (out / "metrics.jsonl").stat().st_size):
-        time.sleep(0.05)
+    command = ["domtrans", "train", "digits-dtn-paper", *long, "--out", str(out)]
+    process = start("-m", *command)
+    log = out / "metrics.jsonl"
+    wait_until(lambda: log.is_file() and log.stat().st_size, process)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert stdout == "" and "Traceback" not in stderr
     assert f"everything is saved in {out}" in stderr
     assert (out / "model.safetensors").is_file()
     again = stderr.splitlines()[-1].removeprefix("continue with: ")
-    assert again == " ".join(["domtrans", *command[3:], "--resume"])
-    step = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    assert again == " ".join([*command, "--resume"])
+    step = json.loads(log.read_text().splitlines()[-1])["step"]
     done = domtrans(*again.replace("steps=100000", f"steps={step + 3}").split()[1:])
     assert done.returncode == 0, done.stderr
-    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps == list(range(1, step + 4)), "went on where it had stopped"
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    reader = f"{sys.executable} -m domtrans show digits-dtn | head -n 1 && exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", reader], capture_output=True, text=True, env=os.environ | PIPED)
-    assert done.stdout == "{\n" and done.stderr == ""
+    process = start("-m", "domtrans", "show", "digits-dtn")
+    process.stdout.close()
+    assert process.wait() == 0 and process.stderr.read() == ""
+    process.stderr.close()

@@ -1,11 +1,8 @@
 """``domtrans make``: a rendered domain as shards, always with the same bytes, and never a partial shard."""
 
 import json
-import os
-import subprocess
 import sys
 import tarfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -14,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from commands import PIPED, in_process
+from commands import domtrans, in_process
 from domtrans import DomtransError, load_domain, use
 from domtrans.cli import progress
 from domtrans.data import shard_writer
+from processes import start, wait_until
 from tiny import registry
 
 SMALL = ["--count", "25", "--shard", "10", "--size", "32", "--workers", "1", "-q"]
@@ -36,14 +34,7 @@ def content(folder):
 def made(tmp_path_factory):
     """A finished folder, and the command's result."""
     out = tmp_path_factory.mktemp("made") / "deep" / "avatars"
-    done = subprocess.run(
-        [sys.executable, "-m", "domtrans", "make", "avatars", str(out), *SMALL[:-3], "--workers", "2"],
-        env=os.environ | PIPED,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return out, done
+    return out, domtrans("make", "avatars", out, *SMALL[:-3], "--workers", 2)
 
 
 def test_shards_hold_images_and_their_attributes(made):
@@ -192,15 +183,14 @@ def test_ctrl_c_keeps_complete_shards_and_prints_how_to_continue(tmp_path, capsy
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds child processes by /proc")
 def test_a_killed_make_leaves_no_process_and_no_partial_shard(tmp_path, capsys):
     words = [*SMALL[:-3], "--workers", "2", "--count", "100000", "--shard", "200", "--quiet"]
-    command = [sys.executable, "-m", "domtrans", "make", "avatars", str(tmp_path), *words]
-    process = subprocess.Popen(command, env=os.environ | PIPED)
-    wait_for(lambda: (tmp_path / SHARDS[1]).is_file() or process.poll() is not None)
+    process = start("-m", "domtrans", "make", "avatars", tmp_path, *words)
+    wait_until((tmp_path / SHARDS[1]).is_file, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     children += [pid for task in Path(f"/proc/{process.pid}/task").iterdir() for pid in (task / "children").read_text().split()]
     assert process.poll() is None and len(set(children)) == 2
     process.kill()
-    process.wait()
-    wait_for(lambda: not any(is_running(pid) for pid in children))
+    process.communicate()
+    wait_until(lambda: not any(is_running(pid) for pid in children))
     for path in sorted(tmp_path.glob("shard-*.tar")):
         with tarfile.open(path) as tar:
             assert len(tar.getnames()) == 400
@@ -209,10 +199,3 @@ def test_a_killed_make_leaves_no_process_and_no_partial_shard(tmp_path, capsys):
 def is_running(pid):
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def wait_for(happened, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

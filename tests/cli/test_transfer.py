@@ -5,30 +5,26 @@ import os
 import pty
 import re
 import signal
-import subprocess
 import sys
-import time
+import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from commands import PIPED, in_process
+from commands import in_process
 from image_folders import animate, names, photo
-from process_groups import free_port, started
-
-
-def command(*words):
-    return [sys.executable, "-m", "domtrans", "transfer", *map(str, words)]
+from processes import start, start_group
 
 
 def test_a_picture_through_a_pipe(trained, tmp_path):
-    content = photo(tmp_path / "a.jpg").read_bytes()
-    done = subprocess.run(command(trained[0], "-", "-"), input=content, capture_output=True, env=os.environ | PIPED)
-    assert done.returncode == 0, done.stderr
-    with Image.open(io.BytesIO(done.stdout)) as made:
-        assert made.format == "PNG" and made.size == (32, 32)
-    assert done.stderr.decode() == "wrote <stdout>\n"
+    with photo(tmp_path / "a.jpg").open("rb") as content, (tmp_path / "made").open("wb") as made:
+        process = start("-m", "domtrans", "transfer", trained[0], "-", "-", stdin=content, stdout=made)
+    _, stderr = process.communicate()
+    assert (process.returncode, stderr) == (0, "wrote <stdout>\n")
+    with Image.open(tmp_path / "made") as image:
+        assert image.format == "PNG" and image.size == (32, 32)
 
 
 def test_a_pipe_with_something_else(trained, tmp_path, capsys, monkeypatch):
@@ -97,7 +93,7 @@ def test_faces_are_cropped_with_the_new_option_and_with_the_old_one(trained, tmp
 
 
 def many(folder, count):
-    """Pictures of noise, large enough for a network to be at them for a while."""
+    """Write images of noise."""
     first = photo(folder / "0.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(first)
     for number in range(1, count):
@@ -106,59 +102,54 @@ def many(folder, count):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_transfer_that_is_interrupted_says_how_to_go_on(trained, tmp_path):
-    folder, out = many(tmp_path / "in", 5000), tmp_path / "out"
-    process = subprocess.Popen(
-        command(trained[0], folder, out, "--batch-size", 8), env=os.environ | PIPED, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 150
-    while time.monotonic() < deadline and not (out.is_dir() and any(out.iterdir())):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=150)
-    assert process.returncode == 130, stderr
-    assert re.search(r"stopped after [\d,]+ of 5,000 files; every written file is complete", stderr)
+def test_a_transfer_that_is_interrupted_says_how_to_go_on(trained, tmp_path, capsys, monkeypatch):
+    folder, out = many(tmp_path / "in", 200), tmp_path / "out"
+    words = ["transfer", trained[0], folder, out, "--batch-size", 8]
+    save, interrupted = Image.Image.save, threading.Event()
+
+    def save_and_interrupt(*args, **options):
+        save(*args, **options)
+        if not interrupted.is_set():
+            interrupted.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Image.Image, "save", save_and_interrupt)
+    monkeypatch.setattr(sys, "argv", ["domtrans", *map(str, words)])
+    code, stdout, stderr = in_process(capsys, *words)
+    assert (code, stdout) == (130, "")
+    assert re.search(r"stopped after \d+ of 200 files; every written file is complete", stderr)
     assert (
         stderr.splitlines()[-1]
         == f"continue with: domtrans transfer {trained[0]} {folder} {out} --batch-size 8 --skip-existing"
     )
-    assert 0 < len(names(out)) < 5000 and {path.suffix for path in out.iterdir()} == {".png"}
+    assert 0 < len(names(out)) < 200 and {path.suffix for path in out.iterdir()} == {".png"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals")
 def test_on_a_terminal_a_bar_counts_with_the_time_left(trained, tmp_path):
-    folder = many(tmp_path / "in", 400)
+    folder = many(tmp_path / "in", 40)
     ours, theirs = pty.openpty()
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "100"}
-    environment.pop("CI", None)
-    environment.pop("NO_COLOR", None)
-    process = subprocess.Popen(
-        command(trained[0], folder, tmp_path / "out", "--batch-size", 4), env=environment, stdout=subprocess.PIPE, stderr=theirs
-    )
+    terminal = {"TERM": "xterm", "COLUMNS": "100", "CI": None, "NO_COLOR": None}
+    words = ["transfer", trained[0], folder, tmp_path / "out", "--batch-size", 4]
+    process = start("-m", "domtrans", *words, env=terminal, stderr=theirs)
     os.close(theirs)
     shown = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    stdout, _ = process.communicate(timeout=150)
+    with suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 65536):
+            shown += part
+    stdout, _ = process.communicate()
     os.close(ours)
-    assert process.returncode == 0 and stdout.decode().startswith("wrote 400 images")
-    assert b"transferring" in shown and b"400/400" in shown and b"images/s" in shown and b"left" in shown
+    assert process.returncode == 0 and stdout.startswith("wrote 40 images")
+    assert b"transferring" in shown and b"40/40" in shown and b"images/s" in shown and b"left" in shown
 
 
 def test_processes_of_torchrun_share_a_folder_and_one_bad_picture_ends_none(trained, tmp_path):
     folder, out = many(tmp_path / "in", 40), tmp_path / "out"
-    (folder / "bad.png").write_bytes(b"no picture")
-    group = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    (folder / "bad.png").write_bytes(b"no image")
     words = [trained[0], folder, out, "--device", "cpu", "--sheet", tmp_path / "sheet.png"]
-    processes = [started("-m", "domtrans", "transfer", *words, RANK=rank, LOCAL_RANK=rank, **group) for rank in range(2)]
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [1, 1], said
-    written = [int(re.search(rf"process {rank + 1} of 2 wrote (\d+) images", said[rank][0])[1]) for rank in range(2)]
+    processes = start_group(2, "-m", "domtrans", "transfer", *words)
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [1, 1], outputs
+    written = [int(re.search(rf"process {rank + 1} of 2 wrote (\d+) images", outputs[rank][0])[1]) for rank in range(2)]
     assert sum(written) == 40 == len(names(out)) and min(written) == 20
-    assert sum("bad.png is not an image" in stderr for _, stderr in said) == 1 and (tmp_path / "sheet.png").is_file()
+    assert sum("bad.png is not an image" in stderr for _, stderr in outputs) == 1 and (tmp_path / "sheet.png").is_file()

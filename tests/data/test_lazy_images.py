@@ -16,12 +16,13 @@ import torch
 
 import domtrans.data.image_set
 import domtrans.data.worker_process
-from commands import PIPED
 from domtrans import Attribute, Batches, DomtransError, ImageSet, Session, Stopped, StoredImages, use
 from domtrans.data.domains import load_domain
 from domtrans.data.worker_process import start
 from domtrans.evaluation.leak_guard import count_repeated
 from paths import HELPERS
+from processes import start as start_python
+from processes import wait_until
 from tiny import bars, registry, tiny_recipe, tiny_trainer
 from tiny_runs import go, metrics, stop_at, unlike
 from tiny_shards import encoded, write_shards, write_tar
@@ -302,10 +303,7 @@ def is_running(pid):
 def test_a_killed_run_leaves_no_processes_and_resumes(tmp_path, shards):
     recipe = streamed(tmp_path, shards, "no", train__workers=2, train__steps=100_000, train__save_every=2)
     (tmp_path / "recipe.json").write_text(recipe.to_json())
-    command = [sys.executable, "-c", RUN, str(tmp_path / "recipe.json"), str(tmp_path / "run")]
-    run = subprocess.Popen(
-        command, cwd=HELPERS, stdout=subprocess.PIPE, text=True, env=os.environ | PIPED, start_new_session=True
-    )
+    run = start_python("-c", RUN, tmp_path / "recipe.json", tmp_path / "run", cwd=HELPERS)
     for line in run.stdout:
         if int(line) >= 3:
             break
@@ -315,12 +313,8 @@ def test_a_killed_run_leaves_no_processes_and_resumes(tmp_path, shards):
             os.kill(worker, number)
     assert len(workers) == 2 and int(run.stdout.readline()) > 3, "a signal to the whole group does not end them"
     run.kill()
-    run.wait()
-    run.stdout.close()
-    deadline = time.monotonic() + 20
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_running, workers))
+    run.communicate()
+    wait_until(lambda: not any(map(is_running, workers)))
     done = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     shorter = streamed(tmp_path, shards, "no", train__workers=0, train__steps=done + 2, train__save_every=2)
     assert go(shorter, tmp_path / "run", resume=True).results["steps"] == done + 2

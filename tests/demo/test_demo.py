@@ -4,13 +4,11 @@ import base64
 import http.client
 import io
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import zlib
 from contextlib import closing
@@ -22,10 +20,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from commands import PIPED, in_process
+from commands import in_process
 from domtrans import DomtransError, load, to_float, train
 from domtrans.demo.demo import Demo
 from domtrans.demo.serve import browser_address, listen
+from processes import start
 from tiny import registry, tiny_recipe
 
 pytest.importorskip("uvicorn", reason="the extra domtrans[demo] is not installed")
@@ -171,18 +170,21 @@ def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch, capsy
 # The server
 
 
+def start_demo(run):
+    return start("-m", "domtrans", "demo", run, "--no-browser", "--port", 0, "--device", "cpu")
+
+
 @pytest.fixture(scope="module")
 def url(trained):
     """The address of a demo that was started from a shell, and is stopped with Ctrl-C."""
-    command = [sys.executable, "-m", "domtrans", "demo", str(trained[0]), "--no-browser", "--port", "0", "--device", "cpu"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | PIPED) as process:
+    with start_demo(trained[0]) as process:
         try:
             line = process.stdout.readline()
             found = re.fullmatch(r"(http://127\.0\.0\.1:\d+/) shows digits-dtn-paper; an image takes \d+ ms; .*\n", line)
             assert found, line
             yield found[1]
             process.send_signal(signal.SIGINT)
-            assert process.wait(30) == 0
+            assert process.wait() == 0
         finally:
             process.kill()
 
@@ -190,7 +192,7 @@ def url(trained):
 def post(url, body, **headers):
     """Status and answer of a request."""
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)) as connection:
         connection.request("POST", "/transfer", body, {"Content-Type": "application/json"} | headers)
         answer = connection.getresponse()
         content = answer.read()
@@ -239,9 +241,7 @@ def test_pages_of_other_sites_and_foreign_host_names_are_refused(url):
 
 
 def test_a_client_that_leaves_early_leaves_no_traceback(trained):
-    command = [sys.executable, "-m", "domtrans", "demo", str(trained[0]), "--no-browser", "--port", "0", "--device", "cpu"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": os.environ | PIPED}
-    with subprocess.Popen(command, **pipes) as process:
+    with start_demo(trained[0]) as process:
         try:
             own_url = process.stdout.readline().split()[0]
             parts = urlsplit(own_url)
@@ -251,7 +251,7 @@ def test_a_client_that_leaves_early_leaves_no_traceback(trained):
                 connection.sendall(head.encode() + b'{"images": [')
             assert post(own_url, {"images": [base64.b64encode(RED).decode()]})[0] == 200, "and the server stays up"
             process.send_signal(signal.SIGINT)
-            _, stderr = process.communicate(timeout=30)
+            _, stderr = process.communicate()
         finally:
             process.kill()
     assert process.returncode == 0 and stderr == ""

@@ -1,12 +1,11 @@
 """Commands as a person gives them, and options that make a run take a second."""
 
-import os
 import subprocess
-import sys
 
 import pytest
 
 from domtrans.cli.app import main
+from processes import run
 
 SMALL = [
     "fit.steps=2",
@@ -20,17 +19,15 @@ SMALL = [
     "train.log_every=1",
     "train.precision=float32",
 ]
-PIPED = {"NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
 
 
-def domtrans(*args: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """A real process, as from a script: nothing is a terminal."""
-    command = [sys.executable, "-m", "domtrans", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | PIPED, timeout=timeout)
+def domtrans(*args: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own; its output is not a terminal."""
+    return run("-m", "domtrans", *args)
 
 
 def in_process(capsys, *args: object) -> tuple[int, str, str]:
-    """The same without a second import of torch: exit code, standard output, standard error."""
+    """Run a command in this process; returns the exit code, standard output and standard error."""
     with pytest.raises(SystemExit) as done:
         main([*map(str, args)])
     captured = capsys.readouterr()

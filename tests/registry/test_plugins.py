@@ -1,7 +1,5 @@
 """Plugins as they are installed: distributions with entry points on sys.path."""
 
-import os
-import subprocess
 import sys
 import textwrap
 
@@ -10,6 +8,7 @@ import pytest
 import domtrans
 import domtrans_dtn
 from domtrans import DomtransError, load_plugins
+from processes import run
 
 GOOD = """
     import domtrans
@@ -228,8 +227,6 @@ TRAIN = """
 
 def test_a_ten_line_domain_plugin_trains_in_a_fresh_process(install, tmp_path):
     install("stripes", TEN_LINES)
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(TRAIN)]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = run("-c", textwrap.dedent(TRAIN), cwd=tmp_path, env={"PYTHONPATH": tmp_path, "PYTHONWARNINGS": "error"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["stripes", "2", "24"]

@@ -6,9 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
-import time
 
 import pytest
 import torch
@@ -18,6 +16,7 @@ from domtrans.runs.folder import RunFolder
 from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes
 from domtrans.storage.tensors import read_tensors
 from paths import HELPERS
+from processes import run as python
 from tiny import registry, tiny_recipe
 from tiny_runs import go, losses, metrics, unlike
 
@@ -52,7 +51,7 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before_it(tmp_path, caplog
     file.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         resumed = go(longer(recipe, 8), tmp_path / "run", resume=True)
-    assert "going on from the save before it, step 4" in caplog.text
+    assert "continuing from the checkpoint before it, step 4" in caplog.text
     assert unlike(whole, resumed) == []
     assert [line["step"] for line in metrics(resumed.path)] == list(range(1, 9))
 
@@ -81,13 +80,18 @@ def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(tmp_
 
 
 CHILD = """
-import sys
-from pathlib import Path
+import os, signal, sys
 from tiny import registry
 import domtrans
-recipe = domtrans.find_recipe(sys.argv[1], registry())
-tell = lambda progress: print(progress.phase, progress.step, flush=True)
-domtrans.train(recipe, sys.argv[2], device="cpu", registry=registry(), listeners=(tell,))
+
+file, out, phase, calls = sys.argv[1:]
+
+def kill_after_calls(progress):
+    if progress.phase == phase and progress.step and sys.getprofile() is None:
+        left = iter(range(int(calls)))
+        sys.setprofile(lambda *_: next(left, None) is None and os.kill(os.getpid(), signal.SIGKILL))
+
+domtrans.train(domtrans.find_recipe(file, registry()), out, device="cpu", registry=registry(), listeners=(kill_after_calls,))
 """
 
 
@@ -99,20 +103,10 @@ def test_killed_again_and_again_a_run_ends_as_one_never_killed(tmp_path):
     # a cache of its own, so that f's fit is hit too
     os.environ["DOMTRANS_CACHE"], cache = str(tmp_path / "own-cache"), os.environ["DOMTRANS_CACHE"]
     try:
-        for kill_after in ("fit", "train", "train", "evaluate"):
-            child = subprocess.Popen(
-                [sys.executable, "-c", CHILD, str(file), str(tmp_path / "run")],
-                cwd=HELPERS,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for line in child.stdout:
-                if line.startswith(kill_after):
-                    time.sleep(random.uniform(0, 0.15))
-                    child.send_signal(signal.SIGKILL)
-                    break
-            child.stdout.close()
-            child.wait()
+        for phase, most_calls in (("fit", 1000), ("train", 50_000), ("train", 1_000_000), ("evaluate", 50_000)):
+            calls = random.randrange(most_calls)
+            done = python("-c", CHILD, file, tmp_path / "run", phase, calls, cwd=HELPERS)
+            assert done.returncode == -signal.SIGKILL, (phase, calls, done.stderr)
         resumed = go(recipe, tmp_path / "run")
     finally:
         os.environ["DOMTRANS_CACHE"] = cache
