@@ -1,7 +1,7 @@
-"""What the shell offers after Tab: recipes, parts, and paths with the names that they can take.
+"""Shell completion: recipes, parts, and paths of a recipe with the names that they can take.
 
-Loading plugins takes seconds, for they import torch. So the answer is kept in the cache folder, under a hash of the
-installed plugins; only the first Tab after something was installed waits. Nothing here may print or fail.
+Loading plugins takes seconds, because they import torch. So the suggestions are stored in the cache folder, under a hash of
+the installed plugins; only the first Tab after an installation has to wait. Nothing here may print or raise.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from domtrans.storage.paths import cache_folder
 if TYPE_CHECKING:
     from domtrans.registry.registry import Registry
 
-Offer = tuple[str, str]
-"""A word and what it means."""
+Suggestion = tuple[str, str]
+"""A word and its help."""
 
 
-def complete_recipe(incomplete: str) -> list[Offer]:
-    """Registered recipes, recipe files, folders."""
-    offers = [(name, help) for name, help in known()["parts"].get("recipe", []) if name.startswith(incomplete)]
-    return offers + [(path, "") for path in _paths(incomplete)]
+def complete_recipe(incomplete: str) -> list[Suggestion]:
+    """Complete the name of a recipe, a recipe file or a folder."""
+    suggestions = [(name, help) for name, help in known()["parts"].get("recipe", []) if name.startswith(incomplete)]
+    return suggestions + [(path, "") for path in _paths(incomplete)]
 
 
-def complete_change(context: typer.Context, incomplete: str) -> list[Offer]:
-    """Paths of the recipe that was named; after a path's ``=`` the names that it can take."""
+def complete_change(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Complete a path of the recipe; after ``=``, the names that the path can take."""
     options: dict[str, list[str]] = known()["paths"].get(context.params.get("recipe"), {})
-    # bash breaks words at "=": then the path came before, and the answer is the value alone.
+    # bash splits words at "=": then the path is the word before, and only the value is completed.
     before = [word for word in context.params.get("changes") or [] if word]
     if incomplete == "=" or (before and before[-1] == "="):
         path = before[-1] if incomplete == "=" else before[-2] if len(before) > 1 else ""
@@ -47,28 +47,28 @@ def complete_change(context: typer.Context, incomplete: str) -> list[Offer]:
     return [(f"{name}=", "") for name in options if name.startswith(incomplete)]
 
 
-def complete_study(incomplete: str) -> list[Offer]:
-    """Registered studies."""
+def complete_study(incomplete: str) -> list[Suggestion]:
+    """Complete the name of a study."""
     return [(name, help) for name, help in known()["parts"].get("study", []) if name.startswith(incomplete)]
 
 
-def complete_detector(incomplete: str) -> list[Offer]:
-    """Registered detectors."""
+def complete_detector(incomplete: str) -> list[Suggestion]:
+    """Complete the name of a detector."""
     return [(name, help) for name, help in known()["parts"].get("detector", []) if name.startswith(incomplete)]
 
 
-def complete_tracker(incomplete: str) -> list[Offer]:
-    """Registered trackers."""
+def complete_tracker(incomplete: str) -> list[Suggestion]:
+    """Complete the name of a tracker."""
     return [(name, help) for name, help in known()["parts"].get("tracker", []) if name.startswith(incomplete)]
 
 
-def complete_shown(incomplete: str) -> list[Offer]:
-    """What ``domtrans show`` takes first: a recipe, or a kind of part."""
+def complete_shown(incomplete: str) -> list[Suggestion]:
+    """Complete the first argument of ``domtrans show``: a recipe, or a kind of part."""
     return complete_recipe(incomplete) + [(kind, "") for kind in known()["parts"] if kind.startswith(incomplete)]
 
 
-def complete_part_or_change(context: typer.Context, incomplete: str) -> list[Offer]:
-    """What ``domtrans show`` takes next: names of the kind, or changes to the recipe."""
+def complete_part_or_change(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Complete the next arguments of ``domtrans show``: a part of the kind, or changes to the recipe."""
     parts = known()["parts"].get(context.params.get("recipe"))
     if parts is None:
         return complete_change(context, incomplete)
@@ -76,27 +76,27 @@ def complete_part_or_change(context: typer.Context, incomplete: str) -> list[Off
 
 
 def known() -> dict[str, Any]:
-    """``{"parts": {kind: [[name, summary], ...]}, "paths": {recipe: {path: [names that it takes]}}}``."""
+    """All suggestions: ``{"parts": {kind: [[name, summary], ...]}, "paths": {recipe: {path: [names]}}}``."""
     try:
         file = cache_folder() / "completion" / f"{_installed()}.json"
         if file.is_file():
-            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            return found
+            stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            return stored
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             from domtrans.registry.plugins import load_plugins
 
-            found = survey(load_plugins().registry)
+            collected = collect(load_plugins().registry)
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(found), encoding="utf-8")
-        beside.replace(file)
-        return found
-    except Exception:  # noqa: BLE001 - a traceback on every Tab is worse than no offer
+        temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(collected), encoding="utf-8")
+        temporary.replace(file)
+        return collected
+    except Exception:  # noqa: BLE001 - a traceback on every Tab is worse than no suggestion
         return {"parts": {}, "paths": {}}
 
 
-def survey(registry: Registry) -> dict[str, Any]:
-    """Everything that can be offered."""
+def collect(registry: Registry) -> dict[str, Any]:
+    """All suggestions, as ``known`` returns them."""
     from domtrans.errors import DomtransError
     from domtrans.recipe.files import find_recipe
     from domtrans.recipe.schema import PART_KINDS
@@ -116,40 +116,41 @@ def survey(registry: Registry) -> dict[str, Any]:
         for field, kind in PART_KINDS.items():
             value = getattr(recipe, field)
             places = {f"{field}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {field: value}
-            for place, part in places.items():
-                paths[name][place] = [*registry.names(kind), "none"]
+            for path, part in places.items():
+                paths[name][path] = [*registry.names(kind), "none"]
                 options = {} if part is None else dict(registry.options(kind, part))
                 nested = {option: inner.kind for option, inner in options.items() if isinstance(inner, Nested)}
-                paths[name] |= {f"{place}.{option}": registry.names(inner) for option, inner in nested.items()}
+                paths[name] |= {f"{path}.{option}": registry.names(inner) for option, inner in nested.items()}
     return {"parts": parts, "paths": paths}
 
 
-def _leaves(data: dict[str, Any], before: str = "") -> Iterator[str]:
+def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in data.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{before}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield before + key
+            yield prefix + key
 
 
 def _installed() -> str:
-    """A hash of what is installed, without importing any of it."""
+    """A hash of the installed plugins. It imports none of them."""
     from domtrans import __version__
     from domtrans.registry.plugins import PLUGINS_VARIABLE, find_entry_points
 
-    seen: list[Any] = [__version__, os.environ.get(PLUGINS_VARIABLE)]
+    state: list[Any] = [__version__, os.environ.get(PLUGINS_VARIABLE)]
     for point in find_entry_points():
         spec = importlib.util.find_spec(point.module_name.partition(".")[0])
         changed = Path(spec.origin).stat().st_mtime_ns if spec and spec.origin else 0
         distribution = (point.distro.name, point.distro.version) if point.distro else ()
-        seen.append((point.name, point.module_name, point.object_name, *distribution, changed))
-    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
+        state.append((point.name, point.module_name, point.object_name, *distribution, changed))
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
 
 
 def _paths(incomplete: str) -> list[str]:
-    before, slash, start = incomplete.rpartition("/")
-    here = Path(f"{before}{slash}" or ".")
-    found = here.iterdir() if here.is_dir() else iter(())
-    wanted = [path for path in found if path.name.startswith(start) and not path.name.startswith(".")]
-    wanted = [path for path in wanted if path.is_dir() or path.suffix in (".toml", ".json")]
-    return sorted(f"{before}{slash}{path.name}{'/' if path.is_dir() else ''}" for path in wanted)
+    """Folders, and files that can be recipes."""
+    parent, slash, start = incomplete.rpartition("/")
+    folder = Path(f"{parent}{slash}" or ".")
+    paths = [path for path in folder.iterdir() if path.name.startswith(start)] if folder.is_dir() else []
+    paths = [path for path in paths if path.is_dir() or path.suffix in (".toml", ".json")]
+    names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in paths if not path.name.startswith(".")]
+    return sorted(f"{parent}{slash}{name}" for name in names)

@@ -1,4 +1,4 @@
-"""new-plugin: names, folders, and that what it writes is sound. test_installed.py installs and tests every kind."""
+"""new-plugin: names, folders, and valid files. test_installed.py installs and tests every kind."""
 
 import ast
 import tomllib
@@ -30,7 +30,7 @@ def test_the_prefix_may_be_given(tmp_path):
 
 @pytest.mark.parametrize("name", ["class", "register", "tensor", "np", "x1"])
 @pytest.mark.parametrize("kind", USES)
-def test_words_of_python_and_of_the_templates_may_be_names(tmp_path, name, kind):
+def test_python_keywords_and_names_in_the_templates_may_be_names(tmp_path, name, kind):
     folder = new_plugin(name, kind, tmp_path)
     tree = ast.parse((folder / f"domtrans_{name}.py").read_text())
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
@@ -45,25 +45,25 @@ def test_words_of_python_and_of_the_templates_may_be_names(tmp_path, name, kind)
 
 @pytest.mark.parametrize("name", ["", "My", "a b", "a_b", "9lives", "-a", "a-", "a--b", "../up", "none", "ä", "a.b"])
 def test_a_bad_name_is_one_sentence_and_writes_nothing(tmp_path, name):
-    with pytest.raises(DomtransError, match="cannot name a plugin"):
+    with pytest.raises(DomtransError, match="cannot be the name of a plugin"):
         new_plugin(name, "domain", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_never_touched(tmp_path):
+def test_an_existing_folder_is_never_touched(tmp_path):
     kept = new_plugin("squares", "domain", tmp_path) / "README.md"
     kept.write_text("mine")
-    with pytest.raises(DomtransError, match="is there already"):
+    with pytest.raises(DomtransError, match="exists already"):
         new_plugin("squares", "loss", tmp_path)
     assert kept.read_text() == "mine"
 
 
 def test_other_refusals(tmp_path):
-    with pytest.raises(DomtransError, match="no template for the kind 'planet'; there is one for domain, encoder"):
+    with pytest.raises(DomtransError, match="no template for the kind 'planet'; choose one of domain, encoder"):
         new_plugin("squares", "planet", tmp_path)
-    with pytest.raises(DomtransError, match="module domtrans_digits is installed already"):
+    with pytest.raises(DomtransError, match="module domtrans_digits is already installed"):
         new_plugin("digits", "domain", tmp_path)
-    with pytest.raises(DomtransError, match="plugin 'dtn' has a distance 'mse' already"):
+    with pytest.raises(DomtransError, match="plugin 'dtn' already has a distance 'mse'"):
         new_plugin("mse", "distance", tmp_path, registry=load_plugins(only=()).registry)
     (tmp_path / "file").write_text("")
     with pytest.raises(DomtransError, match="cannot be written"):

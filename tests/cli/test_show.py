@@ -81,8 +81,8 @@ def test_new_plugin_writes_a_package_and_says_what_next(capsys, tmp_path):
     assert code == 0 and out.startswith(f"wrote {tmp_path / 'domtrans-squares'}; next: cd ")
     assert "registry.loss" in (tmp_path / "domtrans-squares" / "domtrans_squares.py").read_text()
     for words, sentence in (
-        (["squares"], "is there already"),
-        (["A b"], "cannot name"),
+        (["squares"], "exists already"),
+        (["A b"], "cannot be the name"),
         (["mse", "--kind", "distance"], "already"),
     ):
         code, out, err = in_process(capsys, "new-plugin", *words, "--in", tmp_path)
