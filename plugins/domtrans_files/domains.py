@@ -3,90 +3,120 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
-from pydantic import Field
-from torch import Tensor
 
-from domtrans import DomtransError, ImageSet, Memory, StoredImages, find_images
+from domtrans import Attribute, DomtransError, ImageSet, Memory, StoredImages
+from domtrans_files.array_files import read_arrays
+from domtrans_files.folder_reading import read_folder
+from domtrans_files.layout import Layout, Part
+from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
 
-Holdout = Annotated[float, Field(ge=0, le=1)]
-Split = Literal["train", "test"]
 
+def arrays(
+    split: Split, size: int, *, path: str, images: str | None = None, labels: str | None = None, holdout: Holdout = 0.125
+) -> ImageSet:
+    """Images in an .npz or .npy file: uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], with or without labels [N].
 
-def arrays(split: Split, size: int, *, path: str, holdout: Holdout = 0.125) -> ImageSet:
-    """Images in an .npz file: ``images`` uint8 [N, H, W] or [N, H, W, C], optionally ``labels`` integers [N].
+    The arrays are called "images" (or x, data) and "labels" (or y, targets). Arrays such as x_train and x_test, or
+    train_images and test_images, are the splits; val is the test split if there is no test. Labels are integers, whole
+    floats, truth values or names.
 
     Args:
         path: The file.
-        holdout: Share of the images that is the test split, the last in the file. They are not shuffled, because neighbours
-            are often related.
+        images: Name of the array with the images, if it has another name.
+        labels: Name of the array with the labels, if it has another name.
+        holdout: Without splits, the share of every class that is the test split, the last in the file. They are not shuffled,
+            because neighbours are often related. A class that is too small to split stays in training.
 
     Raises:
         DomtransError: If the file is missing or damaged, holds pickled objects, or its arrays have other shapes or types.
     """
-    file = _read_npz(Path(path))
-    images = ImageSet.from_arrays(file["images"], file.get("labels"), size=size, about=about("arrays", path, split))
-    return images.take(part_of(torch.arange(len(images)), split, holdout, path))
+    file = Path(path).expanduser()
+    found = read_arrays(file, images, labels)
+    everything = ImageSet.from_arrays(found.images, found.labels, size=size, about=about("arrays", path, split))
+    count = len(everything)
+    if found.test is None:
+        index = split_index(everything.labels, count, split, holdout, path)
+        targets = torch.zeros(count, dtype=torch.int64) if everything.labels is None else everything.labels
+        parts = {name: hold_out(targets, name, holdout) for name in SPLITS}
+    else:
+        parts = {"train": torch.arange(count - found.test), "test": torch.arange(count - found.test, count)}
+        index = parts[split]
+    notes = list(found.notes)
+    if everything.labels is not None:
+        share = holdout if found.test is None else None
+        notes += class_notes(everything.labels, everything.classes, parts["train"], parts["test"], share)
+    return replace(everything.take(index), notes=tuple(notes))
 
 
 def folder(
-    split: Split, size: int, *, path: str, holdout: Holdout = 0.125, grey: bool = False, memory: Memory = "auto"
+    split: Split,
+    size: int,
+    *,
+    path: str,
+    layout: Layout = "auto",
+    part: Part | None = None,
+    labels: str | None = None,
+    holdout: Holdout = 0.125,
+    grey: bool = False,
+    memory: Memory = "auto",
 ) -> ImageSet:
-    """Image files under a folder. Each subfolder that holds images is a class.
+    """Image files under a folder: a subfolder for every class, subfolders train and test, a label file, or plain images.
 
-    If there are subfolders ``train`` and ``test``, they are the splits. Images are cropped to their centre square.
+    The layout is recognised: subfolders such as train, val and test in any case; trainA, trainB, testA and testB; class
+    folders, whose order is that of ``classes.txt`` if there is one; label files as CSV, TSV, JSON or lines, whose further
+    columns are attributes. A folder that can be read in several ways is refused, with the ways to choose from. Images are
+    cropped to their centre square.
 
     Args:
         path: The folder.
-        holdout: Without subfolders ``train`` and ``test``, the share of every class that is the test split, the last by file
-            name.
+        layout: "classes": every subfolder is a class. "splits": subfolders train and test, or val. "flat": all images,
+            without classes. "labels": a label file. "pairs": two domains, such as trainA and trainB. "auto" recognises it.
+        part: Which of two domains to read.
+        labels: The label file, relative to the folder; by default the one that names images.
+        holdout: Without splits, the share of every class that is the test split, the last by file name. A class that is too
+            small to split stays in training.
         grey: Read the images as one channel.
         memory: "yes" loads the images into memory, "no" reads them when needed, "auto" loads up to 1 GiB of pixels.
 
     Raises:
-        DomtransError: If the folder is missing or empty, or more than 1 % of the images cannot be read.
+        DomtransError: If the folder is missing, empty, or can be read in several ways, or more than 1 % of the images cannot
+            be read.
     """
-    root = Path(path)
+    root = Path(path).expanduser()
     if not root.is_dir():
         raise DomtransError(f"{root} is a file, not a folder" if root.is_file() else f"there is no folder {root}")
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        root, split_by_folder = root / split, True
+    found = read_folder(root, layout, part, labels)
+    count, targets = len(found.files), found.labels
+    if found.reading.splits:
+        parts = {name: found.split(name) for name in SPLITS}
+        index = parts[split]
+        if not len(index):
+            raise DomtransError(f"there are no images for the {split} split in {root}")
     else:
-        split_by_folder = False
-    paths = find_images(root.absolute())
-    if not paths:
-        raise DomtransError(f"there are no images in {root}")
-    prefix_length = len(os.path.join(root.absolute(), ""))  # noqa: PTH118 - relative_to is a hundred times slower
-    names = [str(image)[prefix_length:] for image in paths]
-    groups = [name.rpartition(os.sep)[0].partition(os.sep)[0] for name in names]
-    classes = tuple(sorted(set(groups)))
-    label_of = {name: label for label, name in enumerate(classes)}
-    labels = torch.tensor([label_of[group] for group in groups])
-    labelled = len(classes) > 1 and "" not in classes
-    spans = torch.tensor([(i, 0, _size_in_bytes(image)) for i, image in enumerate(paths)])
-    stored = StoredImages(str(root.absolute()), names, spans, size, 1 if grey else 3)
-    images = ImageSet(stored, labels if labelled else None, classes if labelled else (), about("folder", path, split))
-    by_class = labels.sort(stable=True).indices.split(torch.bincount(labels).tolist())
-    if not split_by_folder:
-        by_class = [part_of(members, split, holdout, path) for members in by_class]
-    return images.take(torch.cat(by_class)).kept(memory)
-
-
-def part_of(index: Tensor, split: Split, holdout: float, path: str) -> Tensor:
-    """The part of an index for a split: the first for "train", the last for "test". Raises DomtransError if it is empty."""
-    border = len(index) - round(len(index) * holdout)
-    part = index[:border] if split == "train" else index[border:]
-    if not len(part):
-        raise DomtransError(
-            f"{path} leaves no images for the {split} split with holdout={holdout}; change holdout or add images"
-        )
-    return part
+        index = split_index(targets, count, split, holdout, path)
+        grouped = torch.zeros(count, dtype=torch.int64) if targets is None else targets
+        parts = {name: hold_out(grouped, name, holdout) for name in SPLITS}
+    notes = found.notes
+    if targets is not None:
+        share = None if found.reading.splits else holdout
+        notes += class_notes(targets, found.reading.classes, parts["train"], parts["test"], share)
+    base, files = str(root.absolute()), found.files
+    files = [files[i] for i in index.tolist()]
+    spans = torch.tensor([(k, 0, _size_in_bytes(os.path.join(base, name))) for k, name in enumerate(files)])  # noqa: PTH118
+    attributes = {name: Attribute(known.values, known.index[index]) for name, known in found.attributes.items()}
+    images = ImageSet(
+        StoredImages(base, files, spans, size, 1 if grey else 3),
+        None if targets is None else targets[index],
+        found.reading.classes,
+        about("folder", path, split),
+        attributes,
+        tuple(notes),
+    )
+    return images.kept(memory)
 
 
 def about(kind: str, path: str, split: str) -> str:
@@ -94,27 +124,8 @@ def about(kind: str, path: str, split: str) -> str:
     return f"{kind} {path}, {split} split"
 
 
-def _size_in_bytes(file: Path) -> int:
+def _size_in_bytes(file: str) -> int:
     try:
-        return file.stat().st_size
+        return os.stat(file).st_size  # noqa: PTH116 - once for each file of a large folder
     except OSError as error:
         raise DomtransError(f"{file} cannot be read: {error.strerror}") from None
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        if path.exists() and not path.is_file():
-            raise OSError("it is not a regular file")  # opening a pipe would block
-        with path.open("rb") as raw:  # np.load does not close a damaged file
-            file = np.load(raw, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile) or "images" not in file:
-                raise DomtransError(f"{path} must be an .npz file with an array 'images'")
-            return {name: file[name] for name in ("images", "labels") if name in file}
-    except FileNotFoundError:
-        raise DomtransError(f"there is no file {path}") from None
-    except ValueError as error:
-        pickled = "pickle" in str(error) or "Object arrays" in str(error)
-        reason = "it holds pickled objects, which are not loaded" if pickled else " ".join(str(error).split())[:120]
-        raise DomtransError(f"{path} cannot be read as an .npz file: {reason}") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, MemoryError) as error:
-        raise DomtransError(f"{path} cannot be read as an .npz file: {' '.join(str(error).split())[:120]}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -37,14 +38,15 @@ def extended(
     """
     own: ImageSet = of(split, size)
     if own.labels is not None:
-        own = ImageSet(own.pixels, own.labels, (*own.classes, OTHERS_CLASS), own.about, own.attributes)
+        own = replace(own, classes=(*own.classes, OTHERS_CLASS))
     if split == "test":
         return own
     parts = [own, *(domain(split, size) for domain in by)]
     pixels = torch.cat([pixels_of(images, own.channels) for images in parts])
     labels = None if own.labels is None else torch.cat([relabel(images, own.classes) for images in parts])
     about = " and ".join(images.about or "a domain" for images in parts)
-    return ImageSet(pixels, labels, own.classes, about, join_attributes(parts))
+    notes = tuple(note for images in parts for note in images.notes)
+    return ImageSet(pixels, labels, own.classes, about, join_attributes(parts), notes)
 
 
 def pixels_of(images: ImageSet, channels: int) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from pydantic import PositiveInt
 
 from domtrans import DomainOption, DomtransError, ImageSet
-from domtrans_files.domains import Split
+from domtrans_files.splits import Split
 
 
 def subset(
@@ -35,7 +37,7 @@ def subset(
     if count is not None and count < len(images):
         images = images.take(torch.arange(count) * len(images) // count)
         about = f"{images.about}, {count:,} of them"
-        images = ImageSet(images.pixels, images.labels, images.classes, about, images.attributes)
+        images = replace(images, about=about)
     return images
 
 
@@ -53,4 +55,4 @@ def _leave_out(images: ImageSet, names: list[str]) -> ImageSet:
         raise DomtransError(f"subset: no images of {images.about or 'the domain'} are left without {', '.join(names)}")
     kept = images.take(index)
     about = f"{images.about}, without {', '.join(names)}"
-    return ImageSet(kept.pixels, kept.labels, kept.classes, about, kept.attributes)
+    return replace(kept, about=about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from domtrans import Attribute, Cache, DomtransError, ImageSet, Memory, StoredImages
-from domtrans_files.domains import Holdout, Split, about, part_of
-from domtrans_files.shards import CLASS_LABEL, Shard, find_shards, read_shard, read_vocabulary
+from domtrans import Attribute, Cache, DomtransError, ImageSet, Memory, StoredImages, class_list
+from domtrans_files.domains import about
+from domtrans_files.shards import CLASS_LABEL, Shard, find_shards, find_split_shards, read_shard, read_vocabulary
+from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
 
 Labels = tuple[tuple[str, ...], Tensor | None, dict[str, Attribute]]
 """The classes, the labels (int64 [N] or None) and the attributes."""
@@ -29,17 +31,19 @@ def webdataset(
     memory: Memory = "auto",
     block: PositiveInt = 1,
 ) -> ImageSet:
-    """Images in WebDataset tar shards: members ``KEY.png``, ``.jpg`` or ``.webp``, with ``KEY.json`` or ``KEY.cls``.
+    """Images in WebDataset tar shards: members ``KEY.png``, ``.jpg`` and other formats, with ``KEY.json`` or ``KEY.cls``.
 
     A ``KEY.json`` is ``{"class": "cat", "attributes": {"hair_colour": "brown"}}``, where either entry may be missing. A
-    ``KEY.cls`` is a class. Images are cropped to their centre square. A file ``vocabulary.json`` beside the shards,
+    ``KEY.cls`` is a class. ``KEY.left.png`` has the labels of ``KEY.left.cls`` or ``KEY.cls``; beside ``KEY.png`` and without
+    labels of its own, it is a further image of the sample and skipped. In a folder, shards such as ``train-000.tar`` and
+    ``test-000.tar`` are the splits. Images are cropped to their centre square. A file ``vocabulary.json`` beside the shards,
     ``{"hair_colour": ["black", "brown"]}``, sets the values of each label and their order; without it, these are the values
     that occur. Each shard is scanned once; the cache stores the result.
 
     Args:
         path: The shards, e.g. ``data/train-{000..099}.tar``, or a folder of shards.
         test_path: The shards of the test split.
-        holdout: Without ``test_path``, the share of the images that is the test split, the last ones.
+        holdout: Without a test split, the share of every class that is the test split, the last ones.
         grey: Read the images as one channel.
         memory: "yes" loads the images into memory, "no" reads them when needed, "auto" loads up to 1 GiB of pixels.
         block: Neighbours in a shard that stay together in every shuffle, for a disk that is slow to seek.
@@ -47,24 +51,51 @@ def webdataset(
     Raises:
         DomtransError: If a shard is missing, compressed or damaged, or labels do not fit together.
     """
-    train_paths = find_shards(path)
-    paths = train_paths + (find_shards(test_path) if test_path is not None else [])
+    if test_path is None:
+        train_paths, test_paths, notes = find_split_shards(path)
+    else:
+        train_paths, test_paths, notes = find_shards(path), find_shards(test_path), []
+    paths = train_paths + (test_paths or [])
     cache = Cache()
     shards = [read_shard(shard, cache) for shard in paths]
     root, files, spans = _join_spans(paths, shards)
+    notes += _describe_skipped(shards)
     if not len(spans):
-        raise DomtransError(f"there are no images in the {len(paths)} shards of {path}; members are e.g. 00000000.png")
+        skipped = "".join(f"; {note}" for note in notes)
+        raise DomtransError(f"there are no images in the {len(paths)} shards of {path}; members are e.g. 00000000.png{skipped}")
     classes, labels, attributes = _join_labels(paths, shards, read_vocabulary(paths[0].parent), path)
-    stored = StoredImages(root, files, spans, size, 1 if grey else 3, block)
-    images = ImageSet(stored, labels, classes, about("webdataset", path, split), attributes)
-    if test_path is None:
-        index = part_of(torch.arange(len(images)), split, holdout, path)
+    count = len(spans)
+    if test_paths is None:
+        index = split_index(labels, count, split, holdout, path)
+        grouped = torch.zeros(count, dtype=torch.int64) if labels is None else labels
+        parts = {name: hold_out(grouped, name, holdout) for name in SPLITS}
     else:
-        parts = torch.arange(len(images)).tensor_split([sum(len(shard.spans) for shard in shards[: len(train_paths)])])
-        index = parts[split == "test"]
+        border = sum(len(shard.spans) for shard in shards[: len(train_paths)])
+        parts = {"train": torch.arange(border), "test": torch.arange(border, count)}
+        index = parts[split]
         if not len(index):
-            raise DomtransError(f"there are no images for the {split} split in {path if split == 'train' else test_path}")
+            raise DomtransError(
+                f"there are no images for the {split} split in {path if split == 'train' else test_path or path}"
+            )
+    if labels is not None:
+        notes += class_notes(labels, classes, parts["train"], parts["test"], holdout if test_paths is None else None)
+    stored = StoredImages(root, files, spans, size, 1 if grey else 3, block)
+    images = ImageSet(stored, labels, classes, about("webdataset", path, split), attributes, tuple(notes))
     return images.take(index).kept(memory)
+
+
+def _describe_skipped(shards: Sequence[Shard]) -> list[str]:
+    """A sentence about the members that are not read, or nothing."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for shard in shards:
+        for reason, (count, name) in shard.skipped.items():
+            counts[reason] += count
+            first.setdefault(reason, name)
+    if not counts:
+        return []
+    reasons = ", ".join(f"{count:,} {reason} such as {first[reason]}" for reason, count in counts.most_common())
+    return [f"{counts.total():,} members of the shards were skipped: {reasons}"]
 
 
 def _join_spans(paths: Sequence[Path], shards: Sequence[Shard]) -> tuple[str, list[str], Tensor]:
@@ -80,7 +111,7 @@ def _join_labels(paths: Sequence[Path], shards: Sequence[Shard], vocabulary: Map
     names = sorted({name for shard in shards for name in shard.values} | set(vocabulary))
     attributes = {}
     for name in names:
-        values = vocabulary.get(name) or _sorted_values({value for shard in shards for value in shard.values.get(name, ())})
+        values = vocabulary.get(name) or class_list(value for shard in shards for value in shard.values.get(name, ()))
         index = torch.cat([_label_index(path, shard, name, values) for path, shard in zip(paths, shards, strict=True)])
         attributes[name] = Attribute(tuple(values), index)
     classes = attributes.pop(CLASS_LABEL, None)
@@ -106,9 +137,3 @@ def _label_index(path: Path, shard: Shard, name: str, values: Sequence[str]) -> 
         )
     positions = torch.tensor([*(position[value] for value in shard.values[name]), -1])
     return positions[shard.labels[name]]  # an unknown label is -1 and selects the last entry, also -1
-
-
-def _sorted_values(values: set[str]) -> list[str]:
-    """Numbers in numeric order, other values in alphabetical order."""
-    numbers = all(value.removeprefix("-").isdecimal() for value in values)
-    return sorted(values, key=int) if numbers else sorted(values)

@@ -1,0 +1,213 @@
+"""Label files: tables of images with their classes and attributes, as CSV, TSV, JSON, JSON lines, or lines "path label"."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from domtrans import DomtransError
+
+SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt"})
+
+MAX_LABEL_FILE_BYTES = 2**28
+
+MAX_ATTRIBUTE_VALUES = 100
+"""Different values of a column above which it is not read as an attribute."""
+
+FILE_COLUMNS = (
+    *("file_name", "filename", "file", "image", "image_name", "image_file", "image_path", "img", "img_name", "img_path"),
+    *("path", "filepath", "file_path", "image_id", "id", "name", "key"),
+)
+"""Names of the column with the image file, in order of preference."""
+
+LABEL_COLUMNS = ("label", "class", "class_name", "classname", "label_name", "category", "target", "labels", "y")
+"""Names of the column with the class, in order of preference."""
+
+SPLIT_COLUMNS = ("split", "subset", "partition", "fold")
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The rows of a label file that name images.
+
+    Attributes:
+        path: The file.
+        labels: By image index: the class name, or "" if the row has none. None without a column of classes.
+        splits: By image index, the value of the column "split"; empty without one.
+        attributes: By column and image index, the values.
+        notes: Sentences about rows and columns that are not used.
+        indices: The images that it names.
+    """
+
+    path: Path
+    labels: dict[int, str] | None
+    splits: dict[int, str]
+    attributes: dict[str, dict[int, str]]
+    notes: tuple[str, ...]
+    indices: frozenset[int]
+
+
+class ImageNames:
+    """Finds an image by the name that a label file gives it: its path, its file name, or its file name without suffix."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.by_path = {name.replace("\\", "/"): i for i, name in enumerate(names)}
+        self.by_name = _unique((path.rpartition("/")[2], i) for path, i in self.by_path.items())
+        self.by_stem = _unique((name.rpartition(".")[0], i) for name, i in self.by_name.items() if i is not None)
+
+    def find(self, name: str, folder: str = "") -> int | None:
+        """The index of an image that a label file in ``folder`` names; None if there is none, or several."""
+        name = name.strip().replace("\\", "/").removeprefix("./")
+        for path in (f"{folder}/{name}" if folder else name, name):
+            if path in self.by_path:
+                return self.by_path[path]
+        last = name.rpartition("/")[2]
+        found = self.by_name.get(last)
+        return found if found is not None else self.by_stem.get(last)
+
+
+def _unique(pairs: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
+    """A dict whose value is None where a key occurs twice."""
+    result: dict[str, int | None] = {}
+    for key, value in pairs:
+        result[key] = None if key in result else value
+    return result
+
+
+def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFile | None:
+    """A label file with the images that it names; None if it is something else.
+
+    Args:
+        path: The file.
+        images: The images.
+        folder: The folder of the file, relative to that of the images, with "/" and without one at its end.
+
+    Raises:
+        DomtransError: If it gives an image two classes.
+    """
+    rows = _read_rows(path)
+    if not rows:
+        return None
+    columns = {str(name).strip().lower(): name for row in rows[:1000] for name in row}
+    file_column = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
+    if file_column is None:
+        return None
+    found = [images.find(_text(row.get(file_column)), folder) for row in rows]
+    if not any(i is not None for i in found):
+        return None
+    label_column = next((columns[name] for name in LABEL_COLUMNS if name in columns and columns[name] != file_column), None)
+    split_column = next((columns[name] for name in SPLIT_COLUMNS if name in columns), None)
+    pairs = [(i, row) for i, row in zip(found, rows, strict=True) if i is not None]
+    labels = {} if label_column is None else _read_labels(path, pairs, label_column)
+    splits = {} if split_column is None else {i: _text(row.get(split_column)) for i, row in pairs}
+    attributes, unusable = _read_attributes(pairs, {file_column, label_column, split_column})
+    notes = []
+    if missing := len(rows) - len(pairs):
+        notes.append(f"{missing:,} of the {len(rows):,} rows of {path.name} name no image")
+    if unusable:
+        notes.append(f"columns of {path.name} that are no attributes, for they have too many values: {', '.join(unusable)}")
+    return LabelFile(
+        path, labels if any(labels.values()) else None, splits, attributes, tuple(notes), frozenset(i for i, _ in pairs)
+    )
+
+
+def _read_labels(path: Path, pairs: Iterable[tuple[int, dict[str, Any]]], column: str) -> dict[int, str]:
+    """The class of every image. Raises DomtransError for an image with two."""
+    labels: dict[int, str] = {}
+    for i, row in pairs:
+        label = _text(row.get(column))
+        if labels.setdefault(i, label) != label:
+            raise DomtransError(f"{path} gives an image two classes, '{labels[i]}' and '{label}': {json.dumps(row)[:200]}")
+    return _without_decimals(labels)
+
+
+def _read_attributes(
+    pairs: Iterable[tuple[int, dict[str, Any]]], others: Collection[str | None]
+) -> tuple[dict[str, dict[int, str]], list[str]]:
+    """The values of every other column by image, and the columns that are no attributes."""
+    attributes: dict[str, dict[int, str]] = {}
+    unusable: set[str] = set()
+    for i, row in pairs:
+        for column, value in row.items():
+            if column in others:
+                continue
+            if isinstance(value, dict | list):
+                unusable.add(str(column))
+            elif text := _text(value):
+                attributes.setdefault(str(column), {})[i] = text
+    unusable |= {name for name, values in attributes.items() if len(set(values.values())) > MAX_ATTRIBUTE_VALUES}
+    kept = {name: values for name, values in sorted(attributes.items()) if name.strip() and name not in unusable}
+    return kept, sorted(unusable)
+
+
+def _without_decimals(labels: dict[int, str]) -> dict[int, str]:
+    """Whole numbers that a program wrote as "1.0" become "1"."""
+    if all(not label or re.fullmatch(r"[0-9]+\.0", label) for label in labels.values()):
+        return {i: label.removesuffix(".0") for i, label in labels.items()}
+    return labels
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return json.dumps(value) if isinstance(value, bool) else str(value).strip()
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows as dicts; empty if the file is no table."""
+    try:
+        if path.stat().st_size > MAX_LABEL_FILE_BYTES:
+            return []
+        text = path.read_bytes().decode("utf-8-sig")
+        suffix = path.suffix.lower()
+        if suffix == ".json":
+            return _json_rows(json.loads(text))
+        if suffix in (".jsonl", ".ndjson"):
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            return rows if all(isinstance(row, dict) for row in rows) else []
+        return _list_rows(text) if suffix == ".txt" else _csv_rows(text, "\t" if suffix == ".tsv" else None)
+    except (OSError, ValueError, RecursionError, csv.Error):
+        return []
+
+
+def _csv_rows(text: str, delimiter: str | None) -> list[dict[str, Any]]:
+    first = text.partition("\n")[0]
+    delimiter = delimiter or max(",;\t", key=first.count)
+    table = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    if not table:
+        return []
+    header = [cell.strip().lower() for cell in table[0]]
+    if not set(header) & set(FILE_COLUMNS):  # no header: a file and its class
+        names = ["file", "label", *(f"column {number}" for number in range(3, len(header) + 1))]
+        return [dict(zip(names, row, strict=False)) for row in table]
+    return [dict(zip(table[0], row, strict=False)) for row in table[1:]]
+
+
+def _list_rows(text: str) -> list[dict[str, Any]]:
+    """Lines "path label", as torchvision and Caffe write them."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and (("," in lines[0]) or ("\t" in lines[0])):
+        return _csv_rows(text, "," if "," in lines[0] else "\t")
+    pairs = [line.rsplit(None, 1) for line in lines]
+    return [dict(zip(("file", "label"), pair, strict=True)) for pair in pairs] if all(len(pair) == 2 for pair in pairs) else []
+
+
+def _json_rows(document: Any) -> list[dict[str, Any]]:
+    """A list of objects, an object of file names, or StyleGAN's ``{"labels": [[file, label], ...]}``."""
+    if isinstance(document, dict) and isinstance(document.get("labels"), list):
+        document = document["labels"]
+    if isinstance(document, list):
+        pairs = [{"file": row[0], "label": row[1]} if isinstance(row, list) and len(row) == 2 else row for row in document]
+        return pairs if all(isinstance(row, dict) for row in pairs) else []
+    if not isinstance(document, dict):
+        return []
+    if any(isinstance(value, dict) for value in document.values()):
+        return [{**row, "file": name} for name, row in document.items() if isinstance(row, dict)]
+    return [{"file": name, "label": label} for name, label in document.items() if not isinstance(label, list)]
