@@ -1,15 +1,16 @@
-"""Fill in docs/benchmarks.md: run every `domtrans bench` that the page shows, and put what it finds below it.
+"""Update docs/results/benchmarks.md: run every `domtrans bench` command of the page, and replace the tables below it.
 
 python benchmarks/page.py [WORD ...] [--steps N]
 
-With words, only commands that hold one of them; --steps: in place of what each says, to try the page quickly. What comes
-below a command stands between two comments, and only that is written, once for every command, so that Ctrl-C loses no figure.
+With words, only commands that contain one of them are run; --steps replaces their number of steps, for a quick test. The page
+is written after every command, so Ctrl-C loses no results. Only the text between the two comments below a command changes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -23,44 +24,44 @@ from domtrans.reporting.markdown import markdown_table
 from domtrans.storage.atomic import write_bytes
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "benchmarks.md"
-PLACE = re.compile(r"^    domtrans (bench [^\n]*)\n\n<!-- found -->\n(.*?)<!-- end -->$", re.MULTILINE | re.DOTALL)
+PAGE = ROOT / "docs" / "results" / "benchmarks.md"
+SECTION = re.compile(r"^    domtrans (bench [^\n]*)\n\n<!-- measured -->\n(.*?)<!-- end -->$", re.MULTILINE | re.DOTALL)
 
 
-def measured(words: list[str]) -> dict[str, Any]:
-    """What a command prints as JSON."""
+def run(words: list[str]) -> dict[str, Any]:
+    """Run a command; returns its JSON output."""
     done = subprocess.run([sys.executable, "-m", "domtrans", *words, "--json"], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
 
-def told(found: dict[str, Any], words: list[str]) -> Iterator[str]:
+def lines_below(data: dict[str, Any], words: list[str]) -> Iterator[str]:
     """The lines below a command."""
-    yield f"{tables.circumstances(found)}."
-    if "points" in found:
-        yield from ("", *markdown_table(*tables.scaling_table(found)), "", *tables.refusals(found), "")
-        picture = (ROOT / words[words.index("--curves") + 1] / "growth.png").relative_to(PAGE.parent)
-        yield f"![images a second along every axis]({picture})"
+    yield f"{tables.circumstances(data)}."
+    if "points" in data:
+        yield from ("", *markdown_table(*tables.scaling_table(data)), "", *tables.refusals(data), "")
+        chart = os.path.relpath(ROOT / words[words.index("--curves") + 1] / "growth.png", PAGE.parent)
+        yield f"![images per second along every axis]({chart})"
         return
-    for header, rows in tables.tables(found):
+    for header, rows in tables.tables(data):
         yield from ("", *markdown_table(header, rows))
 
 
 def main() -> None:
-    """Run and write."""
+    """Run the commands and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--steps", type=int)
     given = parser.parse_args()
-    for command, _ in PLACE.findall(PAGE.read_text()):
+    for command, _ in SECTION.findall(PAGE.read_text()):
         words = shlex.split(command)
         if given.words and not set(given.words) & set(words):
             continue
         print(f"domtrans {command}", flush=True)
-        found = measured([*words, *(["--steps", str(given.steps)] if given.steps else [])])
-        below = "".join(f"{line}\n" for line in told(found, words))
-        page = PLACE.sub(
-            lambda place, command=command, below=below: (
-                place[0] if place[1] != command else f"    domtrans {command}\n\n<!-- found -->\n{below}<!-- end -->"
+        data = run([*words, *(["--steps", str(given.steps)] if given.steps else [])])
+        below = "".join(f"{line}\n" for line in lines_below(data, words))
+        page = SECTION.sub(
+            lambda section, command=command, below=below: (
+                section[0] if section[1] != command else f"    domtrans {command}\n\n<!-- measured -->\n{below}<!-- end -->"
             ),
             PAGE.read_text(),
         )

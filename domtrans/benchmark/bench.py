@@ -53,7 +53,7 @@ def bench(
 ) -> dict[str, Any]:
     """Time training steps of a recipe, alternating with the steps that they are compared with, in this process.
 
-    f is not fitted, which costs the same, and the run stands where the most loss terms are active. Nothing is written.
+    f is not fitted, which costs the same, and the run is at the point where the most loss terms are active. Nothing is written.
 
     Args:
         recipe: A recipe or its name.

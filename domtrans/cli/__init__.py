@@ -1,3 +1,1 @@
-"""The command line: one module per command group, each a thin layer over the calls that ``import domtrans`` offers. Only
-this package prints.
-"""
+"""The command line: one module per group of commands, each a thin layer over ``import domtrans``. Only it prints."""

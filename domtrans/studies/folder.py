@@ -98,9 +98,9 @@ class StudyFolder:
         if grids:
             images["grid.png"] = grids[0].read_bytes()
         metrics = [results["metrics"] for run in runs.values() if (results := run.results()) is not None]
-        found = [one["confusion"] for one in metrics if "confusion" in one]
-        if found and all(len(one) == len(classes) for one in found):
-            counts = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*found, strict=True)]
+        matrices = [one["confusion"] for one in metrics if "confusion" in one]
+        if matrices and all(len(matrix) == len(classes) for matrix in matrices):
+            counts = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
             images["confusion.png"] = confusion_png(counts, classes)
         for file, image in images.items():
             write_bytes(self.path / name / file, image, durable=False)
