@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from domtrans.data.aspect import resize
 from domtrans.data.batches import evenly
-from domtrans.data.image_set import ImageSet, resize, to_float
+from domtrans.data.image_set import ImageSet, to_float
 from domtrans.errors import DomtransError
 from domtrans.model.transfer import Transfer
 from domtrans.runs.folder import FORMAT, check_format

@@ -1,16 +1,17 @@
-"""The folder of a run: what is in it, how it is opened, and how it is kept whole.
+"""The run folder: its files, and how they are written, read and kept complete.
 
-``recipe.json``          the whole recipe; ``domtrans train RUN/recipe.json`` repeats it
-``metrics.jsonl``        one JSON object a line: losses by step, and what the health watch said
-``samples/``             grids of the same source images every time
-``model.safetensors``    f, its standardisation and the averaged g; the recipe rides inside
-``best.safetensors``     the same at the best validation score so far, where the recipe validates
+``recipe.json``          the whole recipe; ``domtrans train RUN/recipe.json`` trains it again
+``data.json``            fingerprint, count and classes of the images that the run trains on and is measured on
+``metrics.jsonl``        one JSON object per line: losses by step, and alarms of the health checks
+``samples/``             grids of the same source images with G of them
+``model.safetensors``    f, its standardisation and the averaged g of the last save, with the recipe in the metadata
+``best.safetensors``     the same of the best label-free score so far, with ``train.validate_every``
 ``training.safetensors`` weights, optimizers and step: what resuming needs
-``earlier/``             the training states before it, in case it is damaged
-``results.json``         figures of the finished run
-``examples.safetensors`` some test images of the finished run, what became of them, and the nearest real images
-``report.html``          all of this to look at; ``domtrans report`` writes it anew
-``identity``             under which name trackers know the run, where there are any
+``earlier/``             earlier training states, in case the newest is damaged
+``results.json``         the results of the finished run
+``examples.safetensors`` test images of the finished run with G of them, and the nearest target images
+``report.html``          a page with all of this; ``domtrans report`` writes it again
+``identity``             the identity of the run for trackers, if it has any
 """
 
 from __future__ import annotations
@@ -40,19 +41,24 @@ from domtrans.storage.tensors import not_finite, read_tensors, write_tensors
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"
-"""Name of the file that a process holds while it trains into the folder."""
+LOCK_FILE = ".lock"
+"""The file that a process locks while it trains in the folder."""
 
 FORMAT = "domtrans-1"
-"""Version of the layout of ``model.safetensors`` and ``training.safetensors``."""
+"""Format version of ``model.safetensors``, ``training.safetensors`` and ``examples.safetensors``."""
 
 
 class RunFolder:
-    """Paths of a run and the writing of its files. Every file is replaced whole or not at all."""
+    """The paths of a run, and methods that read and write its files. A file is replaced completely or not at all.
+
+    Args:
+        path: The folder; it need not exist.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe_file = path / "recipe.json"
+        self.data_file = path / "data.json"
         self.metrics_file = path / "metrics.jsonl"
         self.model_file = path / "model.safetensors"
         self.best_file = path / "best.safetensors"
@@ -65,44 +71,52 @@ class RunFolder:
 
     @contextmanager
     def open(self, recipe: Recipe, registry: Registry, *, resume: bool, allowed: Sequence[str] = ()) -> Iterator[list[str]]:
-        """Make the folder, or take it up again if it holds the same recipe, and keep other processes out meanwhile.
+        """A block in which this process alone trains in the folder. It creates the folder, or continues its run.
 
-        A folder whose run never came as far as a step, e.g. for want of its data, may be given another recipe. ``allowed``:
-        paths that may differ besides the free ones; gives what of them does.
-        Raises DomtransError if it holds another recipe, is no run, or is being trained into.
+        Args:
+            recipe: The recipe. It may differ from that of a run that has not made a step yet.
+            registry: The parts.
+            resume: Whether there must be a run, and free paths of its recipe may differ.
+            allowed: Other paths that may differ.
+
+        Yields:
+            The changes at allowed paths.
+
+        Raises:
+            DomtransError: If the folder holds a run of another recipe, holds something else, or another process trains in it.
         """
         changed: list[str] = []
         try:
             if self.recipe_file.is_file():
-                if resume or self._has_begun():
+                if resume or self.has_started():
                     before = self._resolved(registry)
                     changed = check_same(self.path, before, recipe, resume=resume, allowed=allowed)
-            elif self.path.exists() and not self._is_bare():
+            elif self.path.exists() and not self._is_unused():
                 raise DomtransError(f"{self.path} exists and is no run; choose another folder with --out")
             elif resume:
                 raise DomtransError(f"there is no run in {self.path} to resume; leave out --resume to start it")
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DomtransError(
-                f"the run folder {self.path} cannot be made: {error.strerror}; choose another with --out"
+                f"the run folder {self.path} cannot be created: {error.strerror}; choose another with --out"
             ) from None
         with self._locked():
-            self._sweep()
+            self._remove_unfinished_files()
             write_bytes(self.recipe_file, recipe.to_json().encode())
             self.samples.mkdir(exist_ok=True)
             yield changed
 
     def _resolved(self, registry: Registry) -> Recipe:
-        """The recipe of the run, with the defaults of options that its parts did not have yet when it was begun."""
-        found = self.recipe()
+        """The recipe of the run, with defaults for options that its parts did not have when it was started."""
+        recipe = self.recipe()
         try:
-            return found.resolve(registry)
-        except DomtransError:  # a part has gone: the comparison says so
-            return found
+            return recipe.resolve(registry)
+        except DomtransError:  # a part is missing; the comparison with the new recipe reports it
+            return recipe
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = FileLock(self.path / LOCK)
+        lock = FileLock(self.path / LOCK_FILE)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -116,17 +130,18 @@ class RunFolder:
         finally:
             lock.release()
 
-    def _is_bare(self) -> bool:
-        """Whether the folder holds nothing, or what a process leaves that was killed before it had written the recipe."""
+    def _is_unused(self) -> bool:
+        """Whether the folder is empty, or holds only files of a process that was killed before it wrote the recipe."""
         return self.path.is_dir() and all(
-            path.name == LOCK or path.name.startswith(UNFINISHED_PREFIX) for path in self.path.iterdir()
+            path.name == LOCK_FILE or path.name.startswith(UNFINISHED_PREFIX) for path in self.path.iterdir()
         )
 
-    def _has_begun(self) -> bool:
+    def has_started(self) -> bool:
+        """Whether the run has made a step."""
         return any(file.is_file() for file in (self.model_file, self.training_file, self.results_file)) or bool(self.metrics())
 
     def recipe(self) -> Recipe:
-        """The recipe of the run; raises DomtransError if the folder is no run."""
+        """The recipe of the run; DomtransError if the folder is no run."""
         try:
             data = json.loads(self.recipe_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -137,32 +152,70 @@ class RunFolder:
             raise DomtransError(f"{self.recipe_file} must hold a table, not {type(data).__name__}")
         return make_recipe(data, str(self.recipe_file))
 
-    def save_training(self, state: Mapping[str, Tensor], keep: int = 1, every: int = 1) -> None:
-        """Write a new training state; those before it stay under ``earlier/``, with it ``keep`` in all.
+    def save_data(self, data: Mapping[str, Any]) -> None:
+        """Replace data.json with what ``describe_data`` returned."""
+        write_json(self.data_file, data)
 
-        Only states of every ``every``-th step are counted and kept there: one that a stop left in between comes on top and
-        is replaced by the next, so that a rollback finds what it would have found without the stop. Behind a state that a
-        rollback went to, none stays. The log up to here is on the disk before the state is.
-        A full disk or a vanished folder raises DomtransError, and the last save stays as it is.
+    def data(self) -> dict[str, Any]:
+        """What data.json says about the data of the run; empty if there is no such file."""
+        try:
+            loaded = json.loads(self.data_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise DomtransError(f"{self.data_file} cannot be read: {error}; restore it from a copy, or remove it") from None
+        return loaded if isinstance(loaded, dict) else {}
+
+    def data_of_model(self) -> dict[str, Any]:
+        """The fingerprints of the training images in the model file, ``{"source": ..., "target": ...}``; empty without."""
+        try:
+            with safe_open(self.model_file, framework="pt") as file:
+                data = json.loads((file.metadata() or {})["about"])["data"]
+        except (OSError, SafetensorError, ValueError, LookupError, TypeError, RecursionError):
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    def save_training(self, state: Mapping[str, Tensor], keep: int = 1, every: int = 1) -> None:
+        """Write a training state, and keep earlier ones under ``earlier/``.
+
+        States of later steps are removed: a rollback made them obsolete. All lines of the log so far are on the disk before
+        the state is.
+
+        Args:
+            state: Tensors by name, with "step".
+            keep: Number of states to keep, with this one.
+            every: Only states of multiples of this step count and are kept. A state that a stop saved between two of them
+                is replaced by the next, so that a rollback finds the same states as without the stop.
+
+        Raises:
+            DomtransError: If it cannot be written, e.g. on a full disk; the last state is then unchanged.
         """
         step = int(state["step"])
-        left = keep - 1 if step % every == 0 else keep
-        if left and self.training_file.is_file():
-            self._set_aside(step, every)
-        self._settle_log()
+        earlier = keep - 1 if step % every == 0 else keep
+        if earlier and self.training_file.is_file():
+            self._keep_current(step, every)
+        self._sync_log()
         write_tensors(self.training_file, state, {"format": FORMAT, "step": str(step)})
-        before = [old for old in self._earlier() if old.stem < f"step-{step:08d}"][:left]
-        for old in self._earlier():
-            if old not in before:
-                old.unlink(missing_ok=True)
+        kept = [file for file in self._earlier_states() if file.stem < f"step-{step:08d}"][:earlier]
+        for file in self._earlier_states():
+            if file not in kept:
+                file.unlink(missing_ok=True)
 
     def load_training(self, every: int = 1, before: int | None = None) -> dict[str, Tensor] | None:
-        """The newest training state that is whole, of a step that ``every`` divides and below ``before``; None before any.
+        """The newest valid training state.
 
-        Raises DomtransError, saying what is wrong with the newest, if there are saves but none is whole.
+        Args:
+            every: Only states of multiples of this step.
+            before: Only states of earlier steps than this.
+
+        Returns:
+            Tensors by name; None if there is no such state.
+
+        Raises:
+            DomtransError: If there are files but none is valid; it says what is wrong with the newest.
         """
         fault: DomtransError | None = None
-        for file in (self.training_file, *self._earlier()):
+        for file in (self.training_file, *self._earlier_states()):
             if not file.is_file():
                 continue
             try:
@@ -176,32 +229,32 @@ class RunFolder:
             if step % every or (before is not None and step >= before):
                 continue
             if fault is not None:
-                log.warning("%s; going on from the save before it, step %d", fault, step)
+                log.warning("%s; continuing from the checkpoint before it, step %d", fault, step)
             return state
         if fault is not None:
             raise fault
         return None
 
-    def _set_aside(self, step: int, every: int) -> None:
-        """Link the present state, if it is from before ``step``, under ``earlier/``: in its place until the next is whole."""
+    def _keep_current(self, step: int, every: int) -> None:
+        """Link the current state, if it is of an earlier step, under ``earlier/``; it stays in place until it is replaced."""
         try:
             with safe_open(self.training_file, framework="pt") as file:
-                present = int((file.metadata() or {}).get("step", 0))
-            if present % every or present >= step:
+                current = int((file.metadata() or {}).get("step", 0))
+            if current % every or current >= step:
                 return
             self.earlier.mkdir(exist_ok=True)
-            aside = self.earlier / f"step-{present:08d}.safetensors"
-            aside.unlink(missing_ok=True)
-            aside.hardlink_to(self.training_file)
+            link = self.earlier / f"step-{current:08d}.safetensors"
+            link.unlink(missing_ok=True)
+            link.hardlink_to(self.training_file)
         except (OSError, SafetensorError, ValueError) as error:
-            log.debug("the training state before this one is not kept: %s", error)  # no links here, or it was damaged
+            log.debug("the earlier training state is not kept: %s", error)  # no hard links here, or it is damaged
 
-    def _earlier(self) -> list[Path]:
-        """Training states before the newest, newest first."""
+    def _earlier_states(self) -> list[Path]:
+        """The files of earlier training states, newest first."""
         return sorted(self.earlier.glob("step-*.safetensors"), reverse=True)
 
-    def _sweep(self) -> None:
-        """Remove what a killed process left half written."""
+    def _remove_unfinished_files(self) -> None:
+        """Remove what a killed process was writing."""
         for folder in (self.path, self.samples, self.earlier):
             for leftover in folder.glob(f"{UNFINISHED_PREFIX}*"):
                 leftover.unlink(missing_ok=True)
@@ -209,7 +262,14 @@ class RunFolder:
     def save_model(
         self, weights: Mapping[str, Tensor], recipe: Recipe, about: Mapping[str, Any], *, best: bool = False
     ) -> None:
-        """Replace the model, or the best one; it carries all that ``load`` needs."""
+        """Replace the model file, or the best one. It holds all that ``load`` needs.
+
+        Args:
+            weights: Tensors of f, its standardisation and g by name.
+            recipe: The recipe.
+            about: Where the model comes from, as JSON can hold it.
+            best: Write ``best.safetensors``.
+        """
         metadata = {"format": FORMAT, "recipe": recipe.to_json(), "about": json.dumps(about)}
         write_tensors(self.best_file if best else self.model_file, weights, metadata)
 
@@ -221,8 +281,8 @@ class RunFolder:
         except OSError as error:
             raise DomtransError(f"{self.metrics_file} cannot be written: {error.strerror}") from None
 
-    def _settle_log(self) -> None:
-        """Wait until every line of metrics.jsonl is on the disk: a run that goes on from a save needs those before it."""
+    def _sync_log(self) -> None:
+        """Wait until metrics.jsonl is on the disk: a run that resumes needs the lines before its state."""
         try:
             with self.metrics_file.open("ab") as file:
                 os.fsync(file.fileno())
@@ -230,28 +290,28 @@ class RunFolder:
             raise DomtransError(f"{self.metrics_file} cannot be written: {error.strerror}") from None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
+        """The lines of metrics.jsonl, up to the first that a crash left incomplete."""
         if not self.metrics_file.is_file():
             return []
         records = []
         for line in self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-                whole = all(isinstance(record[key], int | float) for key in ("step", "seconds"))
+                complete = all(isinstance(record[key], int | float) for key in ("step", "seconds"))
             except (ValueError, TypeError, LookupError, RecursionError):
                 break
-            if not whole:
+            if not complete:
                 break
             records.append(record)
         return records
 
     def seconds(self) -> float:
-        """Time spent in the training loop so far, over all its sittings."""
+        """Seconds in the training loop so far, over all processes that continued the run."""
         records = self.metrics()
         return float(records[-1]["seconds"]) if records else 0.0
 
     def rewind(self, step: int) -> None:
-        """Drop lines of metrics.jsonl from after ``step``: the run goes on from there and writes them again."""
+        """Remove the lines of metrics.jsonl after ``step``, because the run continues there and writes them again."""
         kept = [record for record in self.metrics() if record["step"] <= step]
         write_bytes(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
@@ -275,31 +335,31 @@ class RunFolder:
 
 
 def default_folder(name: str) -> Path:
-    """``runs/NAME`` for a recipe's name; DomtransError for one that would lead elsewhere, as a stranger's file may."""
+    """``runs/NAME`` for the name of a recipe; DomtransError for a name that is a path, which a file from others may have."""
     if name in ("", ".", "..") or name != Path(name).name or not name.isprintable():
         raise DomtransError(f"the recipe's name '{name[:100]}' cannot name a folder under runs/; choose one with --out")
     return Path("runs") / name
 
 
 def check_format(about: Mapping[str, str], path: Path) -> None:
-    """Raise DomtransError unless the file's metadata says that domtrans wrote it."""
+    """Raise DomtransError unless the metadata of a file names this format."""
     if about.get("format") != FORMAT:
         found = about.get("format", "none")
         raise DomtransError(f"{path} was not written by this version of domtrans (format {found}, wanted {FORMAT})")
 
 
 def _check_state(state: Mapping[str, Tensor], path: Path) -> None:
-    """Raise DomtransError for a training state that domtrans would not have written."""
+    """Raise DomtransError for a training state without a step or with numbers that are not finite."""
     step = state.get("step", torch.tensor(-1))
     if step.ndim or step.dtype != torch.int64 or step < 0:
-        raise DomtransError(f"{path} does not say at which step it was saved; use an earlier save")
+        raise DomtransError(f"{path} has no valid step; use an earlier checkpoint")
     bad = not_finite(state)
     if bad:
-        raise DomtransError(f"{path} holds numbers that are not finite, in {bad[:200]}; use an earlier save")
+        raise DomtransError(f"{path} holds numbers that are not finite, in {bad[:200]}; use an earlier checkpoint")
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result may depend on."""
+    """The versions that results may depend on: domtrans, torch and Python."""
     try:
         own = metadata.version("domtrans")
     except metadata.PackageNotFoundError:

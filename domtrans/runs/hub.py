@@ -1,4 +1,4 @@
-"""Models on a hub: what of them is fetched, and which names are taken for theirs."""
+"""Download models from a model hub."""
 
 from __future__ import annotations
 
@@ -8,34 +8,41 @@ from pathlib import Path
 from domtrans.errors import DomtransError
 from domtrans.optional import require_extra
 
-NAME = re.compile(r"(?P<repository>(?P<owner>\w[\w.-]{0,95})/\w[\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}))?", re.ASCII)
+HUB_NAME = re.compile(r"(?P<repository>(?P<owner>\w[\w.-]{0,95})/\w[\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}))?", re.ASCII)
 
 FILES = ["model.safetensors", "recipe.json", "results.json"]
-"""All that is ever fetched: tensors and plain data, nothing that could run."""
+"""The files that are downloaded: tensors and plain data, no code."""
 
 
 def is_on_hub(name: str) -> bool:
-    """Whether a name can only be meant for the hub: OWNER/NAME where there is neither that file nor a folder OWNER.
+    """Whether a name is OWNER/NAME, and neither that path nor a folder OWNER exists.
 
-    So ``runs/misspelt`` beside a folder ``runs`` is a path, and no stranger's model of that name is fetched.
+    ``runs/misspelled`` beside a folder ``runs`` is therefore a path, and is never downloaded.
     """
-    found = NAME.fullmatch(name)
-    return found is not None and not Path(name).exists() and not Path(found["owner"]).exists()
+    match = HUB_NAME.fullmatch(name)
+    return match is not None and not Path(name).exists() and not Path(match["owner"]).exists()
 
 
 def fetch(name: str) -> Path:
-    """The folder of a model of the hub, with the files of a run; taken from the hub's own cache if it has them.
+    """Download a model, or take it from the hub's own cache.
 
-    Raises DomtransError if it cannot be had.
+    Args:
+        name: ``OWNER/NAME`` or ``OWNER/NAME@REVISION``.
+
+    Returns:
+        A folder with the files of a run.
+
+    Raises:
+        DomtransError: If it cannot be downloaded, or the extra "hub" is not installed.
     """
-    found = NAME.fullmatch(name)
-    assert found is not None
-    hub = require_extra("huggingface_hub", "hub", f"there is no run in {name}: no such folder; to seek it on a model hub")
+    match = HUB_NAME.fullmatch(name)
+    assert match is not None
+    hub = require_extra("huggingface_hub", "hub", f"there is no run in {name}: no such folder; to download it from a model hub")
     try:
-        return Path(hub.snapshot_download(found["repository"], revision=found["revision"], allow_patterns=FILES))
+        return Path(hub.snapshot_download(match["repository"], revision=match["revision"], allow_patterns=FILES))
     except Exception as error:  # noqa: BLE001 - no network, no such model, no access, a full disk: each has its own class
         reason = " ".join(str(error).split())[:200]
         raise DomtransError(
-            f"there is no run in {name}: no such folder, and it cannot be had from the model hub ({reason}); "
-            "check the name and the network, or download the model and give its folder"
+            f"there is no run in {name}: no such folder, and it could not be downloaded from the model hub ({reason}); "
+            "check the name and the network, or download the model yourself and give its folder"
         ) from None

@@ -1,8 +1,7 @@
-"""Read ``model.safetensors`` with suspicion: what it says first, then whether that can be true, and its weights last.
+"""Read ``model.safetensors`` files, which may come from anyone.
 
-A model file may come from anyone. Its recipe is checked like any other; the networks that it asks for are laid out
-without memory (on torch's meta device) and compared, name by name and shape by shape, with what the file holds; only
-then is anything read or allocated, which is no more than the file's own size.
+The recipe of a file is checked first. The networks that it names are then built without memory (on torch's meta device) and
+compared, by name and shape, with the tensors of the file. Only then are weights read or allocated, no more than the file has.
 """
 
 from __future__ import annotations
@@ -27,44 +26,63 @@ from domtrans.registry.registry import KINDS, Registry
 from domtrans.runs.folder import check_format
 from domtrans.storage.tensors import TensorFile, first_difference, not_finite, open_tensors
 
-MISFIT = "does not hold the model that its recipe describes"
+MISMATCH = "does not hold the model that its recipe describes"
 TOO_LARGE = "the networks would be far larger than the weights in the file"
-CHECK_DAMAGE = 2**30
-"""Bytes up to which a file that says something wrong is read whole, to tell damage from a lie."""
+MAX_CHECKSUM_BYTES = 2**30
+"""Largest file that is read completely after its content was found to be wrong, to find out whether it is damaged."""
+
+SIZE_FACTOR, TENSOR_FACTOR = 16, 64
+"""How many times as many numbers and tensors as in the file a network may register while it is built: a constructor may make
+layers and discard them."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a model file says about itself besides its recipe."""
+    """The metadata of a model file besides its recipe.
+
+    Attributes:
+        classes: Number of labelled source classes.
+        channels: Channels of the target images.
+        plugins: Where each part comes from: ``{"kind name": "distribution"}``.
+        raw: All of it, unchecked.
+    """
 
     classes: int
     channels: int
     plugins: Mapping[str, Any]
-    said: Mapping[str, Any]
-    """All of it, as it was written by whoever wrote the file."""
+    raw: Mapping[str, Any]
 
 
 def read_model(path: Path, registry: Registry) -> tuple[Recipe, Transfer, Mapping[str, Any]]:
-    """The recipe and the transfer of a model file, on the CPU, and what it says of where it comes from.
+    """Read a model file.
 
-    Raises DomtransError if it is damaged, needs a part that is not installed, or holds other networks than it says.
+    Args:
+        path: The file.
+        registry: The parts to build its networks from.
+
+    Returns:
+        The resolved recipe, the transfer on the CPU, and the metadata about its origin.
+
+    Raises:
+        DomtransError: If the file is damaged, needs a part that is not installed, or holds other networks than its recipe
+            describes.
     """
     with open_tensors(path) as file:
         try:
             check_format(file.metadata, path)
             if file.stored_checksum is None:
-                raise DomtransError(f"{path} is damaged: it has lost its checksum; use an earlier save")
-            recipe, about = _described(file, registry)
-            _lay_out(file, recipe, registry, about)
+                raise DomtransError(f"{path} is damaged: its checksum is missing; use an earlier checkpoint")
+            recipe, about = _read_metadata(file, registry)
+            _check_shapes(file, recipe, registry, about)
         except DomtransError:
-            if path.stat().st_size <= CHECK_DAMAGE:
-                file.read()  # says so if the file is damaged, which explains all the rest
+            if path.stat().st_size <= MAX_CHECKSUM_BYTES:
+                file.read()  # raises if the file is damaged, which explains all other faults
             raise
         weights = file.read()
-    return recipe, _built(path, weights, recipe, registry, about), about.said
+    return recipe, _build(path, weights, recipe, registry, about), about.raw
 
 
-def _described(file: TensorFile, registry: Registry) -> tuple[Recipe, About]:
+def _read_metadata(file: TensorFile, registry: Registry) -> tuple[Recipe, About]:
     about = _about(_json(file, "about"), file.path)
     data = _json(file, "recipe")
     if not isinstance(data, dict):
@@ -80,71 +98,69 @@ def _json(file: TensorFile, key: str) -> Any:
     try:
         return json.loads(file.metadata[key])
     except KeyError:
-        raise DomtransError(f"{file.path} {MISFIT}: its metadata has no '{key}'") from None
+        raise DomtransError(f"{file.path} {MISMATCH}: its metadata has no '{key}'") from None
     except (ValueError, RecursionError) as error:
-        raise DomtransError(f"{file.path} {MISFIT}: '{key}' in its metadata is not JSON: {error}") from None
+        raise DomtransError(f"{file.path} {MISMATCH}: '{key}' in its metadata is not JSON: {error}") from None
 
 
 def _about(data: Any, path: Path) -> About:
     if not isinstance(data, dict):
-        raise DomtransError(f"{path} {MISFIT}: 'about' in its metadata must be a table, not {type(data).__name__}")
+        raise DomtransError(f"{path} {MISMATCH}: 'about' in its metadata must be a table, not {type(data).__name__}")
     classes, channels, plugins = data.get("classes"), data.get("channels"), data.get("plugins")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise DomtransError(f"{path} {MISFIT}: its classes are not a list of names")
+        raise DomtransError(f"{path} {MISMATCH}: its classes are not a list of names")
     if isinstance(channels, bool) or channels not in (1, 3):
-        raise DomtransError(f"{path} {MISFIT}: its images have 1 or 3 channels, not {str(channels)[:40]}")
+        raise DomtransError(f"{path} {MISMATCH}: its images have 1 or 3 channels, not {str(channels)[:40]}")
     return About(len(classes), int(channels), plugins if isinstance(plugins, dict) else {}, data)
 
 
 def _check_installed(registry: Registry, about: About, path: Path) -> None:
-    """Say which plugin brings the first part that is not there, nested ones too, if the file noted it."""
+    """Raise DomtransError with the plugin of the first part that is not installed, if the file names it."""
     for part, owner in about.plugins.items():
         kind, _, name = part.partition(" ")
         if kind in KINDS and name and name not in registry.names(kind) and isinstance(owner, str) and owner:
-            raise DomtransError(
-                f"there is no {kind} '{name[:200]}', which {path} needs: install the plugin that it came from, {owner[:200]}"
-            )
+            raise DomtransError(f"there is no {kind} '{name[:200]}', which {path} needs: install its plugin, {owner[:200]}")
 
 
-def _lay_out(file: TensorFile, recipe: Recipe, registry: Registry, about: About) -> None:
-    """Refuse the file unless its networks, laid out without memory, have just the tensors that it holds."""
+def _check_shapes(file: TensorFile, recipe: Recipe, registry: Registry, about: About) -> None:
+    """Refuse the file unless its networks, built on the meta device, have exactly the tensors that it holds."""
     numbers = sum(torch.Size(shape).numel() for shape in file.shapes.values())
     try:
         with torch.device("meta"), _no_larger_than(numbers, len(file.shapes)):
-            plan = build_transfer(recipe, registry, about.classes, about.channels)
-        shapes = {name: tuple(tensor.shape) for name, tensor in plan.state_dict().items()}
+            transfer = build_transfer(recipe, registry, about.classes, about.channels)
+        shapes = _shapes(transfer.state_dict())
     except DomtransError as error:
-        raise DomtransError(f"{file.path} {MISFIT}: {error}") from None
+        raise DomtransError(f"{file.path} {MISMATCH}: {error}") from None
     except _TooLargeError:
-        raise DomtransError(f"{file.path} {MISFIT}: {TOO_LARGE}") from None
-    except Exception:  # noqa: BLE001 - a stranger's constructor may look at its weights; it is built, and compared, in full
+        raise DomtransError(f"{file.path} {MISMATCH}: {TOO_LARGE}") from None
+    except Exception:  # noqa: BLE001 - a constructor may read its weights, which fails on the meta device; _build compares them
         return
-    wrong = first_difference(file.shapes, shapes)
-    if wrong:
-        raise DomtransError(f"{file.path} {MISFIT}: {wrong}")
+    mismatch = first_difference(file.shapes, shapes)
+    if mismatch:
+        raise DomtransError(f"{file.path} {MISMATCH}: {mismatch}")
 
 
-def _built(path: Path, weights: dict[str, Tensor], recipe: Recipe, registry: Registry, about: About) -> Transfer:
+def _build(path: Path, weights: dict[str, Tensor], recipe: Recipe, registry: Registry, about: About) -> Transfer:
     try:
         with _no_larger_than(sum(tensor.numel() for tensor in weights.values()), len(weights)):
             model = build_transfer(recipe, registry, about.classes, about.channels)
         wanted = model.state_dict()
-        wrong = first_difference(_shapes(weights), _shapes(wanted)) or _other_type(weights, wanted)
-        if not wrong:
+        mismatch = first_difference(_shapes(weights), _shapes(wanted)) or _other_type(weights, wanted)
+        if not mismatch:
             model.load_state_dict(weights)
     except DomtransError as error:
-        raise DomtransError(f"{path} {MISFIT}: {error}") from None
+        raise DomtransError(f"{path} {MISMATCH}: {error}") from None
     except _TooLargeError:
-        raise DomtransError(f"{path} {MISFIT}: {TOO_LARGE}") from None
-    except Exception as error:  # options that pass their checks may still break a constructor in any way
+        raise DomtransError(f"{path} {MISMATCH}: {TOO_LARGE}") from None
+    except Exception as error:  # valid options may still make a constructor fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DomtransError(f"{path} {MISFIT}: {reason}") from error
-    if wrong:
-        raise DomtransError(f"{path} {MISFIT}: {wrong}")
-    fixed = {name for name, _ in model.named_buffers()}  # a mask may well be infinite
+        raise DomtransError(f"{path} {MISMATCH}: {reason}") from error
+    if mismatch:
+        raise DomtransError(f"{path} {MISMATCH}: {mismatch}")
+    fixed = {name for name, _ in model.named_buffers()}  # a mask may be infinite
     bad = not_finite(weights, may_be_infinite=fixed)
     if bad:
-        raise DomtransError(f"{path} holds numbers that are not finite, in {bad[:200]}; use an earlier save")
+        raise DomtransError(f"{path} holds numbers that are not finite, in {bad[:200]}; use an earlier checkpoint")
     return model
 
 
@@ -153,32 +169,29 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def _other_type(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
-    """Floats are copied into floats of another width; anything else must be of the same type."""
+    """The first tensor of another type, in words. Floats may have another width, because loading converts them."""
     for name, tensor in weights.items():
-        here, there = tensor.dtype, wanted[name].dtype
-        if here != there and not (here.is_floating_point and there.is_floating_point):
-            return f"{name[:200]} is of type {here} instead of {there}"
+        stored, expected = tensor.dtype, wanted[name].dtype
+        if stored != expected and not (stored.is_floating_point and expected.is_floating_point):
+            return f"{name[:200]} is of type {stored} instead of {expected}"
     return None
 
 
 class _TooLargeError(Exception):
-    """A network under construction has outgrown the file that it is built for."""
+    """A network is larger than the file that it is built for."""
 
 
 @contextmanager
 def _no_larger_than(numbers: int, tensors: int) -> Iterator[None]:
-    """Stop the building of networks, in this thread, that hold many times the given numbers or tensors.
-
-    Many times, for a constructor may make layers and throw them away.
-    """
-    left = {"numbers": 16 * numbers + 2**20, "things": 64 * tensors + 10_000}
+    """A block that raises _TooLargeError if networks built in this thread register many more numbers or tensors than these."""
+    left = {"numbers": SIZE_FACTOR * numbers + 2**20, "registrations": TENSOR_FACTOR * tensors + 10_000}
     thread = threading.get_ident()
 
-    def count(_: nn.Module, name: str, thing: Tensor | nn.Module | None) -> None:
+    def count(_: nn.Module, name: str, registered: Tensor | nn.Module | None) -> None:
         if threading.get_ident() != thread:
             return
-        left["things"] -= 1
-        left["numbers"] -= thing.numel() if isinstance(thing, Tensor) else 0
+        left["registrations"] -= 1
+        left["numbers"] -= registered.numel() if isinstance(registered, Tensor) else 0
         if min(left.values()) < 0:
             raise _TooLargeError(name)
 

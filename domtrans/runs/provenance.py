@@ -1,4 +1,4 @@
-"""Where a model comes from: what a later reader of its file needs in order to use it, doubt it, or make it again."""
+"""Where a model comes from: what its file records for those who use it, check it, or train it again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ from domtrans.session import Session
 
 
 def origin_of(recipe: Recipe, registry: Registry, session: Session, source: ImageSet, target: ImageSet) -> dict[str, Any]:
-    """All that a model file says of itself besides its recipe and its step, as JSON can hold it."""
+    """The metadata of a model file besides its recipe and its step.
+
+    Args:
+        recipe: The resolved recipe.
+        registry: The parts.
+        session: Where the run is computed.
+        source: Source training images.
+        target: Target training images.
+
+    Returns:
+        Plain values: classes, channels, seed, fingerprints of the data, plugins, versions, machine, commit and command.
+    """
     return {
         "classes": list(source.classes),
         "channels": target.channels,
@@ -37,7 +48,7 @@ def origin_of(recipe: Recipe, registry: Registry, session: Session, source: Imag
 
 
 def computed_on(session: Session, *, deterministic: bool = False) -> dict[str, Any]:
-    """What figures may hang on besides the recipe: two runs on the same of these give the same numbers."""
+    """What results depend on besides recipe and versions: equal values mean equal results."""
     cuda = session.device.type == "cuda"
     return {
         "device": session.device.type,
@@ -49,7 +60,7 @@ def computed_on(session: Session, *, deterministic: bool = False) -> dict[str, A
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit that a folder's repository is at, and whether files differ from it; None without git or a repository."""
+    """The commit of a folder's repository, and whether tracked files differ from it; None without git or a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return None
@@ -57,14 +68,14 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def made_by(arguments: list[str]) -> str:
-    """The command as it was given, or that a program called ``train``."""
+    """The command line of domtrans, or "domtrans.train" for any other program."""
     program = Path(arguments[0]) if arguments else Path()
-    ours = program.stem == "domtrans" or (program.name == "__main__.py" and program.parent.name == "domtrans")
-    return shlex.join(["domtrans", *arguments[1:]]) if ours else "domtrans.train"
+    is_domtrans = program.stem == "domtrans" or (program.name == "__main__.py" and program.parent.name == "domtrans")
+    return shlex.join(["domtrans", *arguments[1:]]) if is_domtrans else "domtrans.train"
 
 
 def parts_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, Part]]:
-    """``(kind, part)`` of every part of a recipe, each followed by those nested in it."""
+    """``(kind, part)`` for every part of a recipe, each followed by the parts nested in it."""
     for field, kind in PART_KINDS.items():
         value = getattr(recipe, field)
         for part in value.values() if isinstance(value, dict) else () if value is None else (value,):
@@ -72,11 +83,11 @@ def parts_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, Part]]:
 
 
 def credits_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
-    """``("kind name", licence)`` as docstrings state it, once a part: of domains in any case, of others where they do."""
+    """``("kind name", licence)`` for every part whose docstring states a licence, and for every domain."""
     for kind, name in dict.fromkeys((kind, part.name) for kind, part in parts_of(recipe, registry)):
         stated = describe(registry.get(kind, name)).licence
         if stated or kind == "domain":
-            yield f"{kind} {name}", stated or "not stated; whoever shares what was made from it must know"
+            yield f"{kind} {name}", stated or "not stated; find it out before you share what was made from this data"
 
 
 def _with_nested(registry: Registry, kind: str, part: Part) -> Iterator[tuple[str, Part]]:
@@ -87,7 +98,7 @@ def _with_nested(registry: Registry, kind: str, part: Part) -> Iterator[tuple[st
 
 
 def _plugins(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
-    """``("kind name", "where it comes from")`` of every part of a recipe."""
+    """``("kind name", distribution and version)`` for every part of a recipe."""
     for kind, part in parts_of(recipe, registry):
         owner = registry.get(kind, part.name).owner
         yield f"{kind} {part.name}", registry.origins.get(owner, owner)
@@ -96,7 +107,7 @@ def _plugins(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return completed.stdout.strip() if completed.returncode == 0 else ""

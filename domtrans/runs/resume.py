@@ -1,49 +1,138 @@
-"""What may differ between the recipe of a run and the one that it goes on with."""
+"""Which changes of the recipe and of the data a resumed run accepts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from domtrans.data.classes import list_names
+from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.recipe.overrides import differences
 from domtrans.recipe.schema import Recipe
+from domtrans.registry.parts import Part
 
-MAY_CHANGE = ("train", "generator_losses", "discriminator_losses", "view", "discriminator_view", "metrics", "description")
-"""What may also differ when the change is named (``--allow-changes``): the saved weights and moments still fit."""
-NEVER_CHANGE = ("train.generator_optimizer.name", "train.discriminator_optimizer.name")
-"""Another optimizer has no use for the saved moments."""
-
-FREE_TO_CHANGE = ("train.steps", "train.log_every", "train.save_every", "train.sample_every", "train.keep", "train.workers")
-"""Paths that may differ when a run goes on with ``resume``; any other change would make it another experiment."""
+FREE_PATHS = ("train.steps", "train.log_every", "train.save_every", "train.sample_every", "train.keep", "train.workers")
+"""Paths that may differ when a run resumes."""
+ALLOWED_PATHS = ("train", "generator_losses", "discriminator_losses", "view", "discriminator_view", "metrics", "description")
+"""Paths that may differ if ``--allow-changes`` names them: the saved weights and moments still fit."""
+FORBIDDEN_PATHS = ("train.generator_optimizer.name", "train.discriminator_optimizer.name")
+"""Exceptions: another optimizer cannot use the saved moments."""
+DATA_PATHS = ("source", "target")
+"""Paths that may differ if ``--allow-changes data`` is given."""
+DATA = "data"
+"""The word that allows other data."""
 
 
 def check_same(path: Path, old: Recipe, new: Recipe, *, resume: bool, allowed: Sequence[str]) -> list[str]:
-    """The changes that are allowed by name; raises DomtransError for any other that is not free.
+    """Check that a run may continue with another recipe.
 
-    ``path``: the run's folder, for the message.
+    Args:
+        path: The run folder, for the message.
+        old: The recipe of the run.
+        new: The recipe to continue with.
+        resume: Whether the user asked to resume, so that free paths may differ.
+        allowed: The paths that ``--allow-changes`` names; "data" for all of source and target.
+
+    Returns:
+        The changes at allowed paths: ``"path: old value -> new value"``.
+
+    Raises:
+        DomtransError: For any other change.
     """
     changed = differences(old, new)
     if resume:
-        changed = [change for change in changed if change.partition(":")[0] not in FREE_TO_CHANGE]
-    named = [change for change in changed if under_any(change.partition(":")[0], allowed)]
-    changed = [change for change in changed if change not in named]
+        changed = [change for change in changed if change.partition(":")[0] not in FREE_PATHS]
+    allowed = (*allowed, *DATA_PATHS) if DATA in allowed else allowed
+    accepted = [change for change in changed if is_below(change.partition(":")[0], allowed)]
+    changed = [change for change in changed if change not in accepted]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        hint = " (or go on with it all the same: --resume --allow-changes path=value, naming each)"
-        mendable = all(may_change(change.partition(":")[0]) for change in changed)
+        hint = ""
+        if all(may_change(change.partition(":")[0]) for change in changed):
+            hint = " (or continue with these changes: --resume --allow-changes path=value, for each of them)"
+        elif all(is_below(change.partition(":")[0], DATA_PATHS) for change in changed):
+            hint = f" (or continue on other data: --resume --allow-changes {DATA})"
         raise DomtransError(
-            f"{path} holds a run of another recipe ({'; '.join(changed[:3])}{more}); choose another folder with --out"
-            f"{hint if mendable else ''}"
+            f"{path} holds a run of another recipe ({'; '.join(changed[:3])}{more}); choose another folder with --out{hint}"
         )
-    return named
+    return [change for change in accepted if not _is_python_data(change, old, new)]
+
+
+def describe_data(images: Mapping[str, ImageSet]) -> dict[str, dict[str, Any]]:
+    """What a run folder keeps about its data.
+
+    Args:
+        images: The sets by name: "source train", "source test", "target train" and "target test".
+    """
+    return {
+        name: {"fingerprint": one.fingerprint(), "count": len(one), "classes": list(one.classes), "about": one.about}
+        for name, one in images.items()
+    }
+
+
+def data_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """How the data of a run differs from what it was: ``"source train: 48 -> 64 images"`` for every set that differs.
+
+    Args:
+        before: What ``describe_data`` returned when the run was started. A set or a key that is missing is not compared.
+        now: What it returns for the present data.
+    """
+    changes = []
+    for name, new in now.items():
+        old = before.get(name)
+        if not isinstance(old, Mapping) or old.get("fingerprint", new["fingerprint"]) == new["fingerprint"]:
+            continue
+        facts = []
+        if old.get("count", new["count"]) != new["count"]:
+            facts.append(f"{old['count']} -> {new['count']} images")
+        if old.get("classes", new["classes"]) != new["classes"]:
+            facts.append(f"classes {_names(old['classes'])} -> {_names(new['classes'])}")
+        changes.append(f"{name}: {', '.join(facts) or 'other images or labels'}")
+    return changes
+
+
+def check_data(path: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[str]:
+    """Check that a run continues on the data that it was started with.
+
+    Args:
+        path: The run folder, for the message.
+        before: What ``describe_data`` returned when the run was started.
+        now: What it returns for the present data.
+        allowed: Whether the user accepts other data.
+
+    Returns:
+        The changes, if they are allowed.
+
+    Raises:
+        DomtransError: For data that differs, unless it is allowed.
+    """
+    changes = data_changes(before, now)
+    if changes and not allowed:
+        raise DomtransError(
+            f"the data of the run in {path} has changed since it was started ({'; '.join(changes)}); restore the data, choose "
+            f"another folder with --out, or accept the change: --resume --allow-changes {DATA}"
+        )
+    return changes
 
 
 def may_change(path: str) -> bool:
-    """Whether a run may go on with another value at this path, if the change is named."""
-    return under_any(path, MAY_CHANGE) and not under_any(path, NEVER_CHANGE)
+    """Whether ``--allow-changes`` can change this path of a run."""
+    return is_below(path, ALLOWED_PATHS) and not is_below(path, FORBIDDEN_PATHS)
 
 
-def under_any(path: str, tops: Sequence[str]) -> bool:
-    """Whether a path of a recipe is one of those given or lies below one."""
-    return any(path == top or path.startswith(f"{top}.") for top in tops)
+def is_below(path: str, parents: Sequence[str]) -> bool:
+    """Whether a path of a recipe is one of ``parents`` or below one."""
+    return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
+
+
+def _is_python_data(change: str, old: Recipe, new: Recipe) -> bool:
+    """Whether a change is in an option of data from Python, which ``check_data`` describes better."""
+    path, _, option = change.partition(":")[0].partition(".")
+    parts = [getattr(recipe, path, None) for recipe in (old, new)]
+    return bool(option) and path in DATA_PATHS and all(isinstance(part, Part) and part.name == "python" for part in parts)
+
+
+def _names(classes: Any) -> str:
+    return list_names([str(name) for name in classes]) if isinstance(classes, list) and classes else "none"

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from domtrans.data.image_files import from_pil, to_pil
+from domtrans.data.image_files import to_pil
 from domtrans.data.image_set import centre_square, to_float, to_uint8
+from domtrans.data.pixels import from_pil
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.model.transfer import Transfer
@@ -104,7 +105,7 @@ class Run:
         """
         recipe = with_other_data(self.recipe, changes, self.registry) if changes else self.recipe
         with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's random state stays
-            results = measure(self.model, recipe, self.registry, self.session)
+            results = measure(self.model, recipe, self.registry, self.session, self.about.get("classes", ()))
         supervision = self.about.get("supervision")
         return results | ({"supervision": supervision} if isinstance(supervision, str) else {})
 

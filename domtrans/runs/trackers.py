@@ -1,6 +1,6 @@
-"""Other tools may hear how a training goes: what it is, every line of its log, its samples, and how it ended.
+"""Trackers: they pass a training on to another tool, line by line.
 
-They hear what the run folder has kept already, which stays the truth: nothing that becomes of a tracker stops a training.
+A tracker only receives what is already in the run folder. If it fails, training continues without it.
 """
 
 from __future__ import annotations
@@ -19,73 +19,100 @@ from domtrans.registry.registry import Registry
 from domtrans.session import Session
 from domtrans.storage.atomic import write_bytes
 
-IDENTITY = "identity"
-"""Name of the file of a run that says under which name trackers know it."""
+IDENTITY_FILE = "identity"
+"""File of a run folder with the identity that trackers get."""
 
-
-Report = Callable[[str, int, str], None]
+Note = Callable[[str, int, str], None]
+"""(phase, step, sentence): tells the user something."""
 
 
 class Tracker(Protocol):
-    """Takes a training to another tool. Built as ``cls(folder, recipe, identity, *, options)`` when a run begins or goes on.
+    """Passes a training on to another tool.
 
-    ``folder``: of the run, a Path. ``recipe``: a resolved Recipe. ``identity``: 32 hex digits, the same when the run goes on.
-    A run that goes on, or back to a save, tells steps again; what is told last holds.
+    Built as ``cls(folder, recipe, identity, **options)`` when a run starts or resumes, before its data is loaded. A run that
+    resumes or rolls back logs some steps again; the later line replaces the earlier one.
+
+    Args:
+        folder: The run folder.
+        recipe: The resolved recipe.
+        identity: 32 hexadecimal digits, the same whenever the run resumes.
     """
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """A line of metrics.jsonl: "step", "seconds", figures by name; "alarms" by name or "changed", where there are any."""
+        """Called after every line of metrics.jsonl.
+
+        Args:
+            record: The line: "step", "seconds", values by name, and where there are any, "alarms" by name or "changed".
+        """
 
     def image(self, name: str, path: Path, step: int) -> None:
-        """A picture that the run folder has got, e.g. a sample grid."""
+        """Called after an image file was written to the run folder.
+
+        Args:
+            name: What it is, e.g. "samples".
+            path: The file.
+            step: The training step that it is of.
+        """
 
     def close(self, results: Mapping[str, Any] | None) -> None:
-        """The training has ended: with results.json, or, stopped or failed, with None."""
+        """Called once, at the end.
+
+        Args:
+            results: The content of results.json; None if the training was stopped or failed.
+        """
 
 
 class Trackers:
-    """All that hear of one training, by their names. One that fails is reported, once, and hears no more.
+    """The trackers of one training. The training loop calls it after it has written to the run folder.
 
-    ``report``: called with a phase, a step and a sentence.
+    A tracker that raises an exception is reported once and gets no further calls.
+
+    Args:
+        note: Called with a phase, a step and a sentence if a tracker fails.
     """
 
-    def __init__(self, report: Report = lambda *_: None) -> None:
-        self.hearing: list[tuple[str, Tracker]] = []
-        self.report, self.step = report, 0
+    def __init__(self, note: Note = lambda *_: None) -> None:
+        self.active: list[tuple[str, Tracker]] = []
+        self.note, self.step = note, 0
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """See Tracker."""
+        """See ``Tracker.log``."""
         self.step = record["step"]
-        self._each("train", "log", record)
+        self._call("train", "log", record)
 
     def image(self, name: str, path: Path, step: int) -> None:
-        """See Tracker."""
+        """See ``Tracker.image``."""
         self.step = step
-        self._each("train", "image", name, path, step)
+        self._call("train", "image", name, path, step)
 
     def close(self, results: Mapping[str, Any] | None) -> None:
-        """See Tracker; nothing is heard after it."""
-        self._each("evaluate" if results else "train", "close", results)
-        self.hearing = []
+        """See ``Tracker.close``. Later calls of any method do nothing."""
+        self._call("evaluate" if results else "train", "close", results)
+        self.active = []
 
-    def _each(self, phase: str, event: str, *what: Any) -> None:
-        for name, tracker in tuple(self.hearing):
+    def _call(self, phase: str, method: str, *arguments: Any) -> None:
+        for name, tracker in tuple(self.active):
             try:
-                getattr(tracker, event)(*what)
-            except Exception as fault:  # noqa: BLE001 - a stranger's tool may raise anything at all
-                self.hearing.remove((name, tracker))
-                self.report(phase, self.step, _failed(name, fault))
+                getattr(tracker, method)(*arguments)
+            except Exception as fault:  # noqa: BLE001 - another tool may raise anything
+                self.active.remove((name, tracker))
+                self.note(phase, self.step, _failure(name, fault))
 
 
-def chosen(track: Sequence[str | Part], registry: Registry) -> list[Part]:
-    """Trackers, each a part, its name, or its table as JSON, with every option written out.
+def resolve_trackers(track: Sequence[str | Part], registry: Registry) -> list[Part]:
+    """Trackers with every option written out.
 
-    Raises DomtransError for one that there is not, and for wrong options.
+    Args:
+        track: Each is a part, its name, or its table as JSON.
+        registry: The parts.
+
+    Raises:
+        DomtransError: For an unknown tracker or a wrong option.
     """
-    return [registry.resolve("tracker", one if isinstance(one, Part) else _read(one)) for one in track]
+    return [registry.resolve("tracker", item if isinstance(item, Part) else _parse_part(item)) for item in track]
 
 
-def _read(text: str) -> Part:
+def _parse_part(text: str) -> Part:
     value = parse([f"tracker={text}"])[0][1]
     table = value if isinstance(value, dict) else {"name": text}
     check_plain(table, "a tracker")
@@ -95,37 +122,40 @@ def _read(text: str) -> Part:
 
 
 @contextmanager
-def tracked(parts: Sequence[Part], folder: Path, recipe: Recipe, registry: Registry, session: Session) -> Iterator[Trackers]:
-    """A block in which trackers hear of a training; it closes those that have heard of no results.
+def open_trackers(
+    parts: Sequence[Part], folder: Path, recipe: Recipe, registry: Registry, session: Session
+) -> Iterator[Trackers]:
+    """A block with trackers. At its end it closes those that were not closed with results.
 
-    Raises DomtransError for one that says what the user must do first, e.g. install an extra.
+    Raises:
+        DomtransError: If a tracker raises it because the user must do something first, e.g. install an extra.
     """
 
-    def report(phase: str, step: int, sentence: str) -> None:
+    def note(phase: str, step: int, sentence: str) -> None:
         session.during(phase).note(step, recipe.train.steps, sentence)
 
-    trackers = Trackers(report)
+    trackers = Trackers(note)
     try:
         for part in parts:
             try:
-                trackers.hearing.append((part.name, registry.build("tracker", part, folder, recipe, _identity(folder))))
+                trackers.active.append((part.name, registry.build("tracker", part, folder, recipe, _identity(folder))))
             except DomtransError:
                 raise
-            except Exception as fault:  # noqa: BLE001 - as above
-                report("data", 0, _failed(part.name, fault))
+            except Exception as fault:  # noqa: BLE001 - another tool may raise anything
+                note("data", 0, _failure(part.name, fault))
         yield trackers
     finally:
         trackers.close(None)
 
 
 def _identity(folder: Path) -> str:
-    """The name under which trackers know the run, made when the first one asks."""
-    file = folder / IDENTITY
+    """The identity of the run; created for its first tracker."""
+    file = folder / IDENTITY_FILE
     if not file.is_file():
         write_bytes(file, uuid4().hex.encode())
     return file.read_text(encoding="utf-8", errors="replace").strip()
 
 
-def _failed(name: str, fault: Exception) -> str:
+def _failure(name: str, fault: Exception) -> str:
     reason = " ".join(str(fault).split())[:200] or type(fault).__name__
-    return f"the tracker '{name}' failed ({reason}); training goes on without it, and metrics.jsonl has everything"
+    return f"the tracker '{name}' failed ({reason}); training continues without it, and metrics.jsonl has everything"

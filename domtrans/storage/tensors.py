@@ -62,7 +62,7 @@ def open_tensors(path: Path, *, require_checksum: bool = False) -> Iterator[Tens
             file = TensorFile(path, opened)
         if require_checksum and file.stored_checksum is None:
             raise DomtransError(
-                f"{path} has no checksum, so it was changed or was not written by domtrans; use an earlier save"
+                f"{path} has no checksum, so it was changed or was not written by domtrans; use an earlier checkpoint"
             )
         yield file
 
@@ -85,7 +85,7 @@ class TensorFile:
             tensors = {name: self._file.get_tensor(name).clone() for name in self.shapes}
             intact = self.stored_checksum is None or self.stored_checksum == checksum(tensors, self.metadata)
         if not intact:
-            raise DomtransError(f"{self.path} is damaged: its checksum does not match its content; use an earlier save")
+            raise DomtransError(f"{self.path} is damaged: its checksum does not match its content; use an earlier checkpoint")
         return tensors
 
 

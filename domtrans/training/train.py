@@ -29,9 +29,9 @@ from domtrans.reporting.report import report
 from domtrans.runs.examples import make_examples, write_examples
 from domtrans.runs.folder import RunFolder, default_folder
 from domtrans.runs.provenance import computed_on, origin_of
-from domtrans.runs.resume import may_change
+from domtrans.runs.resume import DATA, check_data, describe_data, may_change
 from domtrans.runs.run import Run, load
-from domtrans.runs.trackers import Trackers, chosen, tracked
+from domtrans.runs.trackers import Trackers, open_trackers, resolve_trackers
 from domtrans.session import Listener, Session
 from domtrans.training.experiment import Experiment, prepare
 from domtrans.training.loop import Loop, follow
@@ -66,8 +66,8 @@ def train(
         overrides: Changes to the recipe, as ``["train.steps=2000"]`` or ``{"train.steps": 2000}``.
         device: "cpu", "cuda", "cuda:N", "mps", or "auto" for the best one here.
         resume: Insist on resuming. ``train.steps`` and the intervals of log, saves and samples may then differ.
-        allow_changes: Other changes to the recipe that a resumed run accepts, in the form of ``overrides``. The results name
-            them.
+        allow_changes: Other changes to the recipe that a resumed run accepts, in the form of ``overrides``; "data" accepts
+            other data than the run was started with. The results name them.
         registry: Where parts are looked up; by default what the installed plugins registered.
         listeners: Called with every Progress.
         stop: When it is set, training saves and raises Stopped.
@@ -83,9 +83,9 @@ def train(
     registry = registry or load_plugins().registry
     resolved = find_recipe(recipe, registry) if isinstance(recipe, str) else recipe.resolve(registry)
     resolved = override(resolved, overrides, registry) if overrides else resolved
-    resolved = override(resolved, allow_changes, registry) if allow_changes else resolved
+    resolved = override(resolved, _without_data(allow_changes), registry) if allow_changes else resolved
     config = resolved.train
-    tracker_parts = chosen(track, registry)
+    tracker_parts = resolve_trackers(track, registry)
     folder = RunFolder(Path(out) if out is not None else default_folder(resolved.name))
     allowed = _changeable(allow_changes, resume=resume)
     if allowed and _steps_done(folder) >= config.steps:
@@ -110,8 +110,9 @@ def train(
                     unfinished = folder.results() is None or _steps_done(folder) < config.steps
                     group.any_of(unfinished=unfinished)
                     if unfinished:
-                        with tracked(tracker_parts, folder.path, resolved, registry, session) as trackers:
-                            _train_and_measure(resolved, registry, session, folder, trackers, changed)
+                        with open_trackers(tracker_parts, folder.path, resolved, registry, session) as trackers:
+                            other_data = DATA in allowed
+                            _train_and_measure(resolved, registry, session, folder, trackers, changed, other_data=other_data)
                     else:
                         session.during("train").note(
                             config.steps,
@@ -132,14 +133,26 @@ def train(
 
 
 def _train_and_measure(
-    recipe: Recipe, registry: Registry, session: Session, folder: RunFolder, trackers: Trackers, changed: list[str]
+    recipe: Recipe,
+    registry: Registry,
+    session: Session,
+    folder: RunFolder,
+    trackers: Trackers,
+    changed: list[str],
+    *,
+    other_data: bool,
 ) -> None:
     """What the main process does: prepare, run the loop, measure, and write results and report."""
     began = time.perf_counter()
     measured_before = _measured_before(folder)
     source_test = load_domain(registry, recipe.source, "test", recipe.image_size)
-    experiment = prepare(recipe, registry, session)
     target_test = load_domain(registry, recipe.target, "test", recipe.image_size)
+
+    def on_data(source: ImageSet, target: ImageSet) -> None:
+        images = {"source train": source, "source test": source_test, "target train": target, "target test": target_test}
+        changed.extend(_check_and_save_data(folder, images, allowed=other_data))
+
+    experiment = prepare(recipe, registry, session, on_data=on_data)
     repeats = {
         "source": count_repeated(experiment.source, source_test),
         "target": count_repeated(experiment.target, target_test),
@@ -211,18 +224,41 @@ def _write_report(
         session.note(1, 1, f"the report could not be written: {fault}; `domtrans report {folder.path}` tries again")
 
 
+def _check_and_save_data(folder: RunFolder, images: Mapping[str, ImageSet], *, allowed: bool) -> list[str]:
+    """Compare the data with that of the run so far, and write data.json. Returns the changes, if they are allowed."""
+    now, changes = describe_data(images), []
+    if folder.has_started():
+        before, compared = folder.data(), now
+        if not before:  # a run of an earlier version: its model file has fingerprints, of the target without labels
+            before = {f"{name} train": {"fingerprint": known} for name, known in folder.data_of_model().items()}
+            compared = now | describe_data({"target train": images["target train"].unlabelled()})
+        changes = check_data(folder.path, before, compared, allowed=allowed)
+    folder.save_data(now)
+    return changes
+
+
 def _changeable(changes: list[str] | tuple[str, ...] | Mapping[str, Any], *, resume: bool) -> list[str]:
     """The paths of ``allow_changes``; raises DomtransError for one that the saved state depends on."""
-    paths = [path for path, _ in parse(changes)]
+    if isinstance(changes, Mapping):
+        paths = list(changes)
+    else:
+        paths = [DATA if change == DATA else parse([change])[0][0] for change in changes]
     if paths and not resume:
         raise DomtransError("--allow-changes is for a run that resumes; add --resume")
     for path in paths:
-        if not may_change(path):
+        if path != DATA and not may_change(path):
             raise DomtransError(
                 f"'{path}' cannot change when a run resumes, because the saved state was learned with it; start another run "
                 "with --out"
             )
     return paths
+
+
+def _without_data(changes: list[str] | tuple[str, ...] | Mapping[str, Any]) -> list[str] | dict[str, Any]:
+    """The entries of ``allow_changes`` that change the recipe."""
+    if isinstance(changes, Mapping):
+        return {path: value for path, value in changes.items() if path != DATA}
+    return [change for change in changes if change != DATA]
 
 
 def _noted_in_log(folder: RunFolder) -> dict[str, Any]:

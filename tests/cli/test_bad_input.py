@@ -180,14 +180,14 @@ def test_out_that_is_taken(trained, data, tmp_path, capsys):
     assert "exists and is no run" in refused(capsys, *command, "--out", tmp_path / "file")
     assert "exists and is no run" in refused(capsys, *command, "--out", tmp_path)
     assert "no run in" in refused(capsys, *command, "--out", tmp_path / "new", "--resume")
-    assert "cannot be made" in refused(capsys, *command, "--out", tmp_path / "file" / "run")
+    assert "cannot be created" in refused(capsys, *command, "--out", tmp_path / "file" / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_out_without_permission(data, tmp_path, capsys):
     tmp_path.chmod(0o500)
-    assert "cannot be made" in refused(capsys, "train", "digits-dtn-paper", *data, *SMALL, "--out", tmp_path / "run")
+    assert "cannot be created" in refused(capsys, "train", "digits-dtn-paper", *data, *SMALL, "--out", tmp_path / "run")
 
 
 @pytest.mark.parametrize("kind", ["short", "pickle", "text", "empty", "foreign"])

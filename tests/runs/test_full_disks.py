@@ -88,7 +88,7 @@ def test_a_run_in_a_folder_that_may_not_be_entered():
         (folder / "mine").mkdir(0)
         with pytest.raises(DomtransError, match="cannot be opened: Permission denied"):
             load(folder / "mine" / "run")
-        with pytest.raises(DomtransError, match="cannot be made: Permission denied"):
+        with pytest.raises(DomtransError, match="cannot be created: Permission denied"):
             go(tiny_recipe(folder), folder / "mine" / "run")
         (folder / "mine").chmod(0o700)
 

@@ -72,7 +72,7 @@ def test_a_missing_plugin_is_named_with_its_distribution(finished, tmp_path, par
     kind, node[last] = ("generator" if "generator." in part else "distance"), "kmnist-part"
     about["plugins"][f"{kind} kmnist-part"] = "domtrans-kmnist 0.3 (plugin 'kmnist', interface 1)"
     write_tensors(tmp_path / "m.safetensors", tensors, metadata | {"recipe": json.dumps(recipe), "about": json.dumps(about)})
-    with pytest.raises(DomtransError, match=r"there is no .* 'kmnist-part'.* install the plugin .* domtrans-kmnist 0\.3"):
+    with pytest.raises(DomtransError, match=r"there is no .* 'kmnist-part'.* install its plugin, domtrans-kmnist 0\.3"):
         load(tmp_path / "m.safetensors", device="cpu", registry=registry())
 
 

@@ -124,7 +124,7 @@ def test_those_that_fail_are_reported_once_and_stop_nothing(registry, tmp_path):
     )
     assert run.results["steps"] == 4 and of("close")[-1] == [run.results]
     assert sorted(notes) == [
-        f"the tracker 'recorder' failed (no luck with {event}); training goes on without it, and metrics.jsonl has everything"
+        f"the tracker 'recorder' failed (no luck with {event}); training continues without it, and metrics.jsonl has everything"
         for event in sorted(events)
     ]
     # Told are the one that never fails, the one that fails at the end, and each of the others until it failed.

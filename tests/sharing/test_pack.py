@@ -214,7 +214,7 @@ def test_without_a_network_the_real_library_gives_one_sentence(tmp_path):
     code = "import domtrans\ntry: domtrans.load('owner/digits')\nexcept domtrans.DomtransError as error: print(error)"
     places = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "https://localhost:9", "PATH": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=places, capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == 1 and "cannot be had from the model hub" in done.stdout
+    assert len(done.stdout.splitlines()) == 1 and "could not be downloaded from the model hub" in done.stdout
 
 
 def test_the_packed_results_are_those_of_the_run(packed, run):
