@@ -28,17 +28,10 @@ GENERATOR: str = f"domtrans {__version__}"
 
 def render(records: Sequence[Record], registry: Registry) -> str:
     """Render one self-contained HTML page about one run or several."""
-    environment = Environment(
-        loader=PackageLoader("domtrans.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     all_charts = charts(records, registry)
     samples = [sample_grids(record.samples, len(records)) for record in records]
     groups = {group: [chart for chart in all_charts if chart.group == group] for group in GROUPS}
-    return environment.get_template("page.html").render(
+    return _environment().get_template("page.html").render(
         generator=GENERATOR,
         title=records[0].name if len(records) == 1 else f"{len(records)} runs compared",
         runs=[_run_context(record, registry, len(records)) for record in records],
@@ -53,6 +46,18 @@ def render(records: Sequence[Record], registry: Registry) -> str:
             "samples": samples,
         },
         plotly=_plotly(),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, which it compiles once."""
+    return Environment(
+        loader=PackageLoader("domtrans.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
