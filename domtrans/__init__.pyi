@@ -2,6 +2,7 @@
 
 from .benchmark.bench import bench as bench
 from .compute.seeding import seeded as seeded
+from .data.aspect import Aspect as Aspect
 from .data.batches import Batches as Batches
 from .data.batches import balanced as balanced
 from .data.classes import align_labels as align_labels
@@ -9,17 +10,17 @@ from .data.classes import class_list as class_list
 from .data.classes import list_names as list_names
 from .data.classes import natural_key as natural_key
 from .data.domains import load_domain as load_domain
-from .data.image_files import ImageScan as ImageScan
-from .data.image_files import SkippedFile as SkippedFile
 from .data.image_files import decode_image as decode_image
 from .data.image_files import decode_picture as decode_picture
-from .data.image_files import describe_skipped as describe_skipped
-from .data.image_files import find_images as find_images
-from .data.image_files import find_pictures as find_pictures
 from .data.image_files import read_images as read_images
 from .data.image_files import read_pictures as read_pictures
-from .data.image_files import scan_images as scan_images
 from .data.image_formats import image_suffixes as image_suffixes
+from .data.image_scan import ImageScan as ImageScan
+from .data.image_scan import SkippedFile as SkippedFile
+from .data.image_scan import describe_skipped as describe_skipped
+from .data.image_scan import find_images as find_images
+from .data.image_scan import find_pictures as find_pictures
+from .data.image_scan import scan_images as scan_images
 from .data.image_set import Attribute as Attribute
 from .data.image_set import ImageSet as ImageSet
 from .data.image_set import Memory as Memory

@@ -9,7 +9,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from domtrans.data.image_files import decode_image, square_array
+from domtrans.data.aspect import Aspect
+from domtrans.data.image_files import decode_image
+from domtrans.data.pixels import flat_square_array
 from domtrans.data.worker_process import send, serve_parent
 from domtrans.errors import DomtransError, one_line
 
@@ -23,21 +25,19 @@ DecodeErrors = Sequence[tuple[int, str]]
 """Positions in a batch of the images that cannot be read, and why."""
 
 
-def decode_batch(locations: Sequence[Location], size: int, channels: int) -> tuple[npt.NDArray[np.uint8], DecodeErrors]:
-    """The centre squares of images: uint8 [n, channels, size, size], black where an image cannot be read."""
+def decode_batch(
+    locations: Sequence[Location], size: int, channels: int, aspect: Aspect = "crop", max_pixels: int | None = None
+) -> tuple[npt.NDArray[np.uint8], DecodeErrors]:
+    """Images as squares: uint8 [n, channels, size, size], black where an image cannot be read."""
     pixels = np.zeros((len(locations), channels, size, size), np.uint8)
     errors = []
     for position in sorted(range(len(locations)), key=locations.__getitem__):  # in the order on disk
         try:
-            pixels[position] = decode_square(locations[position], size, channels)
+            image = decode_image(io.BytesIO(read_bytes(locations[position])), name_of(locations[position]), max_pixels)
+            pixels[position] = flat_square_array(image, size, channels, aspect)
         except DomtransError as error:
             errors.append((position, str(error)))
     return pixels, errors
-
-
-def decode_square(location: Location, size: int, channels: int) -> npt.NDArray[np.uint8]:
-    """The centre square of one image, uint8 [channels, size, size]. Raises DomtransError if it cannot be read."""
-    return square_array(decode_image(io.BytesIO(read_bytes(location)), name_of(location)), size, channels)
 
 
 def read_bytes(location: Location) -> bytes:
@@ -60,7 +60,7 @@ def name_of(location: Location) -> str:
 
 
 def serve(requests: Iterator[Any], responses: BinaryIO) -> None:
-    """Answer requests, ``{"locations", "size", "channels"}``, with the errors and then the pixels."""
+    """Answer requests, the arguments of ``decode_batch``, with the errors and then the pixels."""
     for request in requests:
         pixels, errors = decode_batch(**request)
         send(responses, [(position, one_line(error)) for position, error in errors], pixels.data)

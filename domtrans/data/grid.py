@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from domtrans.data.image_set import resize, to_channels
+from domtrans.data.aspect import resize
+from domtrans.data.image_set import to_channels
 
 GAP_PIXELS = 2
 """Between two images."""

@@ -32,10 +32,20 @@ UNSUPPORTED_SUFFIXES = _suffixes(
 READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that are decoded, whatever the suffix. Pillow knows more, and some of those start other programs."""
 
-ALPHA_FORMATS = ("PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000")
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+"""The four bytes after ``ftyp`` at the beginning of an HEIF file."""
+
+ALPHA_FORMATS = ("PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "DDS", "ICNS", "ICO", "IM", "QOI", "SGI", "TGA")
 """Writable formats with an alpha channel."""
 
-SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+RGBA_FORMATS = ("GIF", "QOI", "SGI")
+"""Formats with an alpha channel for colour only, so that grey with alpha is written as colour."""
+
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95},
+    "WEBP": {"lossless": True},
+    "AVIF": {"quality": 95},
+}
 """Options by format where Pillow's defaults lose visible detail."""
 
 
@@ -47,6 +57,6 @@ def image_suffixes() -> frozenset[str]:
 def image_format(name: Path) -> str:
     """Pillow's format name for a file name's suffix. Raises DomtransError if Pillow cannot write such files."""
     format_name = Image.registered_extensions().get(name.suffix.lower())
-    if format_name is None or format_name not in Image.SAVE:
+    if format_name is None or format_name not in Image.SAVE or format_name == "HEIF":
         raise DomtransError(f"{name} does not end in the suffix of an image format; use .png or .jpg")
     return format_name

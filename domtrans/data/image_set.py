@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from domtrans.data.aspect import Aspect, square_tensor
 from domtrans.data.batches import evenly
 from domtrans.data.classes import read_labels
 from domtrans.data.lazy_images import StoredImages
@@ -87,7 +87,14 @@ class ImageSet:
 
     @classmethod
     def from_arrays(
-        cls, images: Any, labels: Any = None, *, size: int, classes: Sequence[str] = (), about: str = ""
+        cls,
+        images: Any,
+        labels: Any = None,
+        *,
+        size: int,
+        classes: Sequence[str] = (),
+        about: str = "",
+        aspect: Aspect = "crop",
     ) -> ImageSet:
         """Make a set from numpy arrays or tensors, resized to ``size`` x ``size`` pixels.
 
@@ -97,6 +104,8 @@ class ImageSet:
             size: Side of the resized images in pixels.
             classes: Class names that integers index; by default those of ``read_labels``, e.g. "1" to "10" for labels 1 to 10.
             about: One line for people that says what the data is.
+            aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or
+                "squeeze".
 
         Raises:
             DomtransError: If a shape or a type is another.
@@ -111,7 +120,7 @@ class ImageSet:
         if 0 in pixels.shape:
             raise DomtransError(f"images of shape {list(pixels.shape)} are empty{': ' + about if about else ''}")
         targets, names = (None, ()) if labels is None else read_labels(labels, len(pixels), classes, about)
-        return cls(resize(pixels, size).contiguous(), targets, names, about)
+        return cls(square_tensor(pixels, size, aspect).contiguous(), targets, names, about)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -241,21 +250,4 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
 
 def centre_square(images: Tensor, size: int) -> Tensor:
     """The centre squares of images [B, C, H, W], float or uint8, resized to [B, C, size, size]."""
-    height, width = images.shape[-2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = images[..., top : top + side, left : left + side]
-    if square.dtype == torch.uint8:
-        return resize(square, size)
-    return square if side == size else F.interpolate(square, (size, size), mode="bilinear", antialias=True)
-
-
-def resize(images: Tensor, size: int) -> Tensor:
-    """uint8 [N, C, H, W] to [N, C, size, size], bilinear with antialiasing, in blocks to limit memory."""
-    if tuple(images.shape[-2:]) == (size, size):
-        return images
-    blocks = [
-        F.interpolate(block.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
-        for block in images.split(1024)
-    ]
-    return torch.cat([block.round_().clamp_(0, 255).to(torch.uint8) for block in blocks])
+    return square_tensor(images, size)

@@ -8,12 +8,14 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from domtrans.data.aspect import Aspect
 from domtrans.data.batches import evenly
-from domtrans.data.decode_worker import DecodeErrors, Location, decode_batch, decode_square, read_bytes
+from domtrans.data.decode_worker import DecodeErrors, Location, decode_batch, read_bytes
 from domtrans.errors import DomtransError
 
 log = logging.getLogger(__name__)
@@ -62,11 +64,13 @@ class StoredImages:
         files: Paths relative to ``root``.
         spans: int64 [N, 3], the location of each image: the position of its file in ``files``, its first byte, and the number
             of bytes.
-        size: Side of the images in pixels. Each is cropped to its centre square and resized.
+        size: Side of the images in pixels. Each is made square and resized.
         channels: C, 1 (grey) or 3 (RGB).
         block: Number of neighbouring images to read together, for a disk that is slow to seek.
         device: Where images go after decoding.
         damage: Images that could not be read, shared by all subsets.
+        aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
+        max_pixels: Limit of an image's width times height; 0: none; None: that of the environment, or of Pillow.
     """
 
     root: str
@@ -77,6 +81,8 @@ class StoredImages:
     block: int = 1
     device: torch.device = CPU
     damage: Damage = field(default_factory=Damage)
+    aspect: Aspect = "crop"
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         self.damage.total = max(self.damage.total, len(self.spans))
@@ -105,13 +111,18 @@ class StoredImages:
         Returns:
             uint8 [n, C, size, size] on the device, damaged images replaced as ``replace_damaged`` says.
         """
-        pixels, errors = decode_batch(self.locations(index), self.size, self.channels)
+        pixels, errors = decode_batch(**self.request(index))
         return self.replace_damaged(torch.from_numpy(pixels), index, errors, labels).to(self.device)
 
     def locations(self, index: Tensor) -> list[Location]:
         """Where the images at ``index``, int64 [n], are."""
         spans = self.spans[index.cpu()].tolist()
         return [(os.path.join(self.root, self.files[file]), offset, length) for file, offset, length in spans]  # noqa: PTH118
+
+    def request(self, index: Tensor) -> dict[str, Any]:
+        """The arguments of ``decode_batch`` for the images at ``index``, int64 [n]."""
+        options = {"size": self.size, "channels": self.channels, "aspect": self.aspect, "max_pixels": self.max_pixels}
+        return {"locations": self.locations(index), **options}
 
     def replace_damaged(self, pixels: Tensor, index: Tensor, errors: DecodeErrors, labels: Tensor | None = None) -> Tensor:
         """Replace every damaged image of a batch, in place, by the next readable one, so that ``index`` alone decides.
@@ -133,6 +144,8 @@ class StoredImages:
     def fingerprint(self) -> str:
         """SHA-256 over names, sizes and a sample of the images, 16 hex digits. A copy of the files has the same fingerprint."""
         digest = hashlib.sha256(repr(tuple(self.shape)).encode())
+        if self.aspect != "crop":
+            digest.update(self.aspect.encode())
         digest.update("\0".join(self.files).encode(errors="surrogateescape"))
         digest.update(self.spans.numpy().tobytes())
         for location in self.locations(evenly(len(self), FINGERPRINT_IMAGES)):
@@ -145,9 +158,8 @@ class StoredImages:
         if labels is not None:
             candidates = candidates[(labels[candidates.to(labels.device)] == labels[damaged]).cpu()]
         for candidate in candidates:
-            location = self.locations(candidate[None])[0]
-            try:
-                return torch.from_numpy(decode_square(location, self.size, self.channels))
-            except DomtransError as error:
-                self.damage.record(location, str(error))
+            pixels, errors = decode_batch(**self.request(candidate[None]))
+            if not errors:
+                return torch.from_numpy(pixels[0])
+            self.damage.record(self.locations(candidate[None])[0], errors[0][1])
         raise DomtransError(f"none of the {len(self):,} images in {self.root} can replace a damaged one")

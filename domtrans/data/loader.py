@@ -41,7 +41,6 @@ class DecodePool:
             uint8 [n, C, size, size] on the CPU, in pinned memory if the set's device is a GPU, and the images that cannot be
             read.
         """
-        request = {"locations": images.locations(index), "size": images.size, "channels": images.channels}
         shape, pinned = (len(index), images.channels, images.size, images.size), images.device.type == "cuda"
 
         def receive(pipe: BinaryIO) -> tuple[Tensor, DecodeErrors]:
@@ -50,7 +49,7 @@ class DecodePool:
             receive_into(pipe, pixels.numpy().data.cast("B"))
             return pixels, errors
 
-        return self.workers.submit(request, receive)
+        return self.workers.submit(images.request(index), receive)
 
     def close(self) -> None:
         """Wait for requests in progress and end the processes."""

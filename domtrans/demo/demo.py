@@ -15,8 +15,9 @@ from torch import Tensor
 
 from domtrans.data.batches import evenly
 from domtrans.data.domains import load_domain
-from domtrans.data.image_files import decode_image, from_pil, to_pil
+from domtrans.data.image_files import decode_image, to_pil
 from domtrans.data.image_set import to_float, to_uint8
+from domtrans.data.pixels import from_pil
 from domtrans.errors import DomtransError
 from domtrans.interfaces import head_sizes
 from domtrans.runs.examples import EXAMPLES_OF_A_KIND, MAX_TARGET_IMAGES, read_examples

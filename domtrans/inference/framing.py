@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-from domtrans.data.image_files import alpha_channel, apply_exif_rotation, flat_square_array, flatten_upright
+from domtrans.data.aspect import Aspect, square_image
+from domtrans.data.pixels import flat_square_array, over_white, standardize
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class FramedImage:
-    """The centre square of an input image.
+    """An input image as a square.
 
     Attributes:
         pixels: uint8 [3, S, S], the network's input.
@@ -36,19 +37,21 @@ class Framing:
         network_size: Side of the network's input, in pixels.
         output_size: Side of the output, in pixels.
         side_by_side: Whether the output shows the input on its left.
+        aspect: How an image that is not square becomes square.
     """
 
     network_size: int
     output_size: int
     side_by_side: bool = False
+    aspect: Aspect = "crop"
 
     def frame(self, image: Image.Image) -> FramedImage:
-        """Crop an image of any mode and size. Raises DomtransError if it has no pixels."""
-        image = apply_exif_rotation(image)
-        flat, alpha = flatten_upright(image), alpha_channel(image)
+        """Make an image of any mode and size square. Raises DomtransError if it has no pixels."""
+        image = standardize(image)
+        flat = over_white(image)
         return FramedImage(
-            flat_square_array(flat, self.network_size),
-            None if alpha is None else self._fit(alpha),
+            flat_square_array(flat, self.network_size, aspect=self.aspect),
+            self._fit(image.getchannel("A")) if image.mode in ("LA", "RGBA") else None,
             self._fit(flat) if self.side_by_side else None,
         )
 
@@ -70,7 +73,5 @@ class Framing:
         return canvas
 
     def _fit(self, image: Image.Image) -> Image.Image:
-        """The centre square at the output's size; always a copy."""
-        if image.size == (self.output_size, self.output_size):
-            return image.copy()
-        return ImageOps.fit(image, (self.output_size, self.output_size), Image.Resampling.BICUBIC)
+        """A copy as a square of the output's size."""
+        return square_image(image, self.output_size, self.aspect, Image.Resampling.BICUBIC)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from domtrans.data.decode_worker import MAX_IMAGE_BYTES
-from domtrans.data.image_files import find_images
 from domtrans.data.image_formats import IMAGE_SUFFIXES, image_format
+from domtrans.data.image_scan import find_images
 from domtrans.errors import DomtransError
 from domtrans.inference.video import ANIMATED_FORMATS, VIDEO_FORMATS
 

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from domtrans.compute.memory import enough_memory
-from domtrans.data.image_files import encode_image, flatten, image_errors, open_image
+from domtrans.data.image_files import encode_image, image_errors, open_image
+from domtrans.data.pixels import flatten
 from domtrans.errors import DomtransError
 from domtrans.inference.contact_sheet import ContactSheet, encode_pairs
 from domtrans.inference.framing import FramedImage, Framing, Pixels

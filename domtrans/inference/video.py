@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, cast
 
 from PIL import Image, ImageSequence
 
-from domtrans.data.image_files import apply_exif_rotation, check_pixel_count, encode_image, image_errors, open_image
+from domtrans.data.image_files import encode_image, image_errors, open_image
+from domtrans.data.pixel_limit import check_pixel_count
 from domtrans.errors import DomtransError
 from domtrans.inference.output_mark import MARK, mark_options
 from domtrans.optional import require_extra
@@ -110,7 +111,7 @@ def _convert_errors(frames: Iterator[TimedFrame], name: str) -> Iterator[TimedFr
 def _open_animation(source: Path | BinaryIO, stack: ExitStack) -> Clip:
     image = stack.enter_context(open_image(source))
     frames = (
-        (apply_exif_rotation(frame.copy()), float(frame.info.get("duration") or 0) / 1000 or DEFAULT_FRAME_SECONDS)
+        (frame.copy(), float(frame.info.get("duration") or 0) / 1000 or DEFAULT_FRAME_SECONDS)
         for frame in ImageSequence.Iterator(image)
     )
     return Clip(frames, getattr(image, "n_frames", 1), image.info.get("loop"))
