@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +42,23 @@ class Experiment:
     align_features: bool = False
 
 
-def prepare(recipe: Recipe, registry: Registry, session: Session) -> Experiment:
+def prepare(
+    recipe: Recipe, registry: Registry, session: Session, *, on_data: Callable[[ImageSet, ImageSet], None] | None = None
+) -> Experiment:
     """Build everything that a resolved recipe names, and train f or load it from the cache.
+
+    Args:
+        recipe: The resolved recipe.
+        registry: The parts.
+        session: Where to compute.
+        on_data: Called with the training images of source and target, before f is trained.
 
     Raises:
         DomtransError: If parts do not fit together or are not what their kind promises.
     """
     source, target = _load_domains(recipe, registry, session)
+    if on_data is not None:
+        on_data(source, target)
     transfer = build_transfer(recipe, registry, len(source.classes), target.channels)
     with initial_weights(recipe, "discriminator"), fits_memory("discriminator", recipe.discriminator):
         discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)

@@ -135,5 +135,5 @@ def test_a_run_that_made_no_step_takes_other_data(tmp_path):
 def test_a_damaged_description_is_refused(tmp_path):
     run = started(tiny_recipe(tmp_path), tmp_path / "run")
     (run / "data.json").write_text("{")
-    with pytest.raises(DomtransError, match="data.json cannot be read: .*restore it from a copy, or remove it"):
+    with pytest.raises(DomtransError, match=r"data.json cannot be read: .*restore it from a copy, or remove it"):
         go(RunFolder(run).recipe(), run)

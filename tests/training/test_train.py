@@ -141,8 +141,8 @@ def test_a_run_folder_is_complete(tmp_path):
     recipe = tiny_recipe(tmp_path, train__sample_every=2)
     run = go(recipe, tmp_path / "deep" / "run")
     assert sorted(path.name for path in run.path.iterdir() if not path.name.startswith(".")) == [
-        "examples.safetensors", "metrics.jsonl", "model.safetensors", "recipe.json", "report.html", "results.json", "samples",
-        "training.safetensors",
+        "data.json", "examples.safetensors", "metrics.jsonl", "model.safetensors", "recipe.json", "report.html", "results.json",
+        "samples", "training.safetensors",
     ]  # fmt: skip
     assert domtrans.find_recipe(str(run.path), registry()) == recipe
     first = metrics(run.path)[0]
