@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,8 @@ class MetricInput:
         target_train: Real target training images with their labels, to fit an evaluator of the metric's own.
         target_test: Real target test images with their labels.
         session: Device, cache and processes to compute with.
+        head_classes: Names of the classes that f's head was trained on, in its order; empty if they are unknown. The source
+            may have others: compare by name (``align_labels``).
     """
 
     transfer: Transfer
@@ -42,6 +44,7 @@ class MetricInput:
     target_train: ImageSet
     target_test: ImageSet
     session: Session
+    head_classes: tuple[str, ...] = ()
 
     @cached_property
     def transferred(self) -> ImageSet:
@@ -55,7 +58,9 @@ Trial = MetricInput
 """The former name."""
 
 
-def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Session) -> dict[str, Any]:
+def measure(
+    transfer: Transfer, recipe: Recipe, registry: Registry, session: Session, classes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Compute all metrics of a recipe. The processes of ``session.group`` share the work, and all return the same.
 
     Args:
@@ -63,6 +68,7 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
         recipe: Names the data and the metrics.
         registry: The parts.
         session: Where to compute.
+        classes: Names of the classes that f's head was trained on.
 
     Returns:
         ``{"source": "...", "target": "...", "accuracy": 0.93, "n": 2000, ...}``. A key that an earlier metric or domtrans
@@ -82,6 +88,7 @@ def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Ses
             load_domain(registry, recipe.target, "train", size),
             load_domain(registry, recipe.target, "test", size),
             session,
+            tuple(classes),
         )
     results: dict[str, Any] = {
         "source": inputs.source.about or recipe.source.name,
