@@ -1,8 +1,8 @@
-"""Can the attributes be read off the drawings, and do they mean the same in portraits and avatars?
+"""Measure whether the attributes can be predicted from rendered faces, and whether they look alike in portraits and avatars.
 
 python benchmarks/attributes.py [COUNT] [SIZE] [EPOCHS]
 
-A small network learns every attribute from portraits and is asked about new portraits, and about avatars, of which it saw none.
+A small network is trained on portraits. It is tested on new portraits and on avatars, which it was not trained on.
 """
 
 import sys
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import domtrans
 
 
-def network(outputs: int, size: int) -> nn.Module:
+def build_network(outputs: int, size: int) -> nn.Module:
     """Four convolutions and a linear layer."""
     layers: list[nn.Module] = []
     for inputs, width in ((3, 24), (24, 48), (48, 96), (96, 128)):
@@ -22,13 +22,13 @@ def network(outputs: int, size: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128 * (size // 16) ** 2, outputs))
 
 
-def fit(reader: nn.Module, images: Tensor, index: Tensor, widths: list[int], epochs: int) -> None:
-    """Adam, its rate falling to zero; attributes that are unknown count for nothing."""
-    optimizer = torch.optim.Adam(reader.parameters(), 2e-3)
+def fit(network: nn.Module, images: Tensor, index: Tensor, widths: list[int], epochs: int) -> None:
+    """Train with Adam and a linearly decaying learning rate. Unknown attributes are ignored."""
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - epoch / epochs)
         for batch in torch.randperm(len(images)).split(64):
-            logits = reader(domtrans.to_float(images[batch])).split(widths, 1)
+            logits = network(domtrans.to_float(images[batch])).split(widths, 1)
             losses = [F.cross_entropy(logit, index[batch, k], ignore_index=-1) for k, logit in enumerate(logits)]
             optimizer.zero_grad()
             torch.stack(losses).sum().backward()
@@ -36,16 +36,16 @@ def fit(reader: nn.Module, images: Tensor, index: Tensor, widths: list[int], epo
 
 
 @torch.no_grad()
-def shares(reader: nn.Module, images: Tensor, index: Tensor, widths: list[int]) -> list[str]:
-    """For each attribute the percentage read rightly, and in brackets that of its commonest value."""
-    logits = torch.cat([reader(domtrans.to_float(block)) for block in images.split(200)]).split(widths, 1)
-    found = []
+def accuracies(network: nn.Module, images: Tensor, index: Tensor, widths: list[int]) -> list[str]:
+    """The accuracy of each attribute in percent, with the share of its most frequent value in brackets."""
+    logits = torch.cat([network(domtrans.to_float(block)) for block in images.split(200)]).split(widths, 1)
+    cells = []
     for k, logit in enumerate(logits):
         known = index[:, k] >= 0
         truth = index[known, k]
-        right = (logit[known].argmax(1) == truth).float().mean()
-        found.append(f"{100 * right:.0f} ({100 * truth.bincount().max() / len(truth):.0f})")
-    return found
+        correct = (logit[known].argmax(1) == truth).float().mean()
+        cells.append(f"{100 * correct:.0f} ({100 * truth.bincount().max() / len(truth):.0f})")
+    return cells
 
 
 def main(count: int = 6_000, size: int = 48, epochs: int = 8) -> None:
@@ -60,12 +60,12 @@ def main(count: int = 6_000, size: int = 48, epochs: int = 8) -> None:
         return torch.stack([images.attributes[name].index for name in names], 1)
 
     torch.manual_seed(0)
-    reader = network(sum(widths), size)
-    fit(reader.train(), train.images, indices(train), widths, epochs)
-    reader.eval()
+    network = build_network(sum(widths), size)
+    fit(network.train(), train.images, indices(train), widths, epochs)
+    network.eval()
     print("| | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|")
     for name, images in sets.items():
-        print(f"| {name} | " + " | ".join(shares(reader, images.images, indices(images), widths)) + " |")
+        print(f"| {name} | " + " | ".join(accuracies(network, images.images, indices(images), widths)) + " |")
 
 
 if __name__ == "__main__":

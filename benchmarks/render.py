@@ -1,4 +1,4 @@
-"""How fast street-digits are drawn, on one core.
+"""Measure how fast street-digits are rendered on one core.
 
 python benchmarks/render.py
 """
@@ -13,13 +13,13 @@ COUNT = 5_000
 
 
 def main() -> None:
-    """Draw the same images five times and print the median rate; the fonts are traced beforehand."""
+    """Render the same images five times and print the median rate. The fonts are loaded before."""
     render_digits(1, seed=0, fonts=TRAIN_FONTS)
     rates = []
     for _ in range(5):
-        began = time.perf_counter()
+        start = time.perf_counter()
         render_digits(COUNT, seed=0, fonts=TRAIN_FONTS, workers=1)
-        rates.append(COUNT / (time.perf_counter() - began))
+        rates.append(COUNT / (time.perf_counter() - start))
     low, high = min(rates), max(rates)
     print(f"{platform.machine()}, one thread: {statistics.median(rates):,.0f} images/s ({low:,.0f} to {high:,.0f})")
 

@@ -1,9 +1,9 @@
-"""Does a process that trains for hours grow? Everything domtrans does, over and over in one process.
+"""Measure whether a process grows that runs everything in domtrans for hours.
 
 python benchmarks/soak.py --hours 2 --out soak.jsonl
 
-A round begins in an empty folder, cache included: it fits f, trains with validation and samples, is stopped twice on the
-way, evaluates, measures again, and transfers a folder of pictures of which one is broken.
+A round starts in an empty folder with an empty cache. It fits f, trains with validation and samples, is stopped and resumed
+twice, evaluates, verifies, and transfers a folder of images with a damaged one.
 """
 
 from __future__ import annotations
@@ -54,28 +54,28 @@ UNITS = {
 }
 
 
-def draw(folder: Path) -> dict[str, str]:
-    """Two domains of bars whose place tells the class, and a folder of pictures of which one is no picture."""
+def write_data(folder: Path) -> dict[str, str]:
+    """Write two domains of bars, whose position is the class, and a folder of images with a damaged one."""
     rng, labels = np.random.default_rng(0), np.arange(64) % 4
     changes = {}
-    for side, shape in (("source", (64, 32, 32, 3)), ("target", (64, 32, 32, 1))):
+    for domain, shape in (("source", (64, 32, 32, 3)), ("target", (64, 32, 32, 1))):
         images = rng.integers(0, 60, shape, dtype=np.uint8)
         for image, label in zip(images, labels, strict=True):
             image[:, 4 + 7 * label : 8 + 7 * label] += 190
-        np.savez(folder / f"{side}.npz", images=images, labels=labels)
-        changes |= {side: "arrays", f"{side}.path": str(folder / f"{side}.npz"), f"{side}.holdout": "0.25"}
-        if side == "source":
-            (folder / "pictures").mkdir()
+        np.savez(folder / f"{domain}.npz", images=images, labels=labels)
+        changes |= {domain: "arrays", f"{domain}.path": str(folder / f"{domain}.npz"), f"{domain}.holdout": "0.25"}
+        if domain == "source":
+            (folder / "images").mkdir()
             for number, image in enumerate(images):
-                Image.fromarray(image).save(folder / "pictures" / f"{number}.png")
-    (folder / "pictures" / "broken.png").write_bytes(b"no picture")
+                Image.fromarray(image).save(folder / "images" / f"{number}.png")
+    (folder / "images" / "broken.png").write_bytes(b"not an image")
     return changes
 
 
 def one_round(folder: Path, number: int) -> None:
-    """All of a run's life, with another seed each time; raises if anything is not as it should be."""
+    """Run everything once, with another seed each time; raises if a result is wrong."""
     os.environ["DOMTRANS_CACHE"] = str(folder / "cache")
-    changes = draw(folder) | SMALL | {"seed": number}
+    changes = write_data(folder) | SMALL | {"seed": number}
     stops = sorted(random.Random(number).sample(range(1, STEPS), 2))
     for at in (*stops, None):
         stop = threading.Event()
@@ -91,17 +91,17 @@ def one_round(folder: Path, number: int) -> None:
     run = domtrans.load(folder / "run", device="cpu")
     run.evaluate()
     assert not domtrans.verify(run).differences
-    done = domtrans.transfer(run, folder / "pictures", folder / "transferred")
+    done = domtrans.transfer(run, folder / "images", folder / "transferred")
     assert (len(done.written), len(done.failed)) == (64, 1)
 
 
-def reading(began: float, rounds: int, temporary: Path) -> dict[str, float]:
-    """What the process holds now, after a collection of garbage."""
+def measure(start: float, rounds: int, temporary: Path) -> dict[str, float]:
+    """The resources of this process, after garbage collection."""
     gc.collect()
     process = psutil.Process()
     memory = process.memory_full_info()
     return {
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(time.monotonic() - start, 1),
         "rounds": rounds,
         "rss_mb": round(memory.rss / 1e6, 1),
         "own_mb": round(memory.uss / 1e6, 1),
@@ -114,32 +114,32 @@ def reading(began: float, rounds: int, temporary: Path) -> dict[str, float]:
 
 
 def soak(out: Path, hours: float, share: float, every: float) -> None:
-    """Rounds until the time is up, resting between them; a reading every so many seconds."""
-    began, rounds, next_reading = time.monotonic(), 0, 0.0
+    """Run rounds until the time is over, with pauses between them; measure every ``every`` seconds."""
+    start, rounds, next_measurement = time.monotonic(), 0, 0.0
     with tempfile.TemporaryDirectory(prefix="soak-") as name, out.open("w") as log:
-        tempfile.tempdir = name  # whatever anybody leaves in the folder for temporary files is counted
-        while (now := time.monotonic() - began) < hours * 3600:
-            if now >= next_reading:
-                log.write(json.dumps(reading(began, rounds, Path(name))) + "\n")
+        tempfile.tempdir = name  # so that temporary files that are left behind are counted
+        while (now := time.monotonic() - start) < hours * 3600:
+            if now >= next_measurement:
+                log.write(json.dumps(measure(start, rounds, Path(name))) + "\n")
                 log.flush()
-                next_reading += every
-            worked = time.process_time()
+                next_measurement += every
+            cpu_start = time.process_time()
             with tempfile.TemporaryDirectory(prefix="round-") as folder:
                 one_round(Path(folder), rounds)
             rounds += 1
-            time.sleep((time.process_time() - worked) * (1 / share - 1))
-        log.write(json.dumps(reading(began, rounds, Path(name))) + "\n")
+            time.sleep((time.process_time() - cpu_start) * (1 / share - 1))
+        log.write(json.dumps(measure(start, rounds, Path(name))) + "\n")
     tempfile.tempdir = None
 
 
 def summary(out: Path) -> str:
-    """A Markdown table: medians of the first and the last quarter, and the slope of the straight line through the rest."""
-    readings = [json.loads(line) for line in out.read_text().splitlines()]
-    quarter = max(len(readings) // 4, 1)
-    hours = [line["seconds"] / 3600 for line in readings[quarter:]]
-    rows = ["| | first quarter | last quarter | slope an hour, after the first quarter |", "|---|---|---|---|"]
+    """A Markdown table: medians of the first and the last quarter, and the slope of a line through all but the first."""
+    measurements = [json.loads(line) for line in out.read_text().splitlines()]
+    quarter = max(len(measurements) // 4, 1)
+    hours = [line["seconds"] / 3600 for line in measurements[quarter:]]
+    rows = ["| | first quarter | last quarter | per hour, after the first quarter |", "|---|---|---|---|"]
     for name, unit in UNITS.items():
-        values = [line[name] for line in readings]
+        values = [line[name] for line in measurements]
         first, last = statistics.median(values[:quarter]), statistics.median(values[-quarter:])
         slope = statistics.linear_regression(hours, values[quarter:]).slope if len(set(hours)) > 1 else 0.0
         rows.append(f"| {name} | {first:,.0f} {unit} | {last:,.0f} {unit} | {slope:+,.2f} {unit} |".replace("  ", " "))
@@ -147,16 +147,16 @@ def summary(out: Path) -> str:
 
 
 def main() -> None:
-    """Soak and print the table."""
+    """Run the rounds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=2.0)
-    parser.add_argument("--out", type=Path, default=Path("soak.jsonl"), help="a line for every reading")
-    parser.add_argument("--share", type=float, default=0.3, help="of a core that is used; the rest of the time it sleeps")
-    parser.add_argument("--every", type=float, default=60.0, help="seconds between readings")
-    given = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("soak.jsonl"), help="file with one line per measurement")
+    parser.add_argument("--share", type=float, default=0.3, help="share of a core to use; otherwise the process sleeps")
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between measurements")
+    options = parser.parse_args()
     warnings.simplefilter("error")
-    soak(given.out, given.hours, given.share, given.every)
-    print(summary(given.out))
+    soak(options.out, options.hours, options.share, options.every)
+    print(summary(options.out))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long commands take to start, with third-party plugins installed: the numbers in docs/benchmarks.md.
+"""Measure the start-up time of commands with third-party plugins installed (docs/benchmarks.md).
 
 python benchmarks/startup.py [--plugins 0 30] [--repeats 5]
 """
@@ -26,7 +26,10 @@ domtrans_interface = 1
 def gap(a, b, *, power: float = 1.0):
     \"\"\"The mean power of the difference.
 
-    ``power``: the power.
+    Args:
+        a: A batch.
+        b: Another batch.
+        power: The power.
     \"\"\"
     return (a - b).abs().pow(power).mean()
 
@@ -38,7 +41,7 @@ def register(registry):
 
 
 def install(folder: Path, number: int) -> None:
-    """A distribution with one plugin that imports torch, as most do."""
+    """Install a distribution with one plugin that imports torch, as most plugins do."""
     (folder / f"startup_{number}.py").write_text(MODULE.replace("NUMBER", str(number)))
     about = folder / f"domtrans_startup_{number}-1.0.dist-info"
     about.mkdir()
@@ -47,15 +50,15 @@ def install(folder: Path, number: int) -> None:
 
 
 def seconds(folder: Path, words: tuple[str, ...]) -> float:
-    """Wall-clock time of one process."""
-    began = time.perf_counter()
+    """Wall-clock seconds of one process."""
+    start = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "domtrans", *words],
         env=os.environ | {"PYTHONPATH": str(folder)},
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -63,18 +66,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plugins", type=int, nargs="+", default=[0, 30])
     parser.add_argument("--repeats", type=int, default=5)
-    given = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median of {given.repeats}\n")
-    print(f"| command | {' | '.join(f'{count} plugins' for count in given.plugins)} |")
-    print("|---|" + "---|" * len(given.plugins))
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median of {options.repeats}\n")
+    print(f"| command | {' | '.join(f'{count} plugins' for count in options.plugins)} |")
+    print("|---|" + "---|" * len(options.plugins))
     rows: dict[tuple[str, ...], list[str]] = {words: [] for words in COMMANDS}
-    for count in given.plugins:
+    for count in options.plugins:
         with tempfile.TemporaryDirectory() as name:
             for number in range(count):
                 install(Path(name), number)
             for words in COMMANDS:
-                seconds(Path(name), words)  # compile to bytecode, fill the disk's cache
-                taken = [seconds(Path(name), words) for _ in range(given.repeats)]
+                seconds(Path(name), words)  # compile to bytecode and fill the disk cache
+                taken = [seconds(Path(name), words) for _ in range(options.repeats)]
                 rows[words].append(f"{statistics.median(taken):.2f} s")
     for words, cells in rows.items():
         print(f"| `domtrans {' '.join(words)}` | {' | '.join(cells)} |")

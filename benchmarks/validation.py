@@ -1,4 +1,4 @@
-"""How the label-free scores of validation go along with what the evaluator reads, as digits-dtn learns: docs/health.md.
+"""Compare the label-free validation scores with the accuracy of the evaluator during a training of digits-dtn.
 
 python benchmarks/validation.py [--steps 400] [--every 100] [--seed 0]
 """
@@ -16,7 +16,7 @@ import domtrans
 
 
 def train_to(step: int, folder: Path, changes: dict[str, int]) -> dict[str, float]:
-    """Take the run up to a step, exactly as if it went on, and return what its log says there."""
+    """Train to a step, exactly as in one run, and return the last line of the log."""
     stop = threading.Event()
 
     def listen(progress: domtrans.Progress) -> None:
@@ -35,11 +35,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    changes = {"train.steps": given.steps, "train.validate_every": given.every, "seed": given.seed}
-    print("| step | agreement | realism | score | read rightly by the evaluator |\n|---|---|---|---|---|")
+    options = parser.parse_args()
+    changes = {"train.steps": options.steps, "train.validate_every": options.every, "seed": options.seed}
+    print("| step | agreement | realism | score | transfer accuracy |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for step in range(given.every, given.steps + 1, given.every):
+        for step in range(options.every, options.steps + 1, options.every):
             line = train_to(step, Path(folder) / "run", changes)
             scores = [line[f"validation.{name}"] for name in ("agreement", "realism", "score")]
             accuracy = domtrans.evaluate(Path(folder) / "run")["accuracy"]
