@@ -8,7 +8,17 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from domtrans import AugmentationOption, ImageSet, MetricInput, MetricValue, NotMeasurableError, to_channels, to_float, to_uint8
+from domtrans import (
+    AugmentationOption,
+    ImageSet,
+    MetricInput,
+    MetricValue,
+    NotMeasurableError,
+    align_labels,
+    to_channels,
+    to_float,
+    to_uint8,
+)
 from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_digit_evaluator, predict_classes, share_correct
 
 VALUES = (
@@ -18,7 +28,7 @@ VALUES = (
 )
 """How reports show the values of digit-accuracy."""
 
-Results = dict[str, float | int | list[float | None] | list[list[int]]]
+Results = dict[str, float | int | list[float | None] | list[list[int]] | None]
 
 
 def digit_accuracy(
@@ -32,7 +42,7 @@ def digit_accuracy(
 ) -> Results:
     """Transfer accuracy, measured by an evaluator fitted on the labelled target training images.
 
-    The paper's accuracy for digits (section 5.1).
+    The paper's accuracy for digits (section 5.1). Classes are compared by name.
 
     Args:
         steps: Steps of fitting the evaluator; by default 800, or 2,500 for more than 10,000 images.
@@ -43,18 +53,20 @@ def digit_accuracy(
 
     Returns:
         - ``accuracy``: share of source test images whose transfer the evaluator assigns to the source's label
-        - ``per_class``: the same for each class; none for a class without images
+        - ``per_class``: the same for each class; none for a class without source test or target training images
         - ``confusion``: counts [label][prediction]
-        - ``encoder_accuracy``: accuracy of f's own head on the source images; absent without a head
-        - ``evaluator_accuracy``: accuracy of the evaluator on real target test images
-        - ``n``: number of source test images
+        - ``encoder_accuracy``: accuracy of f's own head on the source images of its classes; absent without a head
+        - ``evaluator_accuracy``: accuracy of the evaluator on real target test images of the classes it was fitted on
+        - ``n``: number of source test images whose class has target training images; the others are left out
 
     Raises:
         NotMeasurableError: If labels are missing, or the source has classes that the target lacks.
     """
     source, train, test = inputs.source, inputs.target_train, inputs.target_test
     check_labels(inputs, "digit-accuracy")
-    if source.classes != train.classes[: len(source.classes)]:
+    assert train.labels is not None
+    labels = align_labels(source, train.classes)
+    if bool((labels < 0).any()):
         raise NotMeasurableError(
             f"digit-accuracy needs the source's classes in the target too; the source has {len(source.classes)} "
             f"({', '.join(source.classes[:12])}), the target {len(train.classes)} ({', '.join(train.classes[:12])})"
@@ -63,16 +75,21 @@ def digit_accuracy(
     images = inputs.transferred if of == "transferred" else with_channels(source, train.channels)
     predicted = predict_classes(evaluator, images, inputs.session)
     confusion = confusion_matrix(predicted, source.labels, len(source.classes), len(train.classes))
+    fitted = torch.isin(labels, train.labels.cpu().unique())  # the evaluator cannot know a class without training images
+    if not bool(fitted.any()):
+        raise NotMeasurableError("digit-accuracy needs target training images of the source's classes, and there are none")
     results: Results = {
-        "accuracy": share_correct(predicted, source.labels),
-        "evaluator_accuracy": share_correct(predict_classes(evaluator, test, inputs.session), test.labels),
-        "n": len(source),
-        "per_class": [round(row[k] / sum(row), 4) if sum(row) else None for k, row in enumerate(confusion)],
+        "accuracy": share_correct(predicted[fitted], labels[fitted]),
+        "evaluator_accuracy": share_of_known(predict_classes(evaluator, test, inputs.session), test, train),
+        "n": int(fitted.sum()),
+        "per_class": per_class_shares(predicted[fitted], labels[fitted], source.take(fitted.nonzero()[:, 0])),
         "confusion": confusion,
     }
     if inputs.transfer.encoder.has_head():
         own = predict_classes(EncoderClassifier(inputs), source, inputs.session)
-        results["encoder_accuracy"] = share_correct(own, source.labels)
+        aligned = align_labels(source, inputs.head_classes or source.classes)
+        if bool((aligned >= 0).any()):
+            results["encoder_accuracy"] = share_correct(own[aligned >= 0], aligned[aligned >= 0])
     return results
 
 
@@ -107,9 +124,37 @@ class EncoderClassifier(nn.Module):
         return self.encoder.classify(self.encoder(images))
 
 
+def occurring_classes(images: ImageSet) -> list[str]:
+    """The classes that have images, in order."""
+    assert images.labels is not None
+    return [images.classes[k] for k in images.labels.unique().tolist()]
+
+
+def share_of_known(predicted: Tensor, images: ImageSet, known: ImageSet) -> float | None:
+    """Share of correct predictions among the images whose class has images in ``known``; None if there are none.
+
+    Args:
+        predicted: int64 [N], classes of ``known``.
+        images: N images with labels.
+        known: The images that the classifier was fitted on.
+    """
+    assert known.labels is not None
+    labels = align_labels(images, known.classes)
+    measured = torch.isin(labels, known.labels.cpu().unique())
+    return share_correct(predicted[measured], labels[measured]) if bool(measured.any()) else None
+
+
+def per_class_shares(predicted: Tensor, labels: Tensor, source: ImageSet) -> list[float | None]:
+    """Share of correct predictions for each class of the source; None for a class without images."""
+    assert source.labels is not None
+    own = source.labels.cpu()
+    groups = [own == k for k in range(len(source.classes))]
+    return [share_correct(predicted[group], labels[group]) if bool(group.any()) else None for group in groups]
+
+
 def check_labels(inputs: MetricInput, metric: str) -> None:
     """Raise NotMeasurableError unless source and target have labels."""
-    for name, images in (("source", inputs.source), ("target", inputs.target_train)):
+    for name, images in (("source", inputs.source), ("target", inputs.target_train), ("target", inputs.target_test)):
         if images.labels is None:
             raise NotMeasurableError(f"{metric} needs labels of the {name}, which has none")
 
@@ -117,7 +162,7 @@ def check_labels(inputs: MetricInput, metric: str) -> None:
 def with_channels(images: ImageSet, channels: int) -> ImageSet:
     """The same images with 1 (grey) or 3 (RGB) channels."""
     pixels = torch.cat([to_uint8(to_channels(to_float(block), channels)).cpu() for block in images.blocks()])
-    return ImageSet(pixels, images.labels, images.classes)
+    return ImageSet(pixels, images.labels, images.classes, notes=images.notes)
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor | None, rows: int, columns: int) -> list[list[int]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import PositiveFloat, PositiveInt
 
-from domtrans import AugmentationOption, MetricInput, NotMeasurableError
-from domtrans_digits.metrics.accuracy import check_labels
+from domtrans import AugmentationOption, MetricInput, NotMeasurableError, align_labels, list_names
+from domtrans_digits.metrics.accuracy import check_labels, occurring_classes
 from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_digit_evaluator, predict_classes, share_correct
 
 
@@ -32,18 +32,26 @@ def adaptation_accuracy(
 
     Returns:
         - ``adaptation_accuracy``: accuracy on real target test images
-        - ``n``: number of target test images
+        - ``n``: number of target test images of the source's classes
         - ``n_transferred``: number of training images
 
     Raises:
-        NotMeasurableError: If labels are missing, or the two domains have different classes.
+        NotMeasurableError: If labels are missing, or the domains have other classes, compared by name.
     """
     check_labels(inputs, "adaptation-accuracy")
     source, test = inputs.source, inputs.target_test
-    if source.classes != test.classes:
+    lacking = [name for name in occurring_classes(inputs.target_train) if name not in source.classes]
+    lacking += [name for name in occurring_classes(source) if name not in test.classes]
+    if lacking:
         counts = f"the source has {len(source.classes)}, the target {len(test.classes)}"
-        raise NotMeasurableError(f"adaptation-accuracy needs the same classes in both domains; {counts}")
+        raise NotMeasurableError(
+            f"adaptation-accuracy needs the same classes in both domains, but one lacks {list_names(lacking)}; {counts}"
+        )
     train = inputs.transferred
     classifier = fit_digit_evaluator(train, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    accuracy = share_correct(predict_classes(classifier, test, inputs.session), test.labels)
-    return {"adaptation_accuracy": accuracy, "n": len(test), "n_transferred": len(train)}
+    labels = align_labels(test, source.classes)
+    known = labels >= 0
+    if not bool(known.any()):
+        raise NotMeasurableError("adaptation-accuracy needs target test images of the source's classes, and there are none")
+    accuracy = share_correct(predict_classes(classifier, test, inputs.session)[known], labels[known])
+    return {"adaptation_accuracy": accuracy, "n": int(known.sum()), "n_transferred": len(train)}
