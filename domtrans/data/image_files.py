@@ -25,6 +25,9 @@ from domtrans.optional import require_extra
 if TYPE_CHECKING:
     from torch import Tensor
 
+CLEAR_INDEX = 255
+"""The clear colour in a palette."""
+
 
 def read_image(path: Path) -> Image.Image:
     """An image file, upright and in sRGB as its metadata says, as RGB or grey. Of an animation, the first frame.
@@ -125,6 +128,25 @@ def to_pil(images: Tensor) -> list[Image.Image]:
     return [Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array) for array in arrays]
 
 
+def writable_mode(image: Image.Image, format_name: str) -> Image.Image:
+    """The image in a mode that the format can hold. Alpha is dropped if the format has none."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
+    if format_name not in ALPHA_FORMATS:
+        return image.convert(image.mode[:-1])
+    if format_name == "GIF":
+        return _with_clear_index(image)
+    return image.convert("RGBA") if format_name in RGBA_FORMATS else image
+
+
+def _with_clear_index(image: Image.Image) -> Image.Image:
+    """An image with alpha as a palette with one clear colour. Pillow's own palette may merge it with an equal opaque colour."""
+    indexed = image.convert("RGB").quantize(CLEAR_INDEX)
+    indexed.paste(CLEAR_INDEX, mask=image.getchannel("A").point(lambda alpha: 255 if alpha < 128 else 0))
+    indexed.info["transparency"] = CLEAR_INDEX
+    return indexed
+
+
 def encode_image(image: Image.Image, format_name: str, name: str, **options: Any) -> bytes:
     """The bytes of an image file. Alpha is dropped if the format has none.
 
@@ -137,13 +159,9 @@ def encode_image(image: Image.Image, format_name: str, name: str, **options: Any
     Raises:
         DomtransError: If the format cannot hold the image.
     """
-    if image.mode in ("LA", "RGBA") and format_name not in ALPHA_FORMATS:
-        image = image.convert(image.mode[:-1])
-    if image.mode == "LA" and format_name in RGBA_FORMATS:
-        image = image.convert("RGBA")
     file = io.BytesIO()
     try:
-        image.save(file, format_name, **SAVE_OPTIONS.get(format_name, {}), **options)
+        writable_mode(image, format_name).save(file, format_name, **SAVE_OPTIONS.get(format_name, {}), **options)
     except (OSError, ValueError) as error:
         raise DomtransError(f"{name} cannot be written: {error}") from None
     return file.getvalue()

@@ -38,7 +38,7 @@ HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"
 ALPHA_FORMATS = ("PNG", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "DDS", "ICNS", "ICO", "IM", "QOI", "SGI", "TGA")
 """Writable formats with an alpha channel."""
 
-RGBA_FORMATS = ("GIF", "QOI", "SGI")
+RGBA_FORMATS = ("QOI", "SGI")
 """Formats with an alpha channel for colour only, so that grey with alpha is written as colour."""
 
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {

@@ -12,6 +12,8 @@ from domtrans.data.image_files import image_errors, open_image
 from domtrans.errors import DomtransError
 
 MARK = "domtrans"
+COMMENT_FORMATS = ("GIF", "JPEG2000")
+"""Formats that carry the mark as a comment."""
 EXIF_SOFTWARE = 0x0131
 """EXIF and TIFF tag with the name of the program that wrote the file."""
 
@@ -25,18 +27,18 @@ def mark_options(format_name: str) -> dict[str, Any]:
         info = PngInfo()
         info.add_text("Software", MARK)
         return {"pnginfo": info}
-    if format_name in ("JPEG", "WEBP", "TIFF"):
+    if format_name in ("JPEG", "WEBP", "TIFF", "AVIF"):
         exif = Image.Exif()
         exif[EXIF_SOFTWARE] = MARK
         return {"exif": exif}
-    return {"comment": MARK} if format_name == "GIF" else {}
+    return {"comment": MARK} if format_name in COMMENT_FORMATS else {}
 
 
 def has_image_mark(path: Path) -> bool:
     """Whether a file is an image that carries the mark. Reads the header only."""
     try:
         with image_errors(str(path)), open_image(path) as image:
-            if image.format in ("PNG", "GIF"):
+            if image.format in ("PNG", *COMMENT_FORMATS):
                 text = image.info.get("Software" if image.format == "PNG" else "comment", "")
                 return text in (MARK, MARK.encode())
             return image.getexif().get(EXIF_SOFTWARE) == MARK

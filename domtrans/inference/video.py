@@ -1,4 +1,4 @@
-"""Animations and videos, frame by frame: GIF, APNG and WebP with Pillow, videos with PyAV."""
+"""Animations and videos, frame by frame: GIF, APNG, WebP and AVIF with Pillow, videos with PyAV."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, BinaryIO, cast
 
 from PIL import Image, ImageSequence
 
-from domtrans.data.image_files import encode_image, image_errors, open_image
+from domtrans.data.image_files import encode_image, image_errors, open_image, writable_mode
 from domtrans.data.pixel_limit import check_pixel_count
 from domtrans.errors import DomtransError
 from domtrans.inference.output_mark import MARK, mark_options
 from domtrans.optional import require_extra
 
-ANIMATED_FORMATS = ("GIF", "PNG", "WEBP")
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 """Pillow formats of animations. TIFF has pages instead; only its first page is read."""
 
 VIDEO_FORMATS = {
@@ -122,15 +122,17 @@ def _encode_animation(frames: Iterable[TimedFrame], format_name: str, name: str,
     durations: list[float] = []
     max_pixels = Image.MAX_IMAGE_PIXELS or 2**31
     for image, seconds in frames:
-        images.append(image)
+        images.append(writable_mode(image, format_name))
         durations.append(seconds)
         if len(images) * image.width * image.height > max_pixels:  # Pillow needs all frames in memory
             raise DomtransError(
                 f"{name} would have too many frames for memory; write a video, such as .mp4, or use a smaller size"
             )
     options: dict[str, Any] = {"duration": [round(seconds * 1000) for seconds in durations], **mark_options(format_name)}
-    if format_name != "GIF" or loop is not None:
+    if format_name in ("PNG", "WEBP") or (format_name == "GIF" and loop is not None):
         options["loop"] = 1 if loop is None else loop
+    if format_name == "WEBP" and images[0].mode in ("LA", "RGBA"):
+        options |= {"kmin": 1, "kmax": 1}  # libwebp may drop the alpha channel of frames that are stored as differences
     if format_name == "GIF":
         options["disposal"] = 2  # clear each frame, or it shows through the transparent parts of the next
     return encode_image(images[0], format_name, name, save_all=True, append_images=images[1:], **options)

@@ -42,6 +42,6 @@ def names(folder):
 def animate(path, colours=("red", "lime", "blue"), seconds=0.2, **options):
     frames = [Image.new("RGB", (20, 20), colour) for colour in colours]
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"duration": seconds * 1000, "save_all": True, "append_images": frames[1:], **options}
+    options = {"duration": round(seconds * 1000), "save_all": True, "append_images": frames[1:], **options}
     frames[0].save(path, **options)
     return path

@@ -7,7 +7,7 @@ from PIL import Image
 from domtrans import DomtransError, transfer
 from image_folders import Mirror, animate, colour_of, names, opened, photo
 
-MARKED = ["png", "jpg", "webp", "gif", "tif"]
+MARKED = ["png", "jpg", "webp", "gif", "tif", "avif", "jp2"]
 
 
 def transferred(*args, **options):
@@ -36,7 +36,7 @@ def test_what_domtrans_wrote_is_replaced(tmp_path, suffix):
     assert red < 15 and green > 240 and blue < 15
 
 
-@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "avif"])
 def test_an_animation_that_domtrans_wrote_is_replaced(tmp_path, suffix):
     for _ in range(2):
         transferred(animate(tmp_path / "a.gif"), tmp_path / f"out.{suffix}")
@@ -65,7 +65,7 @@ def test_the_mark_leaves_the_pixels_alone(tmp_path, suffix):
     Image.fromarray(pixels).save(source)
     transferred(source, tmp_path / f"out.{suffix}")
     plain = tmp_path / f"plain.{suffix}"
-    options = {"jpg": {"quality": 95}, "webp": {"lossless": True}}.get(suffix, {})
+    options = {"jpg": {"quality": 95}, "webp": {"lossless": True}, "avif": {"quality": 95}}.get(suffix, {})
     Image.fromarray(pixels).save(plain, **options)
     assert opened(tmp_path / f"out.{suffix}").convert("RGB").tobytes() == opened(plain).convert("RGB").tobytes()
 
