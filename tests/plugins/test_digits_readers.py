@@ -2,14 +2,12 @@
 
 import bz2
 import gzip
-import hashlib
 import struct
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
-from torchvision.datasets import SVHN
 
 from digit_files import DIGITS, RNG, domain, idx, libsvm, write_mnist
 from domtrans import DomtransError
@@ -67,7 +65,7 @@ def test_a_truncated_or_corrupted_gzip_file_is_a_clear_error(tmp_path):
     flipped = [whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :] for at in (0, 12, 200, 5000, len(whole) - 6)]
     for content in (whole[:5], whole[:100], whole[:-4], whole[:-9], *flipped):
         path.write_bytes(content)
-        with pytest.raises(DomtransError, match="delete it and download it again"):
+        with pytest.raises(DomtransError, match="copy or save it again"):
             domain("mnist", root=str(tmp_path))
 
 
@@ -91,21 +89,17 @@ def test_usps(tmp_path, split, name):
 @pytest.mark.parametrize("content", [b"", b"no archive", bz2.compress(b"1 1:x\n"), libsvm(DIGITS[0][:1], [3])[:50]])
 def test_a_damaged_usps_file_is_a_clear_error(tmp_path, content):
     (tmp_path / "usps.bz2").write_bytes(content)
-    with pytest.raises(DomtransError, match=r"usps\.bz2 cannot be read: .*; delete it and download it again"):
+    with pytest.raises(DomtransError, match=r"usps\.bz2 cannot be read: .*; copy or save it again"):
         domain("usps", root=str(tmp_path))
 
 
 @pytest.fixture
-def svhn(tmp_path, monkeypatch):
+def svhn(tmp_path):
     """Small .mat files in SVHN's format, one per part."""
-    known = {}
     for part, count in (("train", 6), ("extra", 5), ("test", 4)):
         images = RNG.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
         labels = np.array([[10], [1], [2], [3], [9], [4]][:count], dtype=np.uint8)
-        url, name, _ = SVHN.split_list[part]
-        scipy.io.savemat(tmp_path / name, {"X": images, "y": labels})
-        known[part] = [url, name, hashlib.md5((tmp_path / name).read_bytes()).hexdigest()]
-    monkeypatch.setattr(SVHN, "split_list", known)
+        scipy.io.savemat(tmp_path / f"{part}_32x32.mat", {"X": images, "y": labels})
     return tmp_path
 
 
@@ -121,16 +115,68 @@ def svhn(tmp_path, monkeypatch):
 def test_svhn(svhn, split, part, labels):
     found = domain("svhn", split, root=str(svhn), part=part)
     assert found.labels.tolist() == labels and found.images.shape == (len(labels), 3, 32, 32)
-    first = scipy.io.loadmat(svhn / SVHN.split_list["test" if split == "test" else part.split("+")[0]][1])["X"][..., 0]
+    first = scipy.io.loadmat(svhn / f"{'test' if split == 'test' else part.split('+')[0]}_32x32.mat")["X"][..., 0]
     assert np.array_equal(found.images[0].permute(1, 2, 0).numpy(), first)
     assert (part if split == "train" else "test") in found.about
 
 
-def test_an_svhn_file_with_another_checksum_is_refused(svhn):
+def test_a_truncated_svhn_file_is_a_clear_error(svhn):
     path = svhn / "train_32x32.mat"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DomtransError, match=r"train_32x32\.mat cannot be read: .*; delete it and download it again"):
+    with pytest.raises(DomtransError, match=r"train_32x32\.mat cannot be read: .*; copy or save it again"):
         domain("svhn", root=str(svhn))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"images": np.zeros(3)}, "needs the variables X and y, and has .*images"),
+        ({"X": np.zeros((32, 32, 3, 4)), "y": np.ones((4, 1))}, r"X must be uint8 \[H, W, 3, N\], not float64"),
+        ({"X": np.zeros((4, 32, 32, 3), np.uint8), "y": np.ones((4, 1))}, r"X must be uint8 \[H, W, 3, N\]"),
+        ({"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.ones((3, 1))}, "4 images but 3 labels"),
+        ({"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([[11], [1]])}, "labels are not 0 to 10"),
+    ],
+)
+def test_a_mat_file_of_another_form_is_refused_with_what_it_has(tmp_path, content, problem):
+    scipy.io.savemat(tmp_path / "train_32x32.mat", content)
+    with pytest.raises(DomtransError, match=problem) as refusal:
+        domain("svhn", root=str(tmp_path))
+    assert "delete" not in str(refusal.value), "it is the user's own file"
+
+
+def test_a_damaged_file_in_the_cache_is_to_be_downloaded_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path))
+    (tmp_path / "datasets" / "svhn").mkdir(parents=True)
+    (tmp_path / "datasets" / "svhn" / "train_32x32.mat").write_bytes(b"damaged")
+    with pytest.raises(DomtransError, match="delete it and download it again"):
+        domain("svhn")
+
+
+@pytest.mark.parametrize(
+    "places", ["train-{}.idx{}-ubyte", "train-{}.idx{}-ubyte.gz", "train-{0}-idx{1}-ubyte/train-{0}-idx{1}-ubyte"]
+)
+def test_idx_files_have_the_names_that_archive_programs_give_them(tmp_path, places):
+    for kind, dimensions, values in (("images", 3, DIGITS[0]), ("labels", 1, DIGITS[1])):
+        path = tmp_path / places.format(kind, dimensions)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(idx(values)) if path.suffix == ".gz" else idx(values))
+    found = domain("mnist", root=str(tmp_path))
+    assert np.array_equal(found.images[:, 0, 2:30, 2:30].numpy(), DIGITS[0]) and found.labels.tolist() == DIGITS[1].tolist()
+
+
+@pytest.mark.parametrize(("side", "padded"), [(28, True), (32, False), (20, False)])
+def test_only_images_of_28_pixels_are_padded(tmp_path, side, padded):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.full((4, side, side), 99, np.uint8)))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.arange(4, dtype=np.uint8)))
+    corners = domain("mnist", root=str(tmp_path)).images[:, 0, 0, 0].tolist()
+    assert corners == [0 if padded else 99] * 4
+
+
+def test_a_usps_file_may_leave_out_zeros_and_number_digits_from_zero(tmp_path):
+    (tmp_path / "usps.bz2").write_bytes(bz2.compress(b"0 1:1 256:-1\n9 2:1\n"))
+    found = domain("usps", "train", 16, root=str(tmp_path))
+    assert found.labels.tolist() == [0, 9]
+    assert found.images[0, 0, 0, :2].tolist() == [255, 127] and found.images[0, 0, 15, 15] == 0
 
 
 @pytest.mark.parametrize(
