@@ -1,4 +1,4 @@
-"""The health watch: every detector on a failure that was provoked, silence on good runs, rollbacks and what it does."""
+"""Health checks: an alarm for every provoked failure, none for good runs; rollbacks; and pausing D."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def d_loss(real=Discriminator.real_logits, **logits):
 
 
 def log_lines(**figures):
-    """Records from columns: ``log_lines(**{D_LOSS: [1, 0.5]})``."""
+    """Lines of a log from columns: ``log_lines(**{D_LOSS: [1, 0.5]})``."""
     count = max(map(len, figures.values()))
     return [{"step": k, "seconds": 1.0, **{name: values[k] for name, values in figures.items()}} for k in range(count)]
 
@@ -51,7 +51,7 @@ def alarms(run):
     return {name for record in metrics(run.path) for name in record.get("alarms", {})}
 
 
-# Figures
+# Quantities
 
 
 def test_the_loss_of_d_is_one_at_chance_and_zero_at_certainty():
@@ -75,14 +75,14 @@ def test_a_discriminator_says_which_of_its_logits_mean_real(count, real):
     assert d_loss(real, source_fake_logits=sure[real[0]], target_logits=sure[generated]) > 5
 
 
-def test_spread_is_zero_for_a_batch_of_one_image_and_ignores_what_all_share():
+def test_the_batch_deviation_is_zero_for_equal_images_and_ignores_a_common_image():
     image = torch.rand(1, 1, 8, 8)
     assert batch_deviation(image.expand(6, -1, -1, -1)) == pytest.approx(0, abs=1e-6)
     noise = torch.randn(500, 1, 8, 8)
     assert batch_deviation(noise + image) == pytest.approx(1, abs=0.05)
 
 
-def test_chance_of_a_const_term_is_what_unrelated_images_give():
+def test_the_chance_level_of_a_const_loss_is_its_value_for_unrelated_images():
     features = torch.randn(400, 16)
     terms = {"const": "feature-consistency", "tid": "target-identity", "gan": "ternary-generator"}
     built = {name: registry().build("loss", domtrans.use(loss)) for name, loss in terms.items()}
@@ -92,7 +92,7 @@ def test_chance_of_a_const_term_is_what_unrelated_images_give():
     assert found.keys() == {"const"} and found["const"] == pytest.approx(2, abs=0.15)
 
 
-def test_the_figures_are_logged_and_change_nothing(tmp_path):
+def test_the_quantities_are_logged_and_change_nothing(tmp_path):
     recipe = tiny_recipe(tmp_path)
     watched = go(recipe, tmp_path / "watched")
     assert all(0 <= line[D_LOSS] < 3 and 0 <= line[DIVERSITY] < 3 for line in metrics(watched.path))
@@ -102,13 +102,13 @@ def test_the_figures_are_logged_and_change_nothing(tmp_path):
     assert watched.results["health"] == {} == unwatched.results["health"]
 
 
-# Detectors on records
+# Alarms on records
 
 
 @pytest.mark.parametrize("name", ["dlr", "even", "watched"])
 @pytest.mark.parametrize("window", [2, 3, 5])
 def test_good_runs_raise_no_alarm(name, window):
-    """Runs of digits-dtn that went well; only "watched" was logged with the health figures."""
+    """Good runs of digits-dtn. Only "watched" was logged with the quantities of the health checks."""
     records = json.loads((FIXTURES / f"good-run-{name}.json").read_text())
     assert (D_LOSS in records[-1]) == (name == "watched")
     for chance in (1.0, 8.0):
@@ -128,15 +128,15 @@ def test_noise_around_a_good_level_raises_no_alarm():
         assert alarms_of(records, {"generator.const": 2.0}) == []
 
 
-def test_d_wins_as_in_the_study_s_figure_six():
+def test_d_wins_as_in_figure_6_of_the_study():
     plummeting = [max(0.02, 0.9 * 0.8**k) for k in range(40)]
     assert alarms_of(log_lines(**{D_LOSS: plummeting})) == ["d-wins"]
-    assert alarms_of(log_lines(**{D_LOSS: [0.8, 0.05] * 20})) == []  # it must last
+    assert alarms_of(log_lines(**{D_LOSS: [0.8, 0.05] * 20})) == []  # it must hold in a whole window
 
 
 def test_d_is_lost():
     assert alarms_of(log_lines(**{D_LOSS: [1.02] * 12})) == ["d-lost"]
-    assert alarms_of(log_lines(**{D_LOSS: [1.02] * 9})) == []  # it may be beginning
+    assert alarms_of(log_lines(**{D_LOSS: [1.02] * 9})) == []  # too few lines
 
 
 def test_an_alarm_is_raised_once_and_again_after_a_recovery():
@@ -145,27 +145,27 @@ def test_an_alarm_is_raised_once_and_again_after_a_recovery():
     assert alarms_of(log_lines(**{D_LOSS: bad + good + bad})) == ["d-wins", "d-wins"]
 
 
-def test_const_that_drops_and_rises_again_as_in_the_study_s_figure_six():
+def test_const_that_falls_and_rises_again_as_in_figure_6_of_the_study():
     const = [1.5, 0.9, 0.5, 0.4, *[0.35] * 12, *[0.35 + 0.05 * k for k in range(20)]]
     assert alarms_of(log_lines(**{"generator.const": const}), {"generator.const": 2.0})[0] == "const-rising"
     tiny = [value / 100 for value in const]
-    assert alarms_of(log_lines(**{"generator.const": tiny}), {"generator.const": 2.0}) == []  # nothing to speak of
+    assert alarms_of(log_lines(**{"generator.const": tiny}), {"generator.const": 2.0}) == []  # too small to matter
 
 
 def test_const_on_a_high_plateau():
     chances = {"generator.const": 2.0}
     assert alarms_of(log_lines(**{"generator.const": [1.9] * 5 + [1.2] * 30}), chances) == ["const-high"]
-    assert alarms_of(log_lines(**{"generator.const": [0.95**k * 2 for k in range(40)]}), chances) == []  # it is on its way
+    assert alarms_of(log_lines(**{"generator.const": [0.95**k * 2 for k in range(40)]}), chances) == []  # it still falls
     assert alarms_of(log_lines(**{"generator.const": [1.9] * 5 + [0.5] * 30}), chances) == []
 
 
-def test_what_was_normal_before_a_term_began_is_forgotten():
+def test_values_before_a_loss_started_are_discarded():
     early = log_lines(**{"generator.const": [0.1] * 20})
     late = log_lines(**{"generator.const": [0.25] * 20, D_LOSS: [0.7] * 20})
     assert alarms_of(early + late, {"generator.const": 1.0}) == []
 
 
-def test_lines_without_figures_and_a_watch_that_is_off():
+def test_lines_without_values_and_a_watch_that_is_off():
     assert alarms_of([{"step": 0, "seconds": 0.0, "alarms": {"rollback-1": "x"}}] * 20) == []
     assert alarms_of(log_lines(**{D_LOSS: [0.01] * 40}), watch=False) == []
 
@@ -179,7 +179,7 @@ def test_a_saturated_f():
     assert "19 of its 20 features" in saturation_alarm(features)["f-saturated"]
 
 
-# Detectors on real trainings that go wrong
+# Alarms of real trainings that fail
 
 SHORT = {"train__steps": 30, "train__save_every": 100, "train__sample_every": 100, "train__health__window": 3}
 
@@ -213,14 +213,14 @@ def test_a_training_in_which_const_stays_high(tmp_path):
     assert "const-high" in alarms(run) and "generator_losses.const.weight" in run.results["health"]["const-high"]
 
 
-def test_a_training_on_a_dead_f(tmp_path):
+def test_a_training_with_an_f_of_constant_features(tmp_path):
     class Deadly:
         @domtrans.hookimpl
         def register(self, registry):
             registry.fit("deadly", deadly)
 
     def deadly(encoder, source, session):
-        """Leaves no feature alive."""
+        """Makes all features constant."""
         with torch.no_grad():
             encoder.classify[6].bias.fill_(-1e6)
 
@@ -233,7 +233,7 @@ def test_a_training_on_a_dead_f(tmp_path):
 # Rollbacks
 
 
-def test_a_training_that_diverges_goes_back_and_on_with_lower_rates(tmp_path, cliffs):
+def test_a_training_that_diverges_continues_from_a_checkpoint_with_lower_rates(tmp_path, cliffs):
     notes = []
     run = domtrans.train(
         cliff_recipe(tmp_path, cliffs),
@@ -268,7 +268,7 @@ def test_stopped_before_or_after_a_rollback_it_ends_as_if_never_stopped(tmp_path
     left = [sorted(turns), 0]
 
     def step_and_stop(trainer):
-        """Counts all the steps there are, those that a rollback takes back too."""
+        """Counts all steps, including those that a rollback discards."""
         done = step(trainer)
         left[1] += 1
         if left[1] in left[0]:
@@ -295,7 +295,7 @@ def acting_recipe(folder, **changes):
     return tiny_recipe(folder, **SHORT | options | {"train__health__act": True} | changes)
 
 
-def test_d_stands_still_while_it_wins_and_learns_again_when_it_does_not():
+def test_d_pauses_while_it_wins():
     watch = HealthWatch(HealthConfig(window=3, act=True))
     held = []
     for record in log_lines(**{D_LOSS: [0.5] * 3 + [0.05] * 5 + [0.2, 0.31, 0.31]}):
@@ -308,7 +308,7 @@ def test_d_stands_still_while_it_wins_and_learns_again_when_it_does_not():
     assert not only_watching.hold_discriminator
 
 
-def test_a_held_d_does_not_move(tmp_path):
+def test_a_paused_d_does_not_change(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, discriminator__norm="none"))
     trainer.hold_discriminator = True
     before = [weight.detach().clone() for weight in trainer.D.parameters()]

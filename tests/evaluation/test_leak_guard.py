@@ -1,4 +1,4 @@
-"""The leak guard: no evaluator, no undeclared label and no test image teaches g unseen, and results say what did."""
+"""The leak guard: no evaluator, undeclared label or test image reaches training, and results name the supervision."""
 
 import functools
 
@@ -15,7 +15,7 @@ from tiny_runs import go, prepare
 
 
 class Teacher(Loss):
-    """An evaluator in a loss, as the study's cross-entropy variant had one."""
+    """A loss with an evaluator, as in the cross-entropy variant of the study."""
 
     reads = frozenset({"source_fake", "source_labels"})
 
@@ -28,7 +28,7 @@ class Teacher(Loss):
 
 
 class LateTeacher(Loss):
-    """The same, made when no one looks any more."""
+    """The same, but the evaluator is created after the check."""
 
     reads = frozenset({"source_fake"})
 
@@ -44,7 +44,7 @@ class Labelled(Loss):
 
 
 class Peeping(Loss):
-    """Reads labels without saying so."""
+    """Reads labels that it does not declare."""
 
     reads = frozenset({"source_fake"})
 
@@ -57,7 +57,7 @@ SHARED = DigitEvaluator(1, 4)
 
 
 def seen_by_the_evaluator(images, rng):
-    """An augmentation that asks an evaluator among its module's globals."""
+    """An augmentation that calls an evaluator among the globals of its module."""
     return images + 0 * SHARED(images[:, :1]).sum()
 
 
@@ -90,20 +90,20 @@ def test_an_evaluator_behind_an_augmentation_is_refused(tmp_path, extended, plac
         prepare(override(tiny_recipe(tmp_path), {place: {"name": "chain", "steps": ["seen"]}}, extended), extended)
 
 
-def test_an_evaluator_that_appears_only_while_learning_is_refused_too(tmp_path, extended):
+def test_an_evaluator_that_is_created_during_training_is_refused_too(tmp_path, extended):
     recipe = override(tiny_recipe(tmp_path), {"generator_losses.extra": "late"}, extended)
     with pytest.raises(DomtransError, match="DigitEvaluator was called while f, g or D is trained"):
         train(recipe, extended, tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["teacher", "late"])
-def test_an_oracle_may_and_its_results_say_so(tmp_path, extended, name):
+def test_an_oracle_is_allowed_and_its_results_say_so(tmp_path, extended, name):
     recipe = override(tiny_recipe(tmp_path), {"generator_losses.extra": name, "oracle": True}, extended)
     run = train(recipe, extended, tmp_path / "run")
     assert run.results["supervision"] == "supervised: oracle" == run.evaluate()["supervision"]
 
 
-def test_results_say_what_taught_g(tmp_path, extended):
+def test_results_name_the_supervision_of_g(tmp_path, extended):
     assert go(tiny_recipe(tmp_path), tmp_path / "plain").results["supervision"] == "none of the target"
     recipe = override(tiny_recipe(tmp_path), {"generator_losses.extra": "labelled"}, extended)
     run = train(recipe, extended, tmp_path / "labelled")
@@ -114,7 +114,7 @@ def test_a_loss_gets_no_labels_that_it_does_not_declare(tmp_path, extended):
     train(override(tiny_recipe(tmp_path), {"generator_losses.extra": "peeping"}, extended), extended, tmp_path / "run")
 
 
-def test_a_metric_may_of_course_measure(tmp_path):
+def test_a_metric_may_use_an_evaluator(tmp_path):
     run = go(tiny_recipe(tmp_path), tmp_path / "run")
     assert "evaluator_accuracy" in run.results and issubclass(DigitEvaluator, Evaluator)
 
@@ -146,13 +146,13 @@ class Holder:
         lambda e: Holder(Holder(Holder(e))),
     ],
 )
-def test_an_evaluator_is_found_wherever_it_hides(hide):
+def test_an_evaluator_is_found_at_any_depth(hide):
     evaluator = DigitEvaluator(1, 2)
     assert find_evaluator(hide(evaluator)) is evaluator
     assert find_evaluator(hide(torch.nn.Linear(1, 1))) is None
 
 
-def test_what_goes_round_in_circles_is_walked_once():
+def test_objects_that_refer_to_each_other_are_visited_once():
     loop = Holder(None)
     loop.held = [loop]
     assert find_evaluator(loop) is None
@@ -175,7 +175,7 @@ def test_repeated_images_are_counted_by_their_pixels():
 
 def test_test_images_among_the_training_images_are_counted_in_the_results(tmp_path):
     images, labels = bars(16)
-    images[12:] = images[:4]  # the domain holds back the last quarter, or any other: all come twice
+    images[12:] = images[:4]  # all images occur twice, so any test split has repeated images
     np.savez(tmp_path / "twice.npz", images=np.concatenate([images, images]), labels=np.concatenate([labels, labels]))
     notes = []
     recipe = tiny_recipe(tmp_path, source={"name": "arrays", "path": str(tmp_path / "twice.npz"), "holdout": 0.25})
@@ -189,8 +189,8 @@ def test_test_images_among_the_training_images_are_counted_in_the_results(tmp_pa
 # Selection by test score
 
 
-def test_nothing_of_the_test_images_reaches_what_is_trained_or_kept(tmp_path):
-    """Another test split, other metrics: the same last and best model."""
+def test_test_images_do_not_influence_training_or_model_selection(tmp_path):
+    """The last and the best model do not depend on the test split or the metrics."""
     options = {"train__validate_every": 2, "train__ema": 0.0}
     recipe = tiny_recipe(tmp_path, **options)
     one = go(recipe, tmp_path / "one")
@@ -208,7 +208,7 @@ def test_nothing_of_the_test_images_reaches_what_is_trained_or_kept(tmp_path):
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_run_prolonged_after_its_figures_were_known_says_so(tmp_path):
+def test_a_run_that_was_measured_and_trained_on_says_so(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=2)
     assert "measured_before_at" not in go(recipe, tmp_path / "run").results
     for steps, before in ((3, [2]), (4, [2, 3])):

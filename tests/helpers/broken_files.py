@@ -1,4 +1,4 @@
-"""How files are broken: by accident, by hand, and by someone who puts the right checksum to what he changed."""
+"""Broken files: damaged by accident, changed by hand, and forged with a valid checksum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 from domtrans.storage.tensors import read_tensors
 
-# What JSON may hold where something else is expected.
+# Values of JSON in places where another type is expected.
 EVIL = [
     None,
     True,
@@ -58,7 +58,7 @@ EVIL = [
 
 
 def mutated(rng: random.Random, tree: object) -> object:
-    """The tree with a few of its values, keys or branches changed."""
+    """The tree with some values, keys or branches changed."""
     tree = json.loads(json.dumps(tree))
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         spots = [(node, key) for node in branches(tree) for key in (node if isinstance(node, dict) else range(len(node)))]
@@ -80,7 +80,7 @@ def mutated(rng: random.Random, tree: object) -> object:
 
 
 def evil(rng: random.Random) -> object:
-    """A copy: what is put into a tree may be changed there."""
+    """A copy, because a tree with it may be changed further."""
     return copy.deepcopy(rng.choice(EVIL))
 
 
@@ -93,13 +93,13 @@ def branches(tree: object):
 
 
 def nested(rng: random.Random) -> str:
-    """JSON that is deep, or wide, or neither."""
+    """JSON that is deeply nested, a long number, or incomplete."""
     depth = rng.choice((10, 60, 500, 2000, 200_000))
     return rng.choice(("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, "[" * depth, "9" * depth))
 
 
 def damage(rng: random.Random, whole: bytes) -> bytes:
-    """Flipped bits, pieces cut out, repeated, moved or made up."""
+    """Content with flipped bits, or with pieces removed, repeated or replaced."""
     content = bytearray(whole)
     head = 8 + int.from_bytes(whole[:8], "little")
     for _ in range(rng.choice((1, 1, 2, 8))):
@@ -125,7 +125,7 @@ def damage(rng: random.Random, whole: bytes) -> bytes:
 
 
 def reheaded(rng: random.Random, whole: bytes) -> bytes:
-    """The same data under a header whose JSON was changed."""
+    """The same data with a changed JSON header."""
     length = int.from_bytes(whole[:8], "little")
     changed = json.dumps(mutated(rng, json.loads(whole[8 : 8 + length])))
     header = (nested(rng) if rng.random() < 0.1 else changed).encode()
@@ -165,7 +165,7 @@ NAMES = [
 
 
 def forged(rng: random.Random, whole: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata that were changed by someone who then put the right checksum to them."""
+    """Changed tensors and metadata, to be written with a valid checksum."""
     tensors, metadata = read_tensors(whole)
     for _ in range(rng.choice((0, 1, 1, 3))):
         name = rng.choice(sorted(tensors) or [""])

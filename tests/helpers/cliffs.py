@@ -9,7 +9,7 @@ from tiny import tiny_recipe
 
 
 class Cliff(Loss):
-    """Pulls images towards white; not a number once they are too white."""
+    """Makes images brighter; not a finite number once they are too bright."""
 
     reads = frozenset({"source_fake", "target_fake"})
 
@@ -30,7 +30,7 @@ def cliffs():
 
 
 def cliff_recipe(folder, cliffs, **changes):
-    """Falls off at the full rate after some saves; a quarter of it stays on the ground."""
+    """A recipe that diverges at the full learning rate after some checkpoints, and does not at a quarter of it."""
     wanted = {
         "generator_losses": {"cliff": {"name": "cliff"}},
         "discriminator_losses": {},

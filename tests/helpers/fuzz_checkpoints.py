@@ -1,4 +1,4 @@
-"""Throw damaged and hostile files at ``load``, at resuming and at ``read_weights``; each is refused in one sentence, or works.
+"""Give damaged and hostile files to ``load``, to resuming and to ``read_weights``: each works, or is refused in one sentence.
 
 ``python tests/helpers/fuzz_checkpoints.py --cases 100000 --seed 1``; tests/runs/test_fuzz_model_files.py runs a few of them.
 """
@@ -23,16 +23,17 @@ from domtrans import DomtransError, Session, load, load_plugins, train
 from domtrans.model.weights import read_weights
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.tensors import write_tensors
+from domtrans.training.checkpoint import load_training_state
 from domtrans.training.experiment import prepare
 from domtrans.training.trainer import Trainer
 from tiny_parts import Plugin, recipe
 
 SECONDS, MEGABYTES = 5.0, 200
-"""What no case may take, in processor time and in memory beyond that of the cases before it."""
+"""Limits of a case: processor time, and memory beyond that of the cases before it."""
 
 
 class Bench:
-    """A good run to break, and what is done with the pieces."""
+    """A valid run, and functions that break its files and use them."""
 
     def __init__(self, folder: Path) -> None:
         self.registry = load_plugins(Plugin()).registry
@@ -49,7 +50,7 @@ class Bench:
         }
 
     def case(self, seed: int) -> str:
-        """One broken file, tried: the kind of case and what came of it. Raises whatever should not have come."""
+        """Try one broken file: returns its kind and the outcome. Raises any exception that is not allowed."""
         rng = random.Random(seed)
         name = rng.choice(list(self.wholes))
         kind = rng.choice(("damaged", "reheaded", "forged", "forged", "other"))
@@ -62,7 +63,7 @@ class Bench:
             else:
                 path.write_bytes(other_file(rng) if kind == "other" else damage(rng, self.wholes[name]))
         except (DomtransError, ValueError, OverflowError, RuntimeError, UnicodeError):
-            return "not to be written"
+            return "could not be written"
         began = time.process_time()
         try:
             self.use(name, path)
@@ -77,14 +78,14 @@ class Bench:
         return f"{name} {kind} {outcome}"
 
     def use(self, name: str, path: Path) -> None:
-        """Load, resume or take up weights, and compute something with what was read."""
+        """Load, resume or read weights, and compute with the result."""
         if name == "model.safetensors":
             run = load(self.folder.path, device="cpu", registry=self.registry)
             assert run.transfer(self.image).shape[0] == 1
         elif name == "training.safetensors":
             state = self.folder.load_training()
             assert state is not None
-            self.trainer.load_state(state)
+            load_training_state(self.trainer, state)
             self.trainer.step()
         else:
             weights = read_weights(path)
@@ -92,12 +93,12 @@ class Bench:
 
 
 def peak() -> float:
-    """Megabytes of memory that this process has had at most."""
+    """Peak memory of this process in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def fuzz(cases: int, seed: int = 0, tell=None) -> tuple[Counter, list[str]]:
-    """Try so many cases: how often each outcome came, and what should not have happened, with the case to repeat it."""
+    """Try ``cases`` cases: returns how often each outcome occurred, and the faults with the number of their case."""
     outcomes, faults = Counter[str](), list[str]()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -107,7 +108,7 @@ def fuzz(cases: int, seed: int = 0, tell=None) -> tuple[Counter, list[str]]:
         for number in range(seed * 10**9, seed * 10**9 + cases):
             try:
                 outcomes[bench.case(number)] += 1
-            except Exception as error:  # noqa: BLE001 - that is what is looked for
+            except Exception as error:  # noqa: BLE001 - this is what the fuzzer looks for
                 faults.append(f"case {number}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             taken, now = bench.taken, peak()
             if taken > SECONDS or now - before > MEGABYTES:
@@ -128,7 +129,7 @@ def main() -> None:
     began = time.perf_counter()
 
     def tell(done: int, faults: list[str], memory: float) -> None:
-        now = psutil.Process().memory_info().rss / 2**20  # a peak can only rise, so that it alone would not show a leak
+        now = psutil.Process().memory_info().rss / 2**20  # the peak never falls, so it alone would not show a leak
         line = f"{done:,} cases, {len(faults)} faults, {time.perf_counter() - began:.0f} s, peak {memory:.0f}, now {now:.0f} MB"
         print(line, *faults[-1:], flush=True)  # noqa: T201
 

@@ -1,4 +1,4 @@
-"""Target features among the source's: their moments, who reads them, and who is left alone."""
+"""Feature alignment: the moments of aligned features, and that only g reads them."""
 
 import pytest
 import torch
@@ -17,17 +17,17 @@ def test_target_features_get_the_source_s_mean_and_covariance():
     target = torch.randn(4000, 6) * torch.arange(3, 9) - 7
     aligned = FeatureAlignment.of(source, target)(target)
     assert torch.allclose(aligned.mean(0), source.mean(0), atol=1e-4)
-    assert (aligned.T.cov() - source.T.cov()).norm() < 0.05 * source.T.cov().norm()  # but for the shrinkage
+    assert (aligned.T.cov() - source.T.cov()).norm() < 0.05 * source.T.cov().norm()  # up to the shrinkage
     matrix = FeatureAlignment.of(source, target).matrix
-    assert torch.allclose(matrix, matrix.T, atol=1e-4) and torch.linalg.eigvalsh(matrix).min() > 0  # nothing is turned
+    assert torch.allclose(matrix, matrix.T, atol=1e-4) and torch.linalg.eigvalsh(matrix).min() > 0  # no rotation
 
 
-def test_features_of_one_distribution_stay_where_they_are():
+def test_features_of_the_same_distribution_do_not_change():
     features = torch.randn(500, 6)
     assert torch.allclose(FeatureAlignment.of(features, features)(features), features, atol=1e-4)
 
 
-def test_directions_in_which_the_target_does_not_vary_are_not_blown_up():
+def test_directions_without_variance_are_not_amplified():
     source, target = torch.randn(500, 6), torch.randn(500, 6)
     target[:, 3] = 1 + 1e-6 * torch.randn(500)
     noisy = target + 1e-3 * torch.randn(500, 6)
@@ -44,7 +44,7 @@ def test_features_that_are_all_the_same_cannot_be_aligned(alike):
             FeatureAlignment.of(*both)
 
 
-def test_mixed_precision_leaves_them_exact():
+def test_mixed_precision_does_not_change_aligned_features():
     source, target = torch.randn(500, 6), torch.randn(500, 6)
     moved = FeatureAlignment.of(source, target)
     with torch.autocast("cpu", torch.bfloat16):
@@ -52,24 +52,24 @@ def test_mixed_precision_leaves_them_exact():
     assert within.dtype == torch.float32 and torch.equal(within, moved(target))
 
 
-def heard_by_g(trainer):
-    """What g is given in a step, target features behind source features."""
-    heard = []
-    trainer.g.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0].detach()))
+def inputs_of_g(trainer):
+    """The input of g in a step: source features, then target features."""
+    inputs = []
+    trainer.g.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0].detach()))
     trainer.step()
-    return heard[0]
+    return inputs[0]
 
 
-def test_g_reads_aligned_features_of_the_target_and_the_losses_what_f_says(tmp_path):
+def test_g_reads_aligned_target_features_and_the_losses_read_those_of_f(tmp_path):
     plain, moved = (tiny_trainer(tiny_recipe(tmp_path, align_features=on)) for on in (False, True))
     seen = moved.load_micro_batch(("source", "target"), 0)
-    before, after = heard_by_g(plain), heard_by_g(moved)
+    before, after = inputs_of_g(plain), inputs_of_g(moved)
     n = len(seen.source_features)
     assert torch.equal(before[:n], after[:n]) and torch.equal(before[n:], seen.target_features)
     assert torch.allclose(after[n:], moved.alignment(seen.target_features)) and not torch.allclose(before[n:], after[n:])
 
 
-def test_augmented_images_and_large_sets_are_measured_as_they_are(tmp_path, monkeypatch):
+def test_statistics_are_of_images_without_augmentation_and_of_large_sets(tmp_path, monkeypatch):
     held = tiny_trainer(tiny_recipe(tmp_path, align_features=True))
     moving = tiny_trainer(tiny_recipe(tmp_path, align_features=True, target_augmentation="noise"))
     assert moving.domains["target"].features is None
@@ -84,6 +84,6 @@ def test_a_generator_of_images_has_nothing_to_align(tmp_path):
         tiny_trainer(tiny_recipe(tmp_path, **changes))
 
 
-def test_nothing_of_it_is_in_the_model(tmp_path):
+def test_the_model_file_has_no_trace_of_it(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, align_features=True))
     assert isinstance(trainer.g, nn.Module) and not any("align" in name for name in training_state(trainer))

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: archives and pickles made to run code or to fill the memory are refused in one sentence."""
+"""Weights from others: archives and pickles that run code or fill the memory are refused in one sentence."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from fuzz_checkpoints import MEGABYTES, peak
 
 
 class Runs:
-    """Calls something when it is unpickled."""
+    """Calls a function when it is unpickled."""
 
     def __init__(self, *call):
         self.call = call
@@ -72,7 +72,7 @@ def test_an_archive_that_would_fill_the_memory(tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_what_is_no_state_dict(tmp_path, content):
+def test_a_file_that_is_no_state_dict(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     before = peak()
     with pytest.raises(DomtransError):
@@ -81,7 +81,7 @@ def test_what_is_no_state_dict(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02.", zlib.compress(b"x" * 10**6), b"PK\x05\x06" + b"\0" * 18, b"\x80\x04N."])
-def test_what_is_no_archive(tmp_path, content):
+def test_a_file_that_is_no_archive(tmp_path, content):
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(DomtransError):
         read_weights(tmp_path / "w.pth")
@@ -90,7 +90,7 @@ def test_what_is_no_archive(tmp_path, content):
         read_weights(tmp_path / "pipe.pth")
 
 
-def test_tensors_that_share_what_is_stored_are_read(tmp_path):
+def test_tensors_that_share_storage_are_read(tmp_path):
     shared = torch.ones(4)
     torch.save({"a": shared, "b": shared, "c": shared[1:]}, tmp_path / "w.pth")
     assert read_weights(tmp_path / "w.pth")["c"].shape == (3,)

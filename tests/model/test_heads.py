@@ -8,7 +8,7 @@ from domtrans import DomtransError, Encoder, FrozenEncoder, head_sizes
 
 
 class Undeclared(Encoder):
-    """As encoders were written before heads were declared; dropout and batch norm must not notice the question."""
+    """An encoder as plugins wrote it before heads were declared, with layers that depend on the mode."""
 
     channels, feature_size = 3, 4
 

@@ -1,4 +1,4 @@
-"""Whatever a recipe file or a mapping of changes holds, the outcome is a recipe or one sentence."""
+"""Any content of a recipe file or of a mapping of changes gives a recipe or an error of one sentence."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TEXT = st.text(max_size=6) | st.sampled_from(WORDS)
 PLAIN = st.none() | st.booleans() | st.integers() | st.sampled_from([-1, 2**63, 2**70, 10**4000, 1e308]) | st.floats() | TEXT
 TREES = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=12)
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-"""How many of each, drawn afresh, for a long run; by default a few, always the same."""
+"""Number of random cases for a long run; by default a few, always the same."""
 CHECKS = settings(
     max_examples=EXAMPLES or 120,
     deadline=None,
@@ -41,7 +41,7 @@ PLACES = sorted(set(places(BASE.model_dump(mode="json"))) - {()}, key=str)
 
 @st.composite
 def broken_recipes(draw):
-    """A good recipe in which some values were replaced, removed or added."""
+    """A valid recipe in which some values are replaced, removed or added."""
     data = BASE.model_dump(mode="json")
     for path in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3)):
         node = data
@@ -61,7 +61,7 @@ def broken_recipes(draw):
 
 
 def outcome(make):
-    """A recipe that says the same when it is read back, or one line."""
+    """Check that the outcome is a recipe that is equal when it is read back, or an error of one line."""
     try:
         recipe = make()
     except DomtransError as error:
@@ -78,7 +78,7 @@ def test_any_tree_in_a_file(tmp_path_factory, data, ending):
         text = json.dumps(data) if ending == "json" else tomli_w.dumps(without_none(data))
         path.write_text(text, encoding="utf-8")
     except (TypeError, ValueError, AttributeError):
-        return  # not to be written in this form
+        return  # cannot be written in this format
     outcome(lambda: find_recipe(str(path), registry()))
 
 

@@ -84,12 +84,12 @@ def test_another_loss_keeps_the_weight_and_the_span_of_its_term():
     assert "of" not in found
 
 
-def test_another_part_keeps_no_option_of_the_one_before_even_of_such_a_name():
+def test_another_part_keeps_no_option_of_the_part_before_even_of_the_same_name():
     assert "weight" in at(VIEWED, "fit")
     assert at(changed("fit=classifier", base=VIEWED), "fit") == at(changed("fit=none", "fit=classifier", base=VIEWED), "fit")
 
 
-def test_terms_are_added_and_taken_away():
+def test_terms_are_added_and_removed():
     recipe = changed("generator_losses.tv=total-variation", "generator_losses.tv.weight=0.01", "generator_losses.tid=none")
     assert list(recipe.generator_losses) == ["gan", "const", "tv"]
     assert recipe.generator_losses["tv"].weight == 0.01
@@ -172,7 +172,7 @@ def test_none_removes_a_nested_optional_part():
         ("generator_losses.const.=3", "feature-consistency"),
     ],
 )
-def test_what_is_wrong_is_one_clear_sentence(assignment, message):
+def test_an_error_is_one_clear_sentence(assignment, message):
     with pytest.raises(DomtransError, match=message) as caught:
         changed(assignment)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
@@ -191,24 +191,24 @@ def test_what_is_wrong_is_one_clear_sentence(assignment, message):
         ("generator_losses.const=5", "generator_losses.const.weight=1"),
     ],
 )
-def test_a_path_through_what_was_just_broken_is_refused_or_mends_it(assignments):
+def test_a_path_through_a_value_that_was_just_replaced_is_refused_or_replaces_it(assignments):
     try:
         assert isinstance(changed(*assignments), Recipe)
     except DomtransError as error:
         assert "\n" not in str(error)
 
 
-def test_all_losses_of_g_taken_away_is_refused():
+def test_removing_all_losses_of_g_is_refused():
     with pytest.raises(DomtransError, match="at least one loss"):
         changed(*(f"generator_losses.{name}=none" for name in BASE.generator_losses))
 
 
-def test_a_mapping_says_the_same_as_strings():
+def test_a_mapping_is_equal_to_strings():
     by_mapping = override(BASE, {"train.steps": 9, "source": use("mnist-5k").model_dump()}, registry())
     assert by_mapping == changed("train.steps=9", "source=mnist-5k")
 
 
-def test_the_given_recipe_stays_as_it_was():
+def test_the_given_recipe_is_not_changed():
     before = BASE.to_json()
     changed("train.steps=9", "generator_losses.const.distance=cosine", "generator_losses.tid=none")
     assert BASE.to_json() == before
@@ -223,7 +223,7 @@ def test_differences_name_path_and_both_values():
     assert differences(BASE, BASE) == []
 
 
-def test_a_difference_of_none_and_absence_is_seen():
+def test_none_differs_from_an_absent_value():
     assert differences(BASE, changed("view=blur")) and differences(changed("view=blur"), BASE)
 
 
@@ -328,7 +328,7 @@ def test_a_bad_file_is_one_clear_sentence(tmp_path, name, text, message):
         find_recipe(str(tmp_path / name), registry())
 
 
-def test_bytes_that_are_no_text_and_files_that_are_not_there(tmp_path):
+def test_bytes_that_are_no_text_and_missing_files(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DomtransError, match="cannot be read"):
         find_recipe(str(tmp_path / "a.toml"), registry())
@@ -368,7 +368,7 @@ def test_an_empty_table_of_a_part_or_of_training_options_in_a_file_changes_nothi
     assert find_recipe(str(tmp_path / "a.toml"), registry()) == BASE
 
 
-def test_use_and_term_check_what_they_are_given():
+def test_use_and_term_check_their_arguments():
     assert term("x", weight=2, distance="mse").options == {"distance": "mse"}
     with pytest.raises(ValueError, match="weight"):
         term("x", weight=-1)
@@ -396,7 +396,7 @@ ASSIGNMENTS = st.lists(st.builds(lambda path, value: f"{path}={value}", PATHS, V
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(ASSIGNMENTS)
-def test_whatever_is_assigned_the_outcome_is_a_recipe_or_one_sentence(assignments):
+def test_any_assignment_gives_a_recipe_or_one_sentence(assignments):
     try:
         recipe = changed(*assignments, base=VIEWED)
     except DomtransError as error:

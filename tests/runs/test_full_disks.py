@@ -1,4 +1,4 @@
-"""Disks that are full, vanish or are closed to us: the run stops in one sentence, and goes on later as if nothing had been."""
+"""A disk that is full, is removed or becomes read-only: the run stops with one sentence, and resumes as if it had not."""
 
 import os
 import random
@@ -17,14 +17,14 @@ from tiny_runs import go, losses, metrics, unlike
 
 @pytest.fixture(scope="module", autouse=True)
 def _imported(tmp_path_factory):
-    """What a run imports on its way may lie where nobody may look."""
+    """Import what a run imports later, which may be unreadable then."""
     folder = tmp_path_factory.mktemp("before")
     go(tiny_recipe(folder), folder / "run")
 
 
 @contextmanager
 def full(run):
-    """No file may have more than 100,000 bytes; the system refuses the rest as it does on a full disk."""
+    """Files are limited to 100,000 bytes; the system refuses more as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield "cannot be written: File too large"
@@ -33,7 +33,7 @@ def full(run):
 
 @contextmanager
 def vanished(run):
-    """As a drive that was pulled out or a mount that broke off."""
+    """As with a drive that was removed or a mount that failed."""
     away = run.rename(run.with_name("elsewhere"))
     yield "cannot be written: No such file or directory"
     away.rename(run)
@@ -41,7 +41,7 @@ def vanished(run):
 
 @contextmanager
 def closed(run):
-    """As a file system that the system has made read-only after a fault."""
+    """As with a file system that became read-only after a fault."""
     folders = [run, run / "samples"]
     for folder in folders:
         folder.chmod(0o500)
@@ -71,7 +71,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_run(fault):
         assert [losses(line) for line in metrics(whole.path)] == [losses(line) for line in metrics(resumed.path)]
 
 
-def test_a_cache_that_may_not_be_looked_into_or_written_costs_time_alone(monkeypatch):
+def test_a_cache_without_permissions_costs_only_time(monkeypatch):
     with as_anyone() as folder:
         recipe = tiny_recipe(folder, train__steps=2)
         monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "open"))
@@ -83,7 +83,7 @@ def test_a_cache_that_may_not_be_looked_into_or_written_costs_time_alone(monkeyp
             (folder / "closed").rmdir()
 
 
-def test_a_run_in_a_folder_that_may_not_be_entered():
+def test_a_run_in_a_folder_without_permissions():
     with as_anyone() as folder:
         (folder / "mine").mkdir(0)
         with pytest.raises(DomtransError, match="cannot be opened: Permission denied"):
@@ -93,7 +93,7 @@ def test_a_run_in_a_folder_that_may_not_be_entered():
         (folder / "mine").chmod(0o700)
 
 
-def test_another_process_keeps_us_out_for_as_long_as_it_lives(tmp_path):
+def test_another_process_locks_the_folder_while_it_runs(tmp_path):
     recipe = tiny_recipe(tmp_path)
     whole = go(recipe, tmp_path / "whole")
     reading, writing = os.pipe()

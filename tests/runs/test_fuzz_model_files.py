@@ -1,4 +1,4 @@
-"""A short run of the fuzz harness, and the attacks it was built around, one by one."""
+"""A short run of the fuzz harness, and single attacks."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def bench(tmp_path_factory):
 
 @pytest.fixture
 def model(bench):
-    """The path of a copy of a good model, and a way to put other tensors or metadata into it with a right checksum."""
+    """A copy of a valid model, and a function that writes other tensors or metadata into it, with a valid checksum."""
     path = bench.folder.model_file
     path.write_bytes(bench.wholes["model.safetensors"])
 
@@ -48,7 +48,7 @@ def model(bench):
 
 
 def refused(bench, message):
-    """The sentence with which a model is refused, within a second and without much memory."""
+    """The error of a model that must be refused quickly and without much memory."""
     before, began = peak(), time.perf_counter()
     with pytest.raises(DomtransError, match=message) as caught:
         load(bench.folder.path, device="cpu", registry=bench.registry)
@@ -68,7 +68,7 @@ def test_every_single_flipped_bit_is_noticed(bench, model):
             load(bench.folder.path, device="cpu", registry=bench.registry)
 
 
-def test_a_file_that_lost_its_checksum_is_damaged(bench, model):
+def test_a_file_without_its_checksum_is_damaged(bench, model):
     whole = bench.wholes["model.safetensors"]
     model[0].write_bytes(whole.replace(b'"checksum"', b'"checksun"', 1))
     refused(bench, "its checksum is missing")
@@ -93,7 +93,7 @@ def test_a_file_that_lost_its_checksum_is_damaged(bench, model):
         ({"name": "\x1b[31m\n"}, None),
     ],
 )
-def test_recipes_that_ask_for_giants_or_for_what_is_not_there(bench, model, changes, message):
+def test_recipes_of_huge_networks_and_unknown_parts(bench, model, changes, message):
     model[1](recipe=changes)
     if message is None:
         assert load(bench.folder.path, device="cpu", registry=bench.registry)
@@ -101,7 +101,7 @@ def test_recipes_that_ask_for_giants_or_for_what_is_not_there(bench, model, chan
         refused(bench, message)
 
 
-def test_a_constructor_that_looks_at_its_weights_is_built_and_compared_in_full(bench, model):
+def test_a_network_whose_constructor_reads_its_weights_is_built_and_compared(bench, model):
     model[1](recipe={"encoder": {"name": "peeking-f"}})
     assert load(bench.folder.path, device="cpu", registry=bench.registry).recipe.encoder.name == "peeking-f"
     for options, message in (
@@ -113,7 +113,7 @@ def test_a_constructor_that_looks_at_its_weights_is_built_and_compared_in_full(b
         refused(bench, message)
 
 
-def test_options_that_ask_for_more_memory_than_there_is(bench):
+def test_options_that_need_more_memory_than_the_machine_has(bench):
     for width in (10**13, 10**18):
         giant = override(recipe(), {"encoder.width": width}, bench.registry)
         with pytest.raises(DomtransError, match="not enough memory for the encoder 'tiny-f'"):
@@ -121,7 +121,7 @@ def test_options_that_ask_for_more_memory_than_there_is(bench):
 
 
 @pytest.mark.parametrize("name", ["../escape", "/tmp/escape", "..", "", "a/b", "a\nb", "\x00"])
-def test_a_recipe_s_name_does_not_lead_its_run_elsewhere(bench, tmp_path, monkeypatch, name):
+def test_the_name_of_a_recipe_cannot_be_a_path(bench, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DomtransError, match="cannot name a folder under runs/; choose one with --out"):
         train(recipe().model_copy(update={"name": name}), device="cpu", registry=bench.registry)
@@ -145,12 +145,12 @@ def test_a_recipe_s_name_does_not_lead_its_run_elsewhere(bench, tmp_path, monkey
         ('{"classes": ' + "[" * 900 + "]" * 900 + "}", "not a list of names"),
     ],
 )
-def test_metadata_of_the_wrong_sort(bench, model, changes, message):
+def test_metadata_of_the_wrong_type(bench, model, changes, message):
     model[1](about=changes)
     refused(bench, message)
 
 
-def test_a_missing_part_names_the_plugin_that_it_came_from(bench, model):
+def test_the_plugin_of_a_missing_part_is_named(bench, model):
     model[1](
         recipe={"generator": {"name": "other-g"}},
         about={"plugins": {"generator other-g": "strangers (domtrans-strangers 2.1)"}},
@@ -160,7 +160,7 @@ def test_a_missing_part_names_the_plugin_that_it_came_from(bench, model):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_weights_that_are_no_numbers(bench, model, value):
+def test_weights_that_are_not_finite(bench, model, value):
     tensors, _ = read_tensors(model[0])
     name = next(name for name in tensors if name.endswith("weight"))
     tensors[name].view(-1)[3] = value
@@ -175,7 +175,7 @@ def test_weights_that_are_no_numbers(bench, model, value):
 
 
 @pytest.mark.parametrize("name", ["../../escape", "/tmp/escape", "a\nb", "encoder.\x1b[31m", "x" * 10_000])
-def test_names_of_tensors_that_are_tricks(bench, model, name):
+def test_unusual_names_of_tensors(bench, model, name):
     model[1](tensors={name: torch.ones(2)})
     refused(bench, "not expected in the file")
 
@@ -184,13 +184,13 @@ def test_names_of_tensors_that_are_tricks(bench, model, name):
 def test_a_huge_header(bench, model, length):
     with model[0].open("wb") as file:
         file.write(struct.pack("<Q", length))
-        file.truncate(min(8 + length, 2**30))  # sparse: it takes no room
+        file.truncate(min(8 + length, 2**30))  # a sparse file
     refused(bench, "its header would be|not a complete safetensors file")
 
 
 @pytest.mark.parametrize("size", [2**34, 2**40])
-def test_a_huge_file_of_nothing_is_not_read(bench, model, size):
-    """Much that takes no room on the disk: refused for what it says, before any of it is read."""
+def test_a_huge_sparse_file_is_not_read(bench, model, size):
+    """A sparse file: it is refused by its metadata, before it is read."""
     said = {"a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}, "__metadata__": {"format": "domtrans-1"}}
     header = json.dumps(said)
     with model[0].open("wb") as file:
@@ -241,7 +241,7 @@ def test_training_states_that_do_not_fit(bench, name, change):
     bench.folder.training_file.unlink()
 
 
-def test_files_beside_the_model_that_say_something_else(bench, model, tmp_path):
+def test_invalid_files_beside_the_model(bench, model, tmp_path):
     for content in ("[1, 2]", "{", "[" * 100_000, '"x"', '{"step": 1}\n[]\n'):
         for name in ("results.json", "metrics.jsonl"):
             (bench.folder.path / name).write_text(content)

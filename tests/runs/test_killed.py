@@ -1,4 +1,4 @@
-"""Killed at any moment, also in the middle of a save, a run ends as one that was never killed."""
+"""A run that is killed at any moment, also during a save, ends like one that was not."""
 
 import os
 import random
@@ -18,7 +18,7 @@ ALL = {"train__steps": 8, "train__save_every": 3, "train__validate_every": 2, "t
 
 
 def killed(work, write):
-    """Work in a process that is killed for good at its ``write``-th call of fsync; how often it called it, if it lived on.
+    """Work in a process that is killed at its ``write``-th call of fsync; returns the number of calls if it was not.
 
     Every file that has to last is synced once before it takes its name and its folder once after, so that every half of a
     save is met: f's fit and adaptation, training state, model, best model, sample, log and results.
@@ -44,12 +44,12 @@ def killed(work, write):
 
 
 def check(recipe, parts, folder, monkeypatch):
-    """Kill a run again and again, at random and before it has got far, and compare its end with one never killed."""
-    monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "cache of the whole"))
+    """Kill a run several times, at random moments of its first half, and compare it with one that was not killed."""
+    monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "cache of the complete run"))
     whole = train(recipe, folder / "whole", device="cpu", registry=parts)
     writes = killed(lambda: train(recipe, folder / "counted", device="cpu", registry=parts), 0)
     assert 20 < writes < 255
-    monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "cache of the cut"))  # so that f's fit is met too
+    monkeypatch.setenv("DOMTRANS_CACHE", str(folder / "cache of the killed run"))  # so that the fit of f is interrupted too
     moments = [random.randrange(1, writes // 2) for _ in range(4)]
     ends = [killed(lambda: train(recipe, folder / "cut", device="cpu", registry=parts), moment) for moment in moments]
     cut = train(recipe, folder / "cut", device="cpu", registry=parts)
@@ -64,24 +64,24 @@ def check(recipe, parts, folder, monkeypatch):
     return whole, cut
 
 
-def test_in_the_middle_of_any_save(tmp_path, monkeypatch):
+def test_a_run_killed_during_any_save(tmp_path, monkeypatch):
     recipe = tiny_recipe(tmp_path, adapt="self-training", adapt__steps=2, adapt__batch_size=4, **ALL)
     runs = check(recipe, registry(), tmp_path, monkeypatch)
     one, other = (read_tensors(run.path / "best.safetensors")[0] for run in runs)
     assert all(torch.equal(one[name], other[name]) for name in one | other)
 
 
-def test_around_a_rollback(tmp_path, monkeypatch, cliffs):
+def test_a_run_killed_around_a_rollback(tmp_path, monkeypatch, cliffs):
     whole, _ = check(cliff_recipe(tmp_path, cliffs, train__validate_every=4), cliffs, tmp_path, monkeypatch)
     assert "rollback-1" in whole.results["health"]
 
 
-def test_at_every_write_of_the_end(tmp_path):
-    """The last save and what follows: nothing comes after it that would mend what is missing."""
+def test_a_run_killed_at_every_write_of_its_end(tmp_path):
+    """The last save and what follows: no later save would repair it."""
     recipe = tiny_recipe(tmp_path, train__steps=1)
     whole = train(recipe, tmp_path / "whole", device="cpu", registry=registry())
     writes = killed(lambda: train(recipe, tmp_path / "counted", device="cpu", registry=registry()), 0)
-    for write in range(1, writes + 1, 2):  # before each renaming, so between any two files too
+    for write in range(1, writes + 1, 2):  # before each rename, so also between two files
         out = tmp_path / f"cut{write}"
         assert killed(lambda out=out: train(recipe, out, device="cpu", registry=registry()), write) is None
         cut = train(recipe, out, device="cpu", registry=registry())

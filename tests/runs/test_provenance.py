@@ -1,4 +1,4 @@
-"""What a model says of itself, the best one by validation, ``verify``, deterministic mode, and changes on the way."""
+"""The origin of a model, the best model, ``verify``, deterministic mode, and changes on resuming."""
 
 import json
 import random
@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
 # About
 
 
-def test_a_model_says_where_it_comes_from(finished, tmp_path):
+def test_a_model_file_records_its_origin(finished, tmp_path):
     about = finished.about
     assert about["chosen"] == "last step" and about["step"] == 5 and about["seed"] == 0
     assert about["plugins"]["encoder digit-encoder"].startswith("domtrans 0.")
@@ -41,13 +41,13 @@ def test_a_model_says_where_it_comes_from(finished, tmp_path):
     assert about["versions"]["torch"] == torch.__version__ and about["made_by"] == "domtrans.train"
 
 
-def test_the_command_is_noted():
+def test_the_command_is_recorded():
     assert made_by(["/usr/bin/domtrans", "train", "a b"]) == "domtrans train 'a b'"
     assert made_by(["/x/domtrans/__main__.py", "train"]) == "domtrans train"
     assert made_by(["/usr/bin/pytest"]) == made_by([]) == made_by([""]) == "domtrans.train"
 
 
-def test_the_state_of_a_repository_is_noted(tmp_path, monkeypatch):
+def test_the_state_of_the_repository_is_recorded(tmp_path, monkeypatch):
     assert git_state(tmp_path) is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@y"]
     (tmp_path / "file").write_text("1")
@@ -57,7 +57,7 @@ def test_the_state_of_a_repository_is_noted(tmp_path, monkeypatch):
     assert found is not None and len(found["commit"]) == 40 and not found["dirty"]
     (tmp_path / "file").write_text("2")
     assert git_state(tmp_path) == found | {"dirty": True}
-    monkeypatch.setenv("PATH", str(tmp_path))  # no git at all
+    monkeypatch.setenv("PATH", str(tmp_path))  # without git
     assert git_state(tmp_path) is None
 
 
@@ -79,7 +79,7 @@ def test_a_missing_plugin_is_named_with_its_distribution(finished, tmp_path, par
 # Best by validation
 
 
-def test_the_best_model_is_kept_beside_the_last(finished):
+def test_the_best_model_is_saved_beside_the_last(finished):
     scores = {line["step"]: line["validation.score"] for line in metrics(finished.path)}
     assert list(scores) == [1, 2, 3, 4, 5] and all(0 <= score <= 1 for score in scores.values())
     best = max(scores, key=lambda step: scores[step])  # the first of several
@@ -97,19 +97,19 @@ def test_the_score_needs_no_label_and_no_head(tmp_path):
     assert len(scores) == 2 and all(0 <= score <= 1 for score in scores)  # at steps 3 and 4, the last
 
 
-def test_the_distance_between_samples_is_zero_for_one_distribution_and_grows():
+def test_the_energy_distance_is_zero_for_equal_distributions():
     torch.manual_seed(0)
     a, b = torch.randn(400, 10), torch.randn(400, 10)
     shifted = [energy_distance(a, b + shift) for shift in (0.0, 0.5, 1.0, 3.0)]
     assert shifted[0] < 0.01 < shifted[1] < shifted[2] < shifted[3]
-    assert energy_distance(a, 2 * b) > 0.1  # spread counts, not the mean alone
+    assert energy_distance(a, 2 * b) > 0.1  # the deviation counts too
     by_hand = 2 * (a[:3, None] - b[None, :2]).norm(dim=2).mean()
     by_hand -= (a[:3, None] - a[None, :3]).norm(dim=2).sum() / 6 + (b[:2, None] - b[None, :2]).norm(dim=2).sum() / 2
     assert energy_distance(a[:3], b[:2]) == pytest.approx(max(0.0, by_hand.item()), abs=1e-5)
 
 
 class Copying(torch.nn.Module):
-    """A transfer that gives what it is told to."""
+    """A transfer with a given output."""
 
     def __init__(self, encoder, images):
         super().__init__()
@@ -119,7 +119,7 @@ class Copying(torch.nn.Module):
         return self.images
 
 
-def test_content_without_looks_and_looks_without_content_score_low(finished):
+def test_agreement_or_realism_alone_scores_low(finished):
     recipe = finished.recipe
     source = registry().build("domain", recipe.source, "train", 32)
     target = domtrans.ImageSet(255 - registry().build("domain", recipe.target, "train", 32).images)
@@ -131,7 +131,7 @@ def test_content_without_looks_and_looks_without_content_score_low(finished):
     assert others["validation.realism"] > 0.9
 
 
-def test_validating_changes_nothing_and_resumes_exactly(tmp_path):
+def test_label_free_scores_change_nothing_and_resume_exactly(tmp_path):
     plain = go(tiny_recipe(tmp_path, train__steps=8), tmp_path / "plain")
     recipe = tiny_recipe(tmp_path, train__steps=8, train__validate_every=2)
     whole = go(recipe, tmp_path / "whole")
@@ -150,7 +150,7 @@ def test_validating_changes_nothing_and_resumes_exactly(tmp_path):
 # Verify
 
 
-def test_a_run_verifies_to_the_last_digit_where_it_was_made(finished):
+def test_a_run_verifies_to_the_last_digit_on_its_own_machine(finished):
     found = verify(finished)
     assert found.differences == () and found.tolerance == 0 and found.compared >= 7
 
@@ -184,7 +184,7 @@ def test_verify_says_what_differs(finished, tmp_path, capsys):
 # Deterministic mode
 
 
-def test_deterministic_algorithms_are_asked_for_and_put_back(tmp_path):
+def test_deterministic_algorithms_are_set_and_reset(tmp_path):
     asked = []
 
     def listen(progress):
@@ -210,7 +210,7 @@ def test_an_operation_without_a_deterministic_form_is_named(tmp_path):
 # Changes on the way
 
 
-def test_a_named_change_goes_on_and_is_recorded(tmp_path):
+def test_an_allowed_change_is_recorded(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=2)
     go(recipe, tmp_path / "run")
     changes = {"train.steps": 4, "train.generator_optimizer.lr": 1e-3, "view": "blur"}
@@ -218,7 +218,7 @@ def test_a_named_change_goes_on_and_is_recorded(tmp_path):
     assert run.results["steps"] == 4 and run.recipe.train.generator_optimizer.lr == 1e-3
     assert any(line == "from step 2: train.generator_optimizer.lr: 0.0002 -> 0.001" for line in run.results["changed"])
     assert any(line.startswith("from step 2: view") for line in run.results["changed"])
-    assert go(run.recipe, tmp_path / "run").results == run.results  # the folder's own recipe is the new one
+    assert go(run.recipe, tmp_path / "run").results == run.results  # the recipe in the folder is the changed one
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Rollbacks: how far a training that diverges goes back, and that a stop in between changes nothing."""
+"""Rollbacks: how far a diverging training goes back, and that a stop changes nothing."""
 
 import threading
 from contextlib import suppress
@@ -28,7 +28,7 @@ def go(recipe, out, stop=None):
 
 @pytest.fixture
 def diverges(monkeypatch):
-    """Sets how often a training diverges at step 7, and at which of all its steps a stop is asked for."""
+    """Sets how often a training diverges at step 7, and after which of all its steps it is stopped."""
     plan = {"times": 0, "stop": threading.Event(), "stop_at": (), "taken": 0}
     step = Trainer.step
 
@@ -46,7 +46,7 @@ def diverges(monkeypatch):
 
 
 def went_back_to(folder):
-    """The steps that the log says a run went back to, rollback by rollback."""
+    """The steps to which a run went back, from its log."""
     alarms = [alarm for line in metrics(folder) for alarm in line.get("alarms", {}).items()]
     said = {name: sentence for name, sentence in alarms if name.startswith("rollback-")}
     return [int(said[name].partition("going on from step ")[2].split()[0]) for name in sorted(said)]
@@ -56,7 +56,7 @@ def went_back_to(folder):
     ("times", "keep", "steps"),
     [(3, 3, [6, 4, 2]), (3, 2, [6, 4, 0]), (2, 1, [6, 0])],
 )
-def test_every_rollback_goes_further_back_until_training_gets_past_where_it_diverged(tmp_path, diverges, times, keep, steps):
+def test_every_rollback_goes_further_back_until_training_passes_the_divergence(tmp_path, diverges, times, keep, steps):
     diverges["times"] = times
     run = go(tiny_recipe(tmp_path, **EVERY, train__keep=keep), tmp_path / "run")
     assert went_back_to(run.path) == steps
@@ -65,7 +65,7 @@ def test_every_rollback_goes_further_back_until_training_gets_past_where_it_dive
     assert state["rollbacks"] == times and state["went_back_to"] == steps[-1]
 
 
-def test_a_save_reached_since_is_gone_back_to(tmp_path, diverges, monkeypatch):
+def test_a_rollback_goes_to_a_checkpoint_that_was_saved_since(tmp_path, diverges, monkeypatch):
     diverges["times"] = 1
     step = Trainer.step
 
@@ -79,17 +79,17 @@ def test_a_save_reached_since_is_gone_back_to(tmp_path, diverges, monkeypatch):
     assert went_back_to(go(tiny_recipe(tmp_path, **EVERY), tmp_path / "run").path) == [6, 8]
 
 
-def test_states_behind_a_rollback_do_not_stay(tmp_path, diverges):
+def test_states_after_a_rollback_are_removed(tmp_path, diverges):
     diverges["times"] = 4
     with pytest.raises(DomtransError, match="after 3 rollbacks"):
         go(tiny_recipe(tmp_path, **EVERY, train__keep=4), tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    assert folder.load_training()["step"] == 6  # reached once more from step 2
+    assert folder.load_training()["step"] == 6  # reached again from step 2
     assert [path.stem for path in sorted(folder.earlier.iterdir())] == ["step-00000002", "step-00000004"]
 
 
 @pytest.mark.parametrize(("keep", "stops"), [(1, (5, 7)), (2, (3, 8))])
-def test_stopped_around_rollbacks_it_ends_as_if_never_stopped(tmp_path, diverges, keep, stops):
+def test_a_run_stopped_around_rollbacks_ends_like_one_that_was_not(tmp_path, diverges, keep, stops):
     recipe = tiny_recipe(tmp_path, **EVERY, train__keep=keep)
     diverges["times"] = 2
     whole = go(recipe, tmp_path / "whole")

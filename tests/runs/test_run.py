@@ -1,4 +1,4 @@
-"""A trained run, loaded: transfer, encode, evaluate on other data, and what cannot be loaded."""
+"""A loaded run: transfer, encode, evaluate on other data; and files that cannot be loaded."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from tiny import bars, registry, tiny_recipe, write_bars
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A run whose training data is gone."""
+    """A run whose training data was deleted."""
     root = tmp_path_factory.mktemp("runs")
     path = train(tiny_recipe(root, train__steps=2), root / "run", device="cpu", registry=registry()).path
     (root / "source.npz").unlink()
@@ -30,12 +30,12 @@ def run(folder):
 PIXELS = torch.from_numpy(bars(5)[0]).permute(0, 3, 1, 2).contiguous()
 
 
-def test_a_loaded_run_knows_itself(run, folder):
+def test_a_loaded_run_has_its_recipe_and_results(run, folder):
     assert run.path == folder and run.recipe.name == "digits-dtn-paper" and run.results["steps"] == 2
     assert not run.model.training and not any(module.training for module in run.model.modules())
 
 
-def test_tensors_come_back_as_what_they_were(run):
+def test_tensors_keep_their_type(run):
     floats = PIXELS / 127.5 - 1
     from_floats, from_bytes = run.transfer(floats), run.transfer(PIXELS)
     assert from_floats.shape == from_bytes.shape == (5, 1, 32, 32)
@@ -45,7 +45,7 @@ def test_tensors_come_back_as_what_they_were(run):
     torch.testing.assert_close(run.transfer(floats.double()), from_floats)
 
 
-def test_pil_images_come_back_as_pil_images(run):
+def test_pil_images_give_pil_images(run):
     images = [Image.fromarray(image) for image in bars(5)[0]]
     made = run.transfer(images)
     assert [image.mode for image in made] == ["L"] * 5 and {image.size for image in made} == {(32, 32)}
@@ -63,11 +63,11 @@ def test_pil_images_of_any_mode_and_size(run, mode, size):
     )
 
 
-def test_an_image_alone_is_transferred_as_in_a_batch(run):
+def test_a_single_image_is_transferred_as_in_a_batch(run):
     torch.testing.assert_close(run.transfer(PIXELS[2:3] / 127.5 - 1), run.transfer(PIXELS / 127.5 - 1)[2:3], atol=1e-5, rtol=0)
 
 
-def test_grey_tensors_are_taken_too(run):
+def test_grey_tensors_are_accepted(run):
     grey = PIXELS[:, :1]
     difference = run.transfer(grey).int() - run.transfer(grey.expand(-1, 3, -1, -1)).int()
     assert difference.abs().max() <= 1
@@ -93,7 +93,7 @@ def test_tensors_of_another_size(run, side):
     ],
     ids=lambda images: f"{type(images).__name__}-{getattr(images, 'dtype', '')}-{getattr(images, 'shape', '')}",
 )
-def test_what_is_no_batch_of_images_is_refused(run, images):
+def test_other_shapes_and_types_are_refused(run, images):
     for call in (run.transfer, run.encode):
         with pytest.raises(DomtransError):
             call(images)
@@ -110,11 +110,11 @@ def test_encode_gives_standardised_features(run):
 
 
 def test_evaluate_on_other_data_uses_all_of_it(run, tmp_path):
-    path = write_bars(tmp_path / "other.npz", 20, seed=5)
+    path = write_bars(tmp_path / "other.npz", 16, seed=5)
     results = run.evaluate([f"source.path={path}"])
-    assert results["n"] == 20 and path in results["source"]
-    assert run.evaluate({"source": {"name": "arrays", "path": path}})["n"] == 20
-    assert run.evaluate([f"source.path={path}", "source.holdout=0.5"])["n"] == 10
+    assert results["n"] == 16 and path in results["source"]
+    assert run.evaluate({"source": {"name": "arrays", "path": path}})["n"] == 16
+    assert run.evaluate([f"source.path={path}", "source.holdout=0.5"])["n"] == 8
     for table in ({"name": "arrays", "path": path, "holdout": 0.5}, {"name": "arrays", "path": path, "holdout": 0.125}):
         wanted = round(20 * table["holdout"])
         assert run.evaluate({"source": table})["n"] == wanted
@@ -128,12 +128,12 @@ def test_evaluate_with_another_target_keeps_what_the_evaluator_learns_from(run, 
     assert results["n"] == 8 and target in results["target"] and "evaluator_accuracy" in results
 
 
-def test_evaluate_without_labels_says_what_is_missing(run, tmp_path):
+def test_evaluate_without_labels_names_what_is_missing(run, tmp_path):
     path = write_bars(tmp_path / "other.npz", 8, labelled=False)
     assert "labels of the source" in run.evaluate([f"source.path={path}"])["not_measured"]["digits"]
 
 
-def test_evaluate_changes_no_weight_and_no_random_number_of_the_caller(run, tmp_path):
+def test_evaluate_changes_neither_weights_nor_the_random_state_of_the_caller(run, tmp_path):
     path = write_bars(tmp_path / "other.npz", 8)
     weights = {name: value.clone() for name, value in run.model.state_dict().items()}
     before = torch.get_rng_state()
@@ -148,12 +148,12 @@ def test_evaluate_cannot_change_what_was_trained(run, change):
         run.evaluate([change])
 
 
-def test_data_that_is_gone_is_named(run):
+def test_missing_data_is_named(run):
     with pytest.raises(DomtransError, match=r"there is no file .*source\.npz"):
         run.evaluate()
 
 
-def test_load_leaves_the_caller_s_random_numbers_alone(folder):
+def test_load_does_not_change_the_random_state_of_the_caller(folder):
     torch.manual_seed(3)
     before = torch.get_rng_state()
     load(folder, device="cpu", registry=registry())
@@ -171,7 +171,7 @@ def refused(path, message):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_run(tmp_path):
+def test_a_path_that_is_no_run(tmp_path):
     refused(tmp_path / "nowhere", "no run in .*: no such folder")
     refused(tmp_path, "is no run: it has no recipe.json")
     (tmp_path / "file").write_text("")
@@ -183,7 +183,7 @@ def test_a_run_without_a_model_yet(copy):
     refused(copy, "has not saved a model yet")
 
 
-def test_a_model_alone_is_enough(copy, run):
+def test_the_model_file_alone_is_enough(copy, run):
     for path in ("recipe.json", "results.json", "training.safetensors", "metrics.jsonl"):
         (copy / path).unlink()
     alone = load(copy, device="cpu", registry=registry())
@@ -212,13 +212,13 @@ def test_a_damaged_model(copy):
         ({"recipe": "[]"}, "model.safetensors"),
     ],
 )
-def test_a_model_file_that_says_something_else(copy, change, message):
+def test_a_model_file_with_wrong_metadata(copy, change, message):
     tensors, metadata = read_tensors(copy / "model.safetensors")
     write_tensors(copy / "model.safetensors", tensors, metadata | change)
     refused(copy, message)
 
 
-def test_a_model_without_what_it_should_say_or_hold(copy):
+def test_a_model_file_without_metadata_or_tensors(copy):
     tensors, metadata = read_tensors(copy / "model.safetensors")
     write_tensors(copy / "model.safetensors", tensors, {"format": metadata["format"]})
     refused(copy, "does not hold the model")
@@ -233,7 +233,7 @@ def test_a_run_that_needs_a_plugin_which_is_missing(copy):
     refused(copy, "there is no generator 'other-generator'")
 
 
-def test_a_device_that_is_not_there(folder):
+def test_a_device_that_is_not_available(folder):
     for device in ("cuda:99", "abacus", "meta"):
         with pytest.raises(DomtransError, match=f"the device '{device}' is not available here"):
             load(folder, device=device, registry=registry())

@@ -1,4 +1,4 @@
-"""Saves: the newest whole one is found, nothing half written stays, a full disk or a second process costs nothing."""
+"""Checkpoints: the newest valid one is loaded, unfinished files are removed, a full disk or a second process does no harm."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ def longer(recipe, steps):
     return override(recipe, {"train.steps": steps}, registry())
 
 
-def test_the_states_before_the_newest_are_kept_as_many_as_asked(tmp_path):
+def test_as_many_earlier_states_are_kept_as_the_recipe_says(tmp_path):
     run = go(tiny_recipe(tmp_path, train__steps=8, train__save_every=2, train__keep=3), tmp_path / "run")
     assert [path.name for path in sorted((run.path / "earlier").iterdir())] == [
         "step-00000004.safetensors",
@@ -37,7 +37,7 @@ def test_the_states_before_the_newest_are_kept_as_many_as_asked(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_a_damaged_newest_state_falls_back_to_the_one_before_it(tmp_path, caplog, damage):
+def test_a_damaged_newest_state_is_replaced_by_the_one_before(tmp_path, caplog, damage):
     recipe = tiny_recipe(tmp_path, train__steps=6, train__save_every=2)
     whole = go(longer(recipe, 8), tmp_path / "whole")
     go(recipe, tmp_path / "run")
@@ -47,7 +47,7 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before_it(tmp_path, caplog
         del content[len(content) // 2 :]
     else:
         content[-100] ^= 1
-    file.unlink()  # the file itself may be linked under earlier/
+    file.unlink()  # a link to the file may be under earlier/
     file.write_bytes(content)
     with caplog.at_level(logging.WARNING):
         resumed = go(longer(recipe, 8), tmp_path / "run", resume=True)
@@ -56,7 +56,7 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before_it(tmp_path, caplog
     assert [line["step"] for line in metrics(resumed.path)] == list(range(1, 9))
 
 
-def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path):
+def test_unfinished_files_of_a_killed_process_are_removed(tmp_path):
     run = go(tiny_recipe(tmp_path), tmp_path / "run")
     leftovers = [run.path / f"{UNFINISHED_PREFIX}abc", run.path / "samples" / f"{UNFINISHED_PREFIX}def"]
     for leftover in leftovers:
@@ -65,7 +65,7 @@ def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path):
     assert not any(leftover.exists() for leftover in leftovers)
 
 
-def test_a_second_training_into_one_folder_is_refused_and_the_first_goes_on(tmp_path):
+def test_a_second_training_in_a_folder_is_refused_and_the_first_continues(tmp_path):
     recipe = tiny_recipe(tmp_path)
     refusals = []
 
@@ -95,12 +95,12 @@ domtrans.train(domtrans.find_recipe(file, registry()), out, device="cpu", regist
 """
 
 
-def test_killed_again_and_again_a_run_ends_as_one_never_killed(tmp_path):
+def test_a_run_killed_several_times_ends_like_one_that_was_not(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=40, train__save_every=1, train__sample_every=10)
     whole = go(recipe, tmp_path / "whole")
     file = tmp_path / "recipe.json"
     file.write_text(recipe.to_json())
-    # a cache of its own, so that f's fit is hit too
+    # its own cache, so that the fit of f is interrupted too
     os.environ["DOMTRANS_CACHE"], cache = str(tmp_path / "own-cache"), os.environ["DOMTRANS_CACHE"]
     try:
         for phase, most_calls in (("fit", 1000), ("train", 50_000), ("train", 1_000_000), ("evaluate", 50_000)):
@@ -115,7 +115,7 @@ def test_killed_again_and_again_a_run_ends_as_one_never_killed(tmp_path):
     assert resumed.results["accuracy"] == whole.results["accuracy"]
 
 
-def test_stopped_at_random_twice_in_a_row_on_two_seeds(tmp_path):
+def test_a_run_stopped_twice_at_random_ends_like_one_that_was_not(tmp_path):
     for seed in (1, 2):
         recipe = tiny_recipe(tmp_path, train__steps=9, train__save_every=3, seed=seed)
         whole = go(recipe, tmp_path / f"whole{seed}")
@@ -133,7 +133,7 @@ def test_stopped_at_random_twice_in_a_row_on_two_seeds(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 1 MB; only root may mount one."""
+    """A file system of 1 MB; only root can mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
@@ -144,7 +144,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_full_disk_stops_the_run_with_the_last_save_intact(tmp_path, small_disk):
+def test_a_full_disk_stops_the_run_with_its_last_checkpoint_intact(tmp_path, small_disk):
     folder = RunFolder(small_disk)
     folder.save_training({"step": torch.tensor(1), "weights": torch.ones(50_000)}, keep=2)
     write_bytes(small_disk / "other", bytes(600_000))

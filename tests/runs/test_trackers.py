@@ -1,4 +1,4 @@
-"""Trackers hear what the run folder keeps, go on when the run does, and never stop it."""
+"""Trackers receive what the run folder has, resume with the run, and never stop it."""
 
 import importlib
 import importlib.util
@@ -23,7 +23,7 @@ FIGURES = ("generator.const", "discriminator.gan", "images_per_second")
 
 
 class Recorder(Tracker):
-    """Remembers everything; ``fails_at``: the event at which it breaks."""
+    """Records all calls. ``fails_at`` is the call that raises an exception."""
 
     heard: list[tuple] = []  # noqa: RUF012 - of all of them, for a registry builds them out of sight
 
@@ -48,14 +48,14 @@ class Recorder(Tracker):
 
 
 class Fussy(Recorder):
-    """Tells the user what to do first."""
+    """Raises an error that the user must fix first."""
 
     def __init__(self, folder: Path, recipe: domtrans.Recipe, identity: str) -> None:
         raise DomtransError("log in first")
 
 
 class Meddler(Recorder):
-    """Writes into the log."""
+    """Changes a file of the run."""
 
     def __init__(self, folder: Path, recipe: domtrans.Recipe, identity: str) -> None:
         super().__init__(folder, recipe, identity)
@@ -78,7 +78,7 @@ def of(event):
     return [what for name, *what in Recorder.heard if name == event]
 
 
-def test_it_hears_what_the_folder_keeps_and_changes_nothing(registry, tmp_path):
+def test_a_tracker_receives_what_the_folder_has_and_changes_nothing(registry, tmp_path):
     recipe = tiny_recipe(tmp_path, train__sample_every=2)
     run = train(recipe, tmp_path / "run", device="cpu", registry=registry, track=["recorder"])
     folder = RunFolder(run.path)
@@ -94,7 +94,7 @@ def test_it_hears_what_the_folder_keeps_and_changes_nothing(registry, tmp_path):
     assert all(torch.equal(tracked[name], plain[name]) for name in same)
 
 
-def test_a_stopped_run_goes_on_under_the_same_identity(registry, tmp_path):
+def test_a_resumed_run_has_the_same_identity(registry, tmp_path):
     stop, recipe = threading.Event(), tiny_recipe(tmp_path, metrics__digits="none")
 
     def after_two(progress):
@@ -108,11 +108,11 @@ def test_a_stopped_run_goes_on_under_the_same_identity(registry, tmp_path):
     train(recipe, tmp_path / "run", resume=True, allow_changes={"train.ema": 0.5}, **options)
     assert len({what[2] for what in of("built")}) == 1 and of("close")[1][0]["steps"] == 4
     assert [what[0] for what in of("log")][2]["changed"] and [what[0]["step"] for what in of("log")] == [1, 2, 2, 3, 4]
-    train(str(tmp_path / "run"), tmp_path / "run", resume=True, **options)  # finished: there is nothing to hear
+    train(str(tmp_path / "run"), tmp_path / "run", resume=True, **options)  # finished, so nothing is logged
     assert len(of("built")) == 2
 
 
-def test_those_that_fail_are_reported_once_and_stop_nothing(registry, tmp_path):
+def test_a_tracker_that_fails_is_reported_once_and_stops_nothing(registry, tmp_path):
     notes, events = [], ("built", "log", "image", "close")
     run = train(
         tiny_recipe(tmp_path, train__sample_every=1, metrics__digits="none"),
@@ -127,7 +127,7 @@ def test_those_that_fail_are_reported_once_and_stop_nothing(registry, tmp_path):
         f"the tracker 'recorder' failed (no luck with {event}); training continues without it, and metrics.jsonl has everything"
         for event in sorted(events)
     ]
-    # Told are the one that never fails, the one that fails at the end, and each of the others until it failed.
+    # Each tracker is called until it fails.
     assert (len(of("log")), len(of("image")), len(of("close"))) == (4 + 4 + 1, 4 + 4 + 1 + 1, 2)
 
 
@@ -142,20 +142,20 @@ def test_those_that_fail_are_reported_once_and_stop_nothing(registry, tmp_path):
         ("fussy", "log in first"),
     ],
 )
-def test_what_the_user_can_mend_is_said_before_anything_is_trained(registry, tmp_path, track, fault):
+def test_an_error_of_the_user_is_raised_before_training(registry, tmp_path, track, fault):
     with pytest.raises(DomtransError, match=fault):
         train(tiny_recipe(tmp_path), tmp_path / "run", device="cpu", registry=registry, track=[track])
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
-def test_without_its_library_the_command_that_brings_it_is_told(name, capsys, monkeypatch, tmp_path, data):
+def test_without_its_library_the_command_that_installs_it_is_named(name, capsys, monkeypatch, tmp_path, data):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard" if name == "tensorboard" else name, None)
     code, _, said = in_process(capsys, "train", "digits-dtn-paper", *data, *SMALL, "--out", tmp_path / "run", "--track", name)
     assert code == 2 and f"pip install 'domtrans[{name}]'" in said
 
 
-def test_the_checks_find_what_a_tracker_must_not_do(registry):
+def test_the_checks_find_faults_of_trackers(registry):
     testing.check_tracker(registry, "recorder")
     registry.tracker("meddler", Meddler)
     with pytest.raises(AssertionError, match="leaves every file of the run as it is"):
@@ -165,7 +165,7 @@ def test_the_checks_find_what_a_tracker_must_not_do(registry):
             testing.check_tracker(registry, "recorder", fails_at=event)
 
 
-def test_the_tracker_in_the_docs_is_one(tmp_path, monkeypatch):
+def test_the_tracker_in_the_docs_works(tmp_path, monkeypatch):
     page = (DOCS / "trackers.md").read_text()
     (tmp_path / "lines_of_the_docs.py").write_text(page.partition("```python\n")[2].partition("```")[0])
     monkeypatch.syspath_prepend(tmp_path)
@@ -188,7 +188,7 @@ def present(library):
 
 
 @present("tensorboard")
-def test_tensorboard_shows_what_the_log_holds_and_goes_on_after_a_rollback(capsys, data, tmp_path, registry):
+def test_tensorboard_shows_the_log_and_continues_after_a_rollback(capsys, data, tmp_path, registry):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     testing.check_tracker(registry, "tensorboard")
@@ -197,7 +197,7 @@ def test_tensorboard_shows_what_the_log_holds_and_goes_on_after_a_rollback(capsy
     assert in_process(capsys, *command, "--track", "tensorboard")[0] == 0
     assert in_process(capsys, *command, "train.steps=6", "--resume", "--track", "tensorboard")[0] == 0
     log = RunFolder(out).metrics()
-    # As a rollback or a crash does: the run goes on from step 4 with other figures.
+    # As after a rollback or a crash: the run continues from step 4 with other values.
     again = registry.build("tracker", use("tensorboard"), out, domtrans.find_recipe(str(out), registry), "0" * 32)
     again.log({"step": 4, "seconds": 9.0, "alarms": {"rollback-1": "going on from step 4"}})
     again.log({"step": 5, "seconds": 9.0, "generator.const": 77.0})
@@ -214,9 +214,9 @@ def test_tensorboard_shows_what_the_log_holds_and_goes_on_after_a_rollback(capsy
 
 
 @present("mlflow")
-@pytest.mark.filterwarnings("default")  # of what mlflow itself calls
-def test_mlflow_keeps_a_run_that_goes_on(monkeypatch, tmp_path, registry):
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a database takes half a minute to make
+@pytest.mark.filterwarnings("default")  # of mlflow itself
+def test_mlflow_continues_the_run(monkeypatch, tmp_path, registry):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # creating a database takes half a minute
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
@@ -236,8 +236,8 @@ def test_mlflow_keeps_a_run_that_goes_on(monkeypatch, tmp_path, registry):
 
 
 @present("wandb")
-@pytest.mark.filterwarnings("default")  # of what wandb itself calls
-def test_wandb_keeps_a_run_offline_under_its_identity(monkeypatch, tmp_path, registry):
+@pytest.mark.filterwarnings("default")  # of wandb itself
+def test_wandb_stores_a_run_offline_under_its_identity(monkeypatch, tmp_path, registry):
     monkeypatch.setenv("WANDB_X_SAVE_REQUIREMENTS", "false")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     import wandb
