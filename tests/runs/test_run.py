@@ -57,10 +57,13 @@ def test_pil_images_give_pil_images(run):
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "F"])
 @pytest.mark.parametrize("size", [(32, 32), (7, 90), (200, 41), (1, 1)])
 def test_pil_images_of_any_mode_and_size(run, mode, size):
-    assert run.transfer(Image.new("RGB", size, (9, 200, 30)).convert("L" if mode in "IF" else mode).convert(mode)).size == (
-        32,
-        32,
-    )
+    image = Image.new("F", size, 0.4) if mode == "F" else Image.new("RGB", size, (9, 200, 30))
+    assert run.transfer(image.convert("L").convert("I") if mode == "I" else image.convert(mode)).size == (32, 32)
+
+
+def test_floats_of_a_pil_image_are_between_0_and_1(run):
+    with pytest.raises(DomtransError, match="floats must be from 0"):
+        run.transfer(Image.new("F", (32, 32), 124))
 
 
 def test_a_single_image_is_transferred_as_in_a_batch(run):
@@ -110,13 +113,13 @@ def test_encode_gives_standardised_features(run):
 
 
 def test_evaluate_on_other_data_uses_all_of_it(run, tmp_path):
-    path = write_bars(tmp_path / "other.npz", 16, seed=5)
+    path = write_bars(tmp_path / "other.npz", 32, seed=5)
     results = run.evaluate([f"source.path={path}"])
-    assert results["n"] == 16 and path in results["source"]
-    assert run.evaluate({"source": {"name": "arrays", "path": path}})["n"] == 16
-    assert run.evaluate([f"source.path={path}", "source.holdout=0.5"])["n"] == 8
+    assert results["n"] == 32 and path in results["source"]
+    assert run.evaluate({"source": {"name": "arrays", "path": path}})["n"] == 32
+    assert run.evaluate([f"source.path={path}", "source.holdout=0.5"])["n"] == 16
     for table in ({"name": "arrays", "path": path, "holdout": 0.5}, {"name": "arrays", "path": path, "holdout": 0.125}):
-        wanted = round(20 * table["holdout"])
+        wanted = round(32 * table["holdout"])
         assert run.evaluate({"source": table})["n"] == wanted
         assert run.evaluate([f"source={json.dumps(table)}"])["n"] == wanted
     assert evaluate(run, [f"source.path={path}"]) == results
