@@ -30,7 +30,7 @@ def trained(recipe, steps: int) -> tuple[Trainer, list[dict[str, float]]]:
     return trainer, [{name: float(value) for name, value in guarded_step(trainer).items()} for _ in range(steps)]
 
 
-@pytest.mark.parametrize(("steps", "changes"), [(200, {}), (30, {"discriminator__norm": "spectral", "view": "noise"})])
+@pytest.mark.parametrize(("steps", "changes"), [(40, {}), (20, {"discriminator__norm": "spectral", "view": "noise"})])
 def test_compiled_networks_take_the_same_steps(tmp_path, monkeypatch, steps, changes):
     monkeypatch.setattr(torch, "compile", unfused)
     eager, losses = trained(tiny_recipe(tmp_path, train__steps=steps, **changes), steps)

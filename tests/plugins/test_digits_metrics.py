@@ -9,12 +9,12 @@ from torch import nn
 import domtrans
 from domtrans import FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, Session, Transfer, use
 from domtrans.data.domains import load_domain
-from domtrans.evaluation.evaluate import plain_numbers
+from domtrans.evaluation.evaluate import leaves, plain_numbers
 from domtrans.evaluation.evaluators import view_key
 from domtrans.evaluation.realism import frechet_distance, kernel_distance
 from made_up_transfers import Headless, ImageFunction
 from run_results import change_results
-from tiny import registry, tiny_recipe
+from tiny import bars, registry, tiny_recipe
 from tiny_runs import go
 
 FITTED = {"steps": 70, "batch_size": 32}
@@ -120,6 +120,51 @@ def test_the_original_images_can_be_measured_instead(handwriting):
         of: registry().build("metric", use("digit-accuracy", **FITTED, of=of))(inputs) for of in ("transferred", "original")
     }
     assert read["transferred"]["accuracy"] < 0.2 and read["original"]["accuracy"] > 0.85
+
+
+def test_results_are_plain_numbers_in_their_ranges(measured):
+    for found in measured.values():
+        for name, value in found.items():
+            for number in leaves(value):
+                assert type(number) in (int, float) and (number >= 0 or name == "kid"), name  # an unbiased estimate of 0
+                assert not name.endswith("accuracy") or number <= 1
+
+
+# What cannot be measured
+
+
+def bars_input(source_labels=True, target_labels=True, classes=(4, 4)):
+    def images(labelled, channels, seed, classes):
+        pixels, labels = bars(12, channels=channels, seed=seed, classes=classes)
+        return ImageSet.from_arrays(pixels, labels if labelled else None, size=32)
+
+    torch.manual_seed(0)
+    f = FrozenEncoder(registry().build("encoder", use("digit-encoder"), 32, 10))
+    transfer = Transfer(f, registry().build("generator", use("digit-generator", width=4), 128, 1, 32)).eval()
+    target = [images(target_labels, 1, seed, classes[1]) for seed in (1, 2)]
+    return MetricInput(transfer, images(source_labels, 3, 0, classes[0]), *target, Session.start("cpu", precision="float32"))
+
+
+def test_the_accuracies_of_f_and_of_the_evaluator_are_measured_too():
+    found = registry().build("metric", use("digit-accuracy", steps=3, batch_size=4))(bars_input())
+    assert {"accuracy", "encoder_accuracy", "evaluator_accuracy"} <= set(found) and found["n"] == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("digit-accuracy", {"source_labels": False}),
+        ("digit-accuracy", {"target_labels": False}),
+        ("digit-accuracy", {"classes": (4, 2)}),
+        ("digit-realism", {"target_labels": False}),
+        ("adaptation-accuracy", {"source_labels": False}),
+        ("adaptation-accuracy", {"target_labels": False}),
+        ("adaptation-accuracy", {"classes": (4, 2)}),
+    ],
+)
+def test_without_the_labels_it_needs_a_metric_is_not_measured(name, lacking):
+    with pytest.raises(NotMeasurableError):
+        registry().build("metric", use(name, steps=1))(bars_input(**lacking))
 
 
 # f-consistency

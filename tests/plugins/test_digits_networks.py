@@ -82,3 +82,22 @@ def test_g_without_f_resumes_exactly(tmp_path):
     parts = go(tiny_recipe(tmp_path, **WITHOUT_F, train__save_every=1), tmp_path / "parts", resume=True)
     a, b = (run.model.state_dict() for run in (whole, parts))
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+# All networks of digits
+
+
+@pytest.mark.parametrize("name", registry().names("generator"))
+def test_a_gradient_reaches_every_weight_of_a_generator(name):
+    torch.manual_seed(0)
+    g = registry().build("generator", use(name), 24, 1, 32)
+    g(torch.randn(3, 3, 32, 32) if g.reads_images else torch.randn(3, 24)).square().sum().backward()
+    assert all(weight.grad is not None for weight in g.parameters())
+
+
+@pytest.mark.parametrize("kind", ["encoder", "generator", "discriminator"])
+def test_networks_of_one_size_refuse_another(kind):
+    arguments = {"encoder": (48, 10), "generator": (24, 1, 48), "discriminator": (1, 48)}[kind]
+    for name in (name for name in registry().names(kind) if name.startswith("digit-")):
+        with pytest.raises(DomtransError, match="works at 32 pixels, not 48"):
+            registry().build(kind, use(name), *arguments)
