@@ -21,6 +21,7 @@ from PIL import Image
 
 from domtrans.data.domains import load_domain
 from domtrans.data.image_files import to_pil
+from domtrans.data.image_scan import SYSTEM_NAMES
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.runs.folder import versions
@@ -83,7 +84,8 @@ def generate(
     Args:
         run: A run or its folder.
         folder: A new or empty folder.
-        format: "imagefolder": ``CLASS/000001.png``, or ``000001.png`` without classes, as torchvision reads it.
+        format: "imagefolder": ``CLASS/000001.png``, or ``000001.png`` without classes, as torchvision reads it, and
+            ``classes.txt`` with the classes in order.
             "webdataset": tar shards of 10,000 images with ``KEY.png``, ``KEY.cls`` (the index of the class) and ``KEY.json``
             (class and attributes by name).
         split: Split of the source: "train" or "test".
@@ -124,10 +126,12 @@ def transfer_set(run: Run, source: ImageSet) -> Iterator[LabelledImage]:
 
 
 def write_imagefolder(folder: Path, source: ImageSet, images: Iterator[LabelledImage]) -> None:
-    """Write ``CLASS/000001.png``. Raises DomtransError for a class name that cannot be a folder name."""
+    """Write ``CLASS/000001.png`` and ``classes.txt``. Raises DomtransError for a class name that cannot be a folder name."""
     _check_folder_names(source.classes)
     for name in source.classes:
         (folder / name).mkdir()
+    if source.classes:
+        (folder / "classes.txt").write_text("".join(f"{name}\n" for name in source.classes), encoding="utf-8")
     for item in images:
         class_folder = folder if item.label is None else folder / source.classes[item.label]
         item.image.save(class_folder / f"{item.number:06d}.png")
@@ -172,7 +176,13 @@ def _tar_members(item: LabelledImage, classes: tuple[str, ...]) -> Iterator[tupl
 def _check_folder_names(classes: tuple[str, ...]) -> None:
     """Raise DomtransError unless each class can be a folder name on every system."""
     for name in classes:
-        if name in ("", ".", "..") or name.startswith(".") or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+        if (
+            name.lower() in {"", ".", "..", *SYSTEM_NAMES}
+            or name.strip() != name
+            or name.startswith(".")
+            or not name.isprintable()
+            or set(name) & set('/\\:*?"<>|')
+        ):
             raise DomtransError(f"the class '{name[:100]}' cannot be a folder name; use the format webdataset")
     repeated = [name for name, uses in Counter(name.casefold() for name in classes).items() if uses > 1]
     if repeated:

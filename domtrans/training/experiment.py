@@ -63,7 +63,7 @@ def prepare(
     with initial_weights(recipe, "discriminator"), fits_memory("discriminator", recipe.discriminator):
         discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)
     expect(discriminator, Discriminator, "discriminator", recipe.discriminator)
-    _check_parts_fit(recipe, transfer, discriminator)
+    _check_parts_fit(recipe, source, transfer, discriminator)
     with initial_weights(recipe, "losses"):
         generator_losses = build_losses(registry, recipe.generator_losses, session)
         discriminator_losses = build_losses(registry, recipe.discriminator_losses, session)
@@ -115,8 +115,16 @@ def _load_domains(recipe: Recipe, registry: Registry, session: Session) -> tuple
     return source, target
 
 
-def _check_parts_fit(recipe: Recipe, transfer: Transfer, discriminator: Discriminator) -> None:
+def _check_parts_fit(recipe: Recipe, source: ImageSet, transfer: Transfer, discriminator: Discriminator) -> None:
     """Raise DomtransError for a recipe whose parts or settings contradict one another."""
+    if recipe.train.balance_source and source.labels is None and not source.attributes:
+        notes = "".join(f"; {note}" for note in source.notes)
+        raise DomtransError(
+            f"the source ({source.about or recipe.source.name}) has no labels, and this recipe trains f on its classes: "
+            "give every class its own subfolder, or a label file with the columns file and label (domtrans inspect shows how "
+            "the data is read). To train without labels, choose an f that needs none, train.balance_source=false and "
+            f"discriminator.classes=0 (docs/data.md){notes}"
+        )
     if recipe.train.balance_source and set(transfer.encoder.encoder.heads) != {"class"}:
         raise DomtransError(
             "train.balance_source needs an encoder with one classification head; set it to false or change the encoder"

@@ -15,3 +15,4 @@ def register(registry: domtrans.Registry) -> None:
     registry.domain("webdataset", webdataset.webdataset)
     registry.domain("subset", subset.subset)
     registry.domain("extended", extended.extended)
+    registry.domain("python", domtrans.python_data)

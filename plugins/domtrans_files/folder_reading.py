@@ -14,7 +14,7 @@ from torch import Tensor
 
 from domtrans import Attribute, DomtransError, ImageScan, SkippedFile, class_list, describe_skipped, scan_images
 from domtrans_files.label_files import SUFFIXES, ImageNames, LabelFile, read_label_file
-from domtrans_files.layout import Folder, Layout, Names, Part, Reading, recognise
+from domtrans_files.layout import ROLES, Folder, Layout, Names, Part, Reading, recognise
 
 MAX_CLASSES_BYTES = 2**22
 """Size limit of ``classes.txt``."""
@@ -137,9 +137,19 @@ def read_classes(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     numbered = [re.fullmatch(r"([0-9]+)[\s,]+(\S.*)", line) for line in lines]
-    if lines and all(numbered):
+    if lines and all(numbered) and not _is_folder_name(lines[0], path.parent):
         lines = [match[2] for match in numbered if match]
     return tuple(lines) if len(set(lines)) == len(lines) else ()
+
+
+def _is_folder_name(name: str, place: Path) -> bool:
+    """Whether a folder, or a split in it, has a subfolder of this name."""
+    try:
+        return any(
+            (inside / name).is_dir() for inside in (place, *(each for each in place.iterdir() if each.name.lower() in ROLES))
+        )
+    except OSError:
+        return False
 
 
 def _is_description(path: Path, root: Path) -> bool:

@@ -135,7 +135,35 @@ def test_a_source_without_labels(attributed, tmp_path):
         assert tar.getnames() == [f"{number:08d}.png" for number in range(6)]
 
 
-@pytest.mark.parametrize("classes", [("a/b",), ("..",), ("",), ("Cat", "cat"), (".hidden",), ("a\nb",)], ids=repr)
+@pytest.mark.parametrize("kind", ["imagefolder", "webdataset"])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("10", "2", "cat"),
+        ("b", "a", "c"),  # in another order than that of the folders
+        ("train", "test", "val"),  # like splits
+        ("1 cat", "2 dog", "3 cat"),  # like numbered names
+        ("trainA", "trainB", "empty"),
+    ],
+    ids=repr,
+)
+def test_a_generated_set_is_read_back_with_the_same_labels(attributed, tmp_path, kind, classes):
+    labels = torch.tensor([0, 0, 1, 1, 1, 0])  # the last class has no images
+    name = f"odd-{kind}-{'-'.join(classes).replace(' ', '_')}"
+    attributed.registry.domain(name, lambda split, size: ImageSet(PIXELS, labels, classes))
+    generate(of(attributed, name), tmp_path / "made", format=kind)
+    reader = {"imagefolder": "folder", "webdataset": "webdataset"}[kind]
+    again = load_domain(registry(), use(reader, path=str(tmp_path / "made"), holdout=0, grey=True), "train", 32)
+    of_image = dict(zip((image.numpy().tobytes() for image in again.images), again.labels.tolist(), strict=True))
+    drawn = attributed.transfer(PIXELS)
+    assert again.classes == classes
+    assert [of_image[image.numpy().tobytes()] for image in drawn] == labels.tolist()
+    assert again.notes == (f"class {classes[2]} has no images",)
+
+
+@pytest.mark.parametrize(
+    "classes", [("a/b",), ("..",), ("",), ("Cat", "cat"), (".hidden",), ("a\nb",), (" a",), ("__MACOSX",)], ids=repr
+)
 def test_a_class_that_cannot_be_a_folder_name_is_refused(attributed, tmp_path, classes):
     name = f"odd-{classes!r}".translate({ord(letter): "_" for letter in " .\n"})
     attributed.registry.domain(name, lambda split, size: ImageSet(PIXELS[:1], torch.tensor([0]), classes))

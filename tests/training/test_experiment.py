@@ -145,6 +145,15 @@ def test_features_that_are_not_finite_are_refused(counted, tmp_path):
         prepare(override(recipe, ["fit.nudge=1e30"], extended), extended)
 
 
+def test_a_source_without_labels_is_named_with_what_to_do(tmp_path):
+    write_bars(tmp_path / "plain.npz", 20, labelled=False)
+    source = {"name": "arrays", "path": str(tmp_path / "plain.npz")}
+    recipe = tiny_recipe(tmp_path, source=source, train__balance_source=True)
+    with pytest.raises(DomtransError, match=r"the source \(arrays .*\) has no labels.*subfolder, or a label file") as refusal:
+        prepare(recipe, registry())
+    assert "train.balance_source=false" in str(refusal.value), "and what a training without labels needs"
+
+
 # Plugins that break their contract
 
 
@@ -197,7 +206,7 @@ def test_a_loss_that_reads_an_unknown_field_is_refused(tmp_path):
 
 @pytest.mark.parametrize("domain", ["source", "target"])
 def test_one_training_image_is_too_few(tmp_path, domain):
-    path = write_bars(tmp_path / "two.npz", 2, channels=1 if domain == "target" else 3)
+    path = write_bars(tmp_path / "two.npz", 2, channels=1 if domain == "target" else 3, classes=1)
     changes = {domain: {"name": "arrays", "path": path, "holdout": 0.5}}
     words = rf"the {domain} has 1 training image, and training needs at least 2.*{domain}.holdout"
     with pytest.raises(DomtransError, match=words):
