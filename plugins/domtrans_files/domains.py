@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -16,7 +17,14 @@ from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out,
 
 
 def arrays(
-    split: Split, size: int, *, path: str, images: str | None = None, labels: str | None = None, holdout: Holdout = 0.125
+    split: Split,
+    size: int,
+    *,
+    path: str,
+    images: str | None = None,
+    labels: str | None = None,
+    holdout: Holdout = 0.125,
+    split_by: Literal["class", "order"] = "class",
 ) -> ImageSet:
     """Images in an .npz or .npy file: uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], with or without labels [N].
 
@@ -30,6 +38,8 @@ def arrays(
         labels: Name of the array with the labels, if it has another name.
         holdout: Without splits, the share of every class that is the test split, the last in the file. They are not shuffled,
             because neighbours are often related. A class that is too small to split stays in training.
+        split_by: "class" holds out the last images of every class, "order" the last images of the file whatever their class.
+            Use "order" if neighbours are crops of one photograph, as in SVHN.
 
     Raises:
         DomtransError: If the file is missing or damaged, holds pickled objects, or its arrays have other shapes or types.
@@ -39,15 +49,16 @@ def arrays(
     everything = ImageSet.from_arrays(found.images, found.labels, size=size, about=about("arrays", path, split))
     count = len(everything)
     if found.test is None:
-        index = split_index(everything.labels, count, split, holdout, path)
-        targets = torch.zeros(count, dtype=torch.int64) if everything.labels is None else everything.labels
+        groups = everything.labels if split_by == "class" else None
+        index = split_index(groups, count, split, holdout, path)
+        targets = torch.zeros(count, dtype=torch.int64) if groups is None else groups
         parts = {name: hold_out(targets, name, holdout) for name in SPLITS}
     else:
         parts = {"train": torch.arange(count - found.test), "test": torch.arange(count - found.test, count)}
         index = parts[split]
     notes = list(found.notes)
     if everything.labels is not None:
-        share = holdout if found.test is None else None
+        share = holdout if found.test is None and split_by == "class" else None
         notes += class_notes(everything.labels, everything.classes, parts["train"], parts["test"], share)
     return replace(everything.take(index), notes=tuple(notes))
 

@@ -26,7 +26,7 @@ def find_svhn(folder: Path) -> Domain:
         if parts and (root / "test_32x32.mat").is_file():
             return {"name": "svhn", "root": str(root), "part": parts[0]}
         if (root / "svhn_8k.npz").is_file():
-            return {"name": "arrays", "path": str(root / "svhn_8k.npz"), "holdout": 0.125}
+            return {"name": "arrays", "path": str(root / "svhn_8k.npz"), "holdout": 0.125, "split_by": "order"}
     raise DomtransError(
         f"there is no SVHN in {folder}: it needs test_32x32.mat and train_32x32.mat or extra_32x32.mat, or svhn_8k.npz, "
         "there or in a subfolder svhn"
