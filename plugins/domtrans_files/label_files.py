@@ -62,15 +62,21 @@ class ImageNames:
         self.by_name = _unique((path.rpartition("/")[2], i) for path, i in self.by_path.items())
         self.by_stem = _unique((name.rpartition(".")[0], i) for name, i in self.by_name.items() if i is not None)
 
-    def find(self, name: str, folder: str = "") -> int | None:
-        """The index of an image that a label file in ``folder`` names; None if there is none, or several."""
+    def find(self, name: str, folder: str = "", *, stems: bool = True) -> int | None:
+        """The index of an image that a label file in ``folder`` names; None if there is none, or several.
+
+        Args:
+            name: A path or a file name.
+            folder: The folder of the label file, relative to that of the images.
+            stems: Whether the name may lack its suffix.
+        """
         name = name.strip().replace("\\", "/").removeprefix("./")
         for path in (f"{folder}/{name}" if folder else name, name):
             if path in self.by_path:
                 return self.by_path[path]
         last = name.rpartition("/")[2]
         found = self.by_name.get(last)
-        return found if found is not None else self.by_stem.get(last)
+        return self.by_stem.get(last) if found is None and stems else found
 
 
 def _unique(pairs: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
@@ -92,14 +98,14 @@ def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFi
     Raises:
         DomtransError: If it gives an image two classes.
     """
-    rows = _read_rows(path)
+    rows, named = _read_rows(path)
     if not rows:
         return None
     columns = {str(name).strip().lower(): name for row in rows[:1000] for name in row}
     file_column = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
     if file_column is None:
         return None
-    found = [images.find(_text(row.get(file_column)), folder) for row in rows]
+    found = [images.find(_text(row.get(file_column)), folder, stems=named) for row in rows]
     if not any(i is not None for i in found):
         return None
     label_column = next((columns[name] for name in LABEL_COLUMNS if name in columns and columns[name] != file_column), None)
@@ -160,43 +166,45 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value).strip()
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows as dicts; empty if the file is no table."""
+def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The rows as dicts, and whether the file itself names the columns; no rows if the file is no table."""
     try:
         if path.stat().st_size > MAX_LABEL_FILE_BYTES:
-            return []
+            return [], False
         text = path.read_bytes().decode("utf-8-sig")
         suffix = path.suffix.lower()
         if suffix == ".json":
-            return _json_rows(json.loads(text))
+            document = json.loads(text)
+            return _json_rows(document), isinstance(document, list)
         if suffix in (".jsonl", ".ndjson"):
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-            return rows if all(isinstance(row, dict) for row in rows) else []
+            return (rows if all(isinstance(row, dict) for row in rows) else []), True
         return _list_rows(text) if suffix == ".txt" else _csv_rows(text, "\t" if suffix == ".tsv" else None)
     except (OSError, ValueError, RecursionError, csv.Error):
-        return []
+        return [], False
 
 
-def _csv_rows(text: str, delimiter: str | None) -> list[dict[str, Any]]:
+def _csv_rows(text: str, delimiter: str | None) -> tuple[list[dict[str, Any]], bool]:
     first = text.partition("\n")[0]
     delimiter = delimiter or max(",;\t", key=first.count)
     table = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(cell.strip() for cell in row)]
     if not table:
-        return []
+        return [], False
     header = [cell.strip().lower() for cell in table[0]]
-    if not set(header) & set(FILE_COLUMNS):  # no header: a file and its class
-        names = ["file", "label", *(f"column {number}" for number in range(3, len(header) + 1))]
-        return [dict(zip(names, row, strict=False)) for row in table]
-    return [dict(zip(table[0], row, strict=False)) for row in table[1:]]
+    if set(header) & set(FILE_COLUMNS):
+        return [dict(zip(table[0], row, strict=False)) for row in table[1:]], True
+    names = ["file", "label", *(f"column {number}" for number in range(3, len(header) + 1))]
+    return [dict(zip(names, row, strict=False)) for row in table], False
 
 
-def _list_rows(text: str) -> list[dict[str, Any]]:
+def _list_rows(text: str) -> tuple[list[dict[str, Any]], bool]:
     """Lines "path label", as torchvision and Caffe write them."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if lines and (("," in lines[0]) or ("\t" in lines[0])):
+    if lines and ("," in lines[0] or "\t" in lines[0]):
         return _csv_rows(text, "," if "," in lines[0] else "\t")
     pairs = [line.rsplit(None, 1) for line in lines]
-    return [dict(zip(("file", "label"), pair, strict=True)) for pair in pairs] if all(len(pair) == 2 for pair in pairs) else []
+    complete = all(len(pair) == 2 for pair in pairs)
+    return [dict(zip(("file", "label"), pair, strict=True)) for pair in pairs] if complete else [], False
 
 
 def _json_rows(document: Any) -> list[dict[str, Any]]:

@@ -141,9 +141,8 @@ def _read_level(  # noqa: PLR0911 - one return for each layout
         return _read_labels(folder, index, base, files, layout)
     if (pairs := _pairs(subfolders)) and layout in ("auto", "pairs", "splits"):
         return _read_pairs(folder, pairs, here, subfolders, base, layout, part)
-    if part is not None and {name.upper() for name in subfolders} >= {"A", "B"}:
-        name = next(name for name in subfolders if name.upper() == part)
-        reading = _read_level(folder, subfolders[name], (*base, name), "auto" if layout == "pairs" else layout, None)
+    if part is not None and set(subfolders) >= {"A", "B"}:
+        reading = _read_level(folder, subfolders[part], (*base, part), "auto" if layout == "pairs" else layout, None)
         reading.part_used = True
         return reading
     roles = _roles([*subfolders, *(folder.empty_folders(base) if _roles(subfolders) else ())])
@@ -169,7 +168,7 @@ def _read_level(  # noqa: PLR0911 - one return for each layout
                     [f"path={folder.path.joinpath(*place)}", "layout=classes (one class)", FLAT],
                 )
             reading = _read_level(folder, subfolders[name], place, layout, part)
-            _skip(reading, here, f"image beside the folder {name}")
+            _skip(reading, here, f"beside the folder {name}")
             return reading
     if layout in _NEEDS:
         raise DomtransError(f"{folder.path}: layout={layout} needs {_NEEDS[layout]}; there {_describe(subfolders, here)}")
@@ -222,7 +221,7 @@ def _refuse_other_layouts(folder: Folder, subfolders: Mapping[str, list[int]], r
             f"each of {list_names(sorted(subfolders))} has its own splits",
             [
                 f"path={folder.path.joinpath(*base, first)} (one domain)"
-                + (", part=A or part=B" if lower == {"a", "b"} else ""),
+                + (", part=A or part=B" if set(subfolders) == {"A", "B"} else ""),
                 f"layout=splits ({'both' if two else 'all'} are classes with these splits)",
                 "layout=classes (classes, whose splits are merged)",
             ],
@@ -284,9 +283,9 @@ def _read_pairs(
     reading = _read_splits(folder, chosen, [], mine, base, "splits")
     reading.kind = "pairs"
     reading.part_used = True
-    _skip(reading, here, "image outside the recognised folders")
+    _skip(reading, here, "outside the recognised folders")
     for name in others:
-        _skip(reading, subfolders[name], f"image in {name}, which is no split")
+        _skip(reading, subfolders[name], f"in {name}, which is no split")
     return reading
 
 
@@ -317,11 +316,11 @@ def _read_splits(
     if len(used) > 1:
         reading.splits = {i: split for name, split in used.items() for i in subfolders.get(name, ())}
     if "val" in by_role and test == "test":
-        _skip(reading, subfolders.get(by_role["val"], ()), f"image in {by_role['val']}, as there is also {by_role['test']}")
-    _skip(reading, here, "image outside the recognised folders")
+        _skip(reading, subfolders.get(by_role["val"], ()), f"in {by_role['val']}, as there is also {by_role['test']}")
+    _skip(reading, here, "outside the recognised folders")
     for name, index in subfolders.items():
         if name not in roles:
-            _skip(reading, index, f"image in {name}, which is no split")
+            _skip(reading, index, f"in {name}, which is no split")
     return reading
 
 
@@ -338,7 +337,7 @@ def _read_inner_splits(folder: Folder, subfolders: Mapping[str, list[int]], base
                 reading.splits |= dict.fromkeys(inner[inside], "train" if role == "train" else "test")
                 reading.labels |= dict.fromkeys(inner[inside], name)
             else:
-                _skip(reading, inner[inside], "validation image")
+                _skip(reading, inner[inside], "in the validation split")
     return reading
 
 
@@ -383,7 +382,7 @@ def _read_class_folders(folder: Folder, places: Mapping[Names, list[int]], *, fo
     if here:
         files = list_names(["/".join(folder.names[i]) for i in here])
         reading.notes.append(f"{len(here):,} {'image' if len(here) == 1 else 'images'} beside the class folders: {files}")
-        _skip(reading, here, "image beside the class folders")
+        _skip(reading, here, "beside the class folders")
     return reading
 
 
@@ -396,7 +395,7 @@ def _read_only_folder(
         if here and not _are_strays(len(here), len(everything)):
             raise folder.refuse(f"{len(here):,} images are beside the folder {name}", ["layout=classes (one class)", FLAT])
         reading = _read_class_folders(folder, inside)
-        _skip(reading, here, f"image beside the folder {name}")
+        _skip(reading, here, f"beside the folder {name}")
         return reading
     reading = Reading("flat", everything)
     if not here:
@@ -441,7 +440,7 @@ def _read_labels(
         if layout == "auto":
             _refuse_other_labels(folder, len(index), depth, labels, name)
         reading = Reading("labels", list(labels), *_apply_vocabulary(labels, folder.vocabulary(base)), notes=notes)
-        _skip(reading, (i for i in index if i not in labels), f"image without a label in {name}")
+        _skip(reading, (i for i in index if i not in labels), f"without a label in {name}")
         if used is None and not roles:
             here, subfolders = _below(folder, index, base)
             found = _roles(subfolders)
@@ -469,7 +468,7 @@ def _apply_roles(reading: Reading, roles: Mapping[int, str], name: str) -> None:
         if (role := roles.get(i, "")) in splits:
             reading.splits[i] = splits[role]
         else:
-            _skip(reading, [i], "validation image" if role else f"image in neither split of {name}")
+            _skip(reading, [i], "in the validation split" if role else f"in neither split of {name}")
     reading.index = [i for i in reading.index if i in reading.splits]
 
 
