@@ -11,6 +11,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from commands import in_process
@@ -257,3 +259,119 @@ def test_the_command_prints_one_line_and_exits_with_2(capsys, tmp_path):
         capsys, "train", "digits-dtn", "source=webdataset", f"source.path={tmp_path}", "--out", tmp_path / "o"
     )
     assert code == 2 and "there are no .tar files" in stderr and "Traceback" not in stderr
+
+
+# Nothing is dropped in silence
+
+
+def test_names_with_dots_are_read_with_their_labels(tmp_path):
+    members = {"0.png": PNG, "0.cls": b"a", "1.left.png": PNG, "1.left.cls": b"b", "2.left.png": PNG, "2.right.png": PNG}
+    write_tar(tmp_path / "a.tar", members | {"2.cls": b"c", "d.1/3.v2.png": PNG, "d.1/3.v2.json": b'{"class": "d"}'})
+    found = load(tmp_path)
+    assert [found.classes[label] for label in found.labels.tolist()] == ["a", "b", "c", "c", "d"] and found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"),
+    [("bmp", "BMP"), ("jfif", "JPEG"), ("jpe", "JPEG"), ("tif", "TIFF"), ("avif", "AVIF"), ("jp2", "JPEG2000"), ("gif", "GIF")],
+)
+def test_every_image_format_is_read_from_shards(tmp_path, suffix, form):
+    write_tar(tmp_path / "a.tar", {f"0.{suffix}": encoded(IMAGES[0], form), "0.cls": b"x", "1.png": PNG, "1.cls": b"y"})
+    found = load(tmp_path)
+    assert len(found.images) == 2 and found.classes == ("x", "y")
+
+
+def test_members_that_are_not_read_are_counted_and_named(tmp_path):
+    members = {
+        "0.png": PNG,
+        "0.mask.png": PNG,
+        "0.txt": b"a caption",
+        "1.psd": b"8BPS",
+        "2.cls": b"1",
+        "README": b"",
+        "._0.png": b"",
+    }
+    write_tar(tmp_path / "a.tar", members)
+    found = load(tmp_path)
+    (note,) = found.notes
+    assert len(found) == 1 and note.startswith("5 members of the shards were skipped: ")
+    for reason in (
+        "1 further image of a sample (.mask.png) such as 0.mask.png",
+        "1 not an image (.txt) such as 0.txt",
+        "1 not an image (.psd) such as 1.psd",
+        "1 labels without an image such as 2",
+        "1 not an image (no suffix) such as README",
+    ):
+        assert reason in note
+
+
+def test_a_label_in_json_may_be_called_label(tmp_path):
+    write_tar(tmp_path / "a.tar", {"0.png": PNG, "0.json": b'{"label": 3}'})
+    assert load(tmp_path).classes == ("3",)
+
+
+def test_shards_sorted_by_class_are_split_by_class(tmp_path):
+    write_tar(tmp_path / "a.tar", labelled(*[0] * 8, *[1] * 8, *[10] * 8, *[2] * 2))
+    train, test = (load(tmp_path, split, holdout=0.125) for split in ("train", "test"))
+    assert train.classes == test.classes == ("0", "1", "2", "10")
+    assert train.labels.bincount().tolist() == [7, 7, 2, 7] and test.labels.bincount(minlength=4).tolist() == [1, 1, 0, 1]
+    assert train.notes == ("class 2 is too small to split with holdout=0.125 and stays in training",)
+
+
+@pytest.mark.parametrize("names", ["{}-000.tar", "pets_{}_0.tar", "{}/0.tar"])
+@pytest.mark.parametrize("test_name", ["test", "val", "validation"])
+def test_shards_named_after_splits_are_the_splits(tmp_path, names, test_name):
+    for split, classes in (("train", "ab"), (test_name, "bc")):
+        path = tmp_path / names.format(split)
+        path.parent.mkdir(exist_ok=True)
+        write_tar(path, labelled(*classes))
+    train, test = (load(tmp_path, split) for split in ("train", "test"))
+    assert train.classes == test.classes == ("a", "b", "c")
+    assert train.labels.tolist() == [0, 1] and test.labels.tolist() == [1, 2]
+    assert train.notes == ("class a has no test images", "class c has no training images")
+
+
+def test_shards_of_splits_beside_others_are_refused(tmp_path):
+    for name in ("train-0", "test-0", "more-0"):
+        write_tar(tmp_path / f"{name}.tar", labelled("a"))
+    with pytest.raises(DomtransError, match=r"shards of splits and others \(more-0\.tar\)"):
+        load(tmp_path)
+
+
+def test_compressed_shards_in_a_folder_are_named(tmp_path):
+    write_tar(tmp_path / "a.tar", labelled("a"))
+    (tmp_path / "b.tar.gz").write_bytes(b"")
+    assert load(tmp_path).notes == ("compressed shards that are not read, unpack them: b.tar.gz",)
+
+
+KEYS = st.sampled_from(["0", "1", "0.left", "0.right", "1.a.b", "d/0", "d.e/1", ".hidden", "__MACOSX/0"])
+SUFFIXES = st.sampled_from(["png", "PNG", "bmp", "cls", "json", "txt", "psd"])
+FORMS = {"png": "PNG", "bmp": "BMP"}
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(members=st.lists(st.tuples(KEYS, SUFFIXES), unique_by=lambda pair: (pair[0], pair[1].lower()), min_size=1, max_size=10))
+def test_every_member_is_read_or_counted(tmp_path_factory, members):
+    folder = tmp_path_factory.mktemp("any")
+    content = {"cls": b"a", "json": b'{"class": "b"}'}
+    pairs = [
+        (f"{key}.{suffix}", encoded(IMAGES[0], FORMS[suffix.lower()]) if suffix.lower() in FORMS else content.get(suffix, b""))
+        for key, suffix in members
+    ]
+    write_tar(folder / "a.tar", pairs)
+    visible = [(key, suffix.lower()) for key, suffix in members if not key.startswith((".", "__MACOSX"))]
+    images = [key for key, suffix in visible if suffix in FORMS]
+    try:
+        found = load(folder)
+    except DomtransError as refusal:
+        reasons = ("there are no images", "two images with the key", "have no class")
+        assert any(reason in str(refusal) for reason in reasons)
+        assert images or "there are no images" in str(refusal)
+        return
+    skipped = int(found.notes[0].split()[0]) if found.notes else 0
+    used = {(key, suffix) for key, suffix in visible if suffix in ("cls", "json")}
+    others = [key for key, suffix in visible if suffix in ("txt", "psd")]
+    further = len(images) - len(found)
+    assert 0 <= further <= skipped - len(others) <= further + len(used)
+    if found.labels is not None:
+        assert set(found.classes) <= {"a", "b"}
