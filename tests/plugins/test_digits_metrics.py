@@ -239,3 +239,69 @@ def test_verify_compares_lists(tmp_path, monkeypatch):
         monkeypatch.setattr(again, "evaluate", lambda: results["metrics"] | {"confusion": [[100, 0], [0, 100]]})
         names = [one.name for one in domtrans.verify(again).differences]
         assert [name for name in names if name == "confusion"] == wanted
+
+
+# Classes that differ between sets
+
+
+def without(images, *names, classes=None):
+    """The images of a set without some classes; ``classes`` renumbers the rest by name."""
+    kept = [k for k, name in enumerate(images.classes) if name not in names]
+    part = images.take(torch.isin(images.labels, torch.tensor(kept)).nonzero()[:, 0])
+    return part if classes is None else ImageSet(part.pixels, domtrans.align_labels(part, classes), classes)
+
+
+def results_of(metric, source, train, test, **options):
+    session = Session.start("cpu", precision="float32")
+    inputs = MetricInput(
+        Transfer(FrozenEncoder(Headless()), ImageFunction(lambda x: x.mean(1, keepdim=True))).eval(),
+        source,
+        train,
+        test,
+        session,
+    )
+    return registry().build("metric", use(metric, **FITTED, **options))(inputs)
+
+
+def test_a_class_that_the_target_test_lacks_changes_nothing_else(handwriting):
+    train, test, source = handwriting
+    nine = tuple("123456789")
+    whole = results_of("digit-accuracy", source, train, test)
+    for part in (without(test, "0"), without(test, "0", classes=nine)):
+        found = results_of("digit-accuracy", source, train, part)
+        assert found["evaluator_accuracy"] > 0.8 and found["evaluator_accuracy"] == pytest.approx(
+            whole["evaluator_accuracy"], abs=0.05
+        )
+        assert {**found, "evaluator_accuracy": 0} == {**whole, "evaluator_accuracy": 0}
+
+
+def test_a_class_that_only_the_target_test_has_changes_nothing(handwriting):
+    train, test, source = handwriting
+    whole = results_of("digit-accuracy", source, train, test)
+    classes = ("!", *test.classes)
+    more = ImageSet(
+        torch.cat([test.images, test.images[:50]]), torch.cat([test.labels + 1, torch.zeros(50, dtype=torch.int64)]), classes
+    )
+    assert results_of("digit-accuracy", source, train, more) == whole
+    adapted = [results_of("adaptation-accuracy", source, train, part)["adaptation_accuracy"] for part in (test, more)]
+    assert adapted[0] == adapted[1] > 0.5
+
+
+def test_classes_in_another_order_are_the_same_classes(handwriting):
+    train, test, source = handwriting
+    order = tuple(reversed(source.classes))
+    other = ImageSet(source.pixels, domtrans.align_labels(source, order), order)
+    for metric, key in (("digit-accuracy", "accuracy"), ("adaptation-accuracy", "adaptation_accuracy")):
+        one, two = (results_of(metric, each, train, test) for each in (source, other))
+        assert one[key] == pytest.approx(two[key], abs=0.1) and two[key] > 0.5
+        if "per_class" in one:
+            assert one["per_class"] == two["per_class"][::-1]
+
+
+def test_source_images_of_a_class_without_target_images_are_left_out(handwriting):
+    train, test, source = handwriting
+    found = results_of("digit-accuracy", source, without(train, "3"), test)
+    assert found["per_class"][3] is None and found["n"] == int((source.labels != 3).sum())
+    assert found["evaluator_accuracy"] > 0.8 and found["accuracy"] > 0.5
+    with pytest.raises(NotMeasurableError, match="the source's classes in the target too"):
+        results_of("digit-accuracy", source, without(train, "3", classes=tuple("012456789")), test)
