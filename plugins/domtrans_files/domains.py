@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt
 
-from domtrans import Attribute, DomtransError, ImageSet, Memory, StoredImages
+from domtrans import Aspect, Attribute, DomtransError, ImageSet, Memory, StoredImages
 from domtrans_files.array_files import read_arrays
 from domtrans_files.folder_reading import read_folder
 from domtrans_files.layout import Layout, Part
@@ -25,6 +26,7 @@ def arrays(
     labels: str | None = None,
     holdout: Holdout = 0.125,
     split_by: Literal["class", "order"] = "class",
+    aspect: Aspect = "crop",
 ) -> ImageSet:
     """Images in an .npz or .npy file: uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], with or without labels [N].
 
@@ -40,13 +42,14 @@ def arrays(
             because neighbours are often related. A class that is too small to split stays in training.
         split_by: "class" holds out the last images of every class, "order" the last images of the file whatever their class.
             Use "order" if neighbours are crops of one photograph, as in SVHN.
+        aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
 
     Raises:
         DomtransError: If the file is missing or damaged, holds pickled objects, or its arrays have other shapes or types.
     """
     file = Path(path).expanduser()
     found = read_arrays(file, images, labels)
-    everything = ImageSet.from_arrays(found.images, found.labels, size=size, about=about("arrays", path, split))
+    everything = ImageSet.from_arrays(found.images, found.labels, size=size, about=about("arrays", path, split), aspect=aspect)
     count = len(everything)
     if found.test is None:
         groups = everything.labels if split_by == "class" else None
@@ -74,13 +77,14 @@ def folder(
     holdout: Holdout = 0.125,
     grey: bool = False,
     memory: Memory = "auto",
+    aspect: Aspect = "crop",
+    max_pixels: NonNegativeInt | None = None,
 ) -> ImageSet:
     """Image files under a folder: a subfolder for every class, subfolders train and test, a label file, or plain images.
 
     The layout is recognised: subfolders such as train, val and test in any case; trainA, trainB, testA and testB; class
     folders, whose order is that of ``classes.txt`` if there is one; label files as CSV, TSV, JSON or lines, whose further
-    columns are attributes. A folder that can be read in several ways is refused, with the ways to choose from. Images are
-    cropped to their centre square.
+    columns are attributes. A folder that can be read in several ways is refused, with the ways to choose from.
 
     Args:
         path: The folder.
@@ -92,6 +96,8 @@ def folder(
             small to split stays in training.
         grey: Read the images as one channel.
         memory: "yes" loads the images into memory, "no" reads them when needed, "auto" loads up to 1 GiB of pixels.
+        aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
+        max_pixels: Limit of an image's width times height; 0: none; by default that of DOMTRANS_MAX_PIXELS, or Pillow's.
 
     Raises:
         DomtransError: If the folder is missing, empty, or can be read in several ways, or more than 1 % of the images cannot
@@ -120,7 +126,7 @@ def folder(
     spans = torch.tensor([(k, 0, _size_in_bytes(os.path.join(base, name))) for k, name in enumerate(files)])  # noqa: PTH118
     attributes = {name: Attribute(known.values, known.index[index]) for name, known in found.attributes.items()}
     images = ImageSet(
-        StoredImages(base, files, spans, size, 1 if grey else 3),
+        StoredImages(base, files, spans, size, 1 if grey else 3, aspect=aspect, max_pixels=max_pixels),
         None if targets is None else targets[index],
         found.reading.classes,
         about("folder", path, split),

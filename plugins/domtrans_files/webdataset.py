@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from domtrans import Attribute, Cache, DomtransError, ImageSet, Memory, StoredImages, class_list
+from domtrans import Aspect, Attribute, Cache, DomtransError, ImageSet, Memory, StoredImages, class_list
 from domtrans_files.domains import about
 from domtrans_files.shards import CLASS_LABEL, Shard, find_shards, find_split_shards, read_shard, read_vocabulary
 from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
@@ -30,6 +30,8 @@ def webdataset(
     grey: bool = False,
     memory: Memory = "auto",
     block: PositiveInt = 1,
+    aspect: Aspect = "crop",
+    max_pixels: NonNegativeInt | None = None,
 ) -> ImageSet:
     """Images in WebDataset tar shards: members ``KEY.png``, ``.jpg`` and other formats, with ``KEY.json`` or ``KEY.cls``.
 
@@ -47,6 +49,8 @@ def webdataset(
         grey: Read the images as one channel.
         memory: "yes" loads the images into memory, "no" reads them when needed, "auto" loads up to 1 GiB of pixels.
         block: Neighbours in a shard that stay together in every shuffle, for a disk that is slow to seek.
+        aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
+        max_pixels: Limit of an image's width times height; 0: none; by default that of DOMTRANS_MAX_PIXELS, or Pillow's.
 
     Raises:
         DomtransError: If a shard is missing, compressed or damaged, or labels do not fit together.
@@ -79,7 +83,7 @@ def webdataset(
             )
     if labels is not None:
         notes += class_notes(labels, classes, parts["train"], parts["test"], holdout if test_paths is None else None)
-    stored = StoredImages(root, files, spans, size, 1 if grey else 3, block)
+    stored = StoredImages(root, files, spans, size, 1 if grey else 3, block, aspect=aspect, max_pixels=max_pixels)
     images = ImageSet(stored, labels, classes, about("webdataset", path, split), attributes, tuple(notes))
     return images.take(index).kept(memory)
 
