@@ -14,8 +14,12 @@ from tiny import write_bars
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
+    """An empty cache, which the processes of pytest-xdist share."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     before = os.environ.get("DOMTRANS_CACHE")
-    os.environ["DOMTRANS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["DOMTRANS_CACHE"] = str(folder / "cache")
     yield
     if before is None:
         del os.environ["DOMTRANS_CACHE"]

@@ -1,7 +1,7 @@
-"""domtrans as a stranger gets it: wheels in a fresh environment, never the checkout.
+"""domtrans as users install it: wheels in a new environment, without the checkout.
 
-The environment borrows torch and all else from the one that runs the tests (a .pth file), so that nothing heavy is
-installed; domtrans itself, and every plugin, is there as a wheel or not at all.
+The environment takes torch and other libraries from the one that runs the tests, through a .pth file. Only domtrans and
+plugins are installed.
 """
 
 import json
@@ -23,8 +23,8 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 BUILD = ["--no-deps", "--no-build-isolation", "--no-index"]
 
 
-class Stranger:
-    """An environment of its own."""
+class Environment:
+    """A virtual environment, and a folder to work in."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.work = folder / "venv", folder / "work"
@@ -35,14 +35,14 @@ class Stranger:
         # A folder on sys.path through a .pth file: the .pth files inside it, such as an editable install's, do not count.
         (self.site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
         self.work.mkdir()
-        # `pip` in the tutorial installs here, offline, with what is there.
+        # `pip` and `pytest` of the tutorial.
         (self.bin / "pip").write_text(f'#!/bin/sh\nexec {" ".join(PIP)} --python {self.python} "$@"\n')
         (self.bin / "pytest").write_text(f'#!/bin/sh\nexec {self.python} -m pytest -q -p no:cacheprovider "$@"\n')
         for name in ("pip", "pytest"):
             (self.bin / name).chmod(0o755)
 
     def run(self, *command, check=True, **environment):
-        """A process in the environment."""
+        """Run a command in the environment."""
         clean = {
             key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYTEST", "DOMTRANS_PLUGINS"))
         }
@@ -68,22 +68,26 @@ class Stranger:
 def wheels(tmp_path_factory):
     """The wheels of domtrans and of the example package."""
     folder = tmp_path_factory.mktemp("wheels")
-    for project in (ROOT, ROOT / "examples" / "domtrans-kmnist"):
-        command = [*PIP, "wheel", "--quiet", *BUILD, "--wheel-dir", str(folder), str(project)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    command = [*PIP, "wheel", "--quiet", *BUILD, "--wheel-dir", folder, ROOT, ROOT / "examples" / "domtrans-kmnist"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="module")
-def stranger(wheels, tmp_path_factory):
-    """An environment with both wheels."""
-    made = Stranger(tmp_path_factory.mktemp("stranger"))
+def environment(wheels, tmp_path_factory):
+    """An environment with both wheels, and with a new plugin of every kind."""
+    made = Environment(tmp_path_factory.mktemp("installed"))
     made.install(*wheels.glob("*.whl"))
+    code = (
+        "import sys; from domtrans.cli.scaffold import new_plugin; [new_plugin(f'new-{kind}', kind) for kind in sys.argv[1:]]"
+    )
+    made.run(made.python, "-c", code, *USES)
+    made.install(*(made.work / f"domtrans-new-{kind}" for kind in USES))
     return made
 
 
-def test_the_wheel_holds_all_that_it_needs_and_nothing_else(wheels):
+def test_the_wheel_is_complete_and_has_no_other_files(wheels):
     (wheel,) = wheels.glob("domtrans-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {
@@ -96,73 +100,61 @@ def test_the_wheel_holds_all_that_it_needs_and_nothing_else(wheels):
     assert not [name for name in names if name.startswith("domtrans/testing/test") or "__pycache__" in name]
 
 
-def test_domtrans_comes_from_the_wheel(stranger):
-    where = stranger.run(
-        stranger.python, "-c", "import domtrans, domtrans_dtn; print(domtrans.__file__, domtrans_dtn.__file__)"
-    )
-    assert all(path.startswith(str(stranger.folder)) for path in where.stdout.split()), where.stdout
+def test_domtrans_comes_from_the_wheel(environment):
+    code = "import domtrans, domtrans_dtn; print(domtrans.__file__, domtrans_dtn.__file__)"
+    where = environment.run(environment.python, "-c", code).stdout
+    assert all(path.startswith(str(environment.folder)) for path in where.split()), where
 
 
-def test_plugins_lists_the_stranger_s(stranger):
-    found = {one["name"]: one for one in json.loads(stranger.run("domtrans", "plugins", "--json").stdout)}
-    assert found["kmnist"]["registers"] == {"domain": ["kmnist"], "recipe": ["brushed-digits"]}
-    assert (found["kmnist"]["distribution"], found["kmnist"]["version"], found["kmnist"]["interface"]) == (
-        "domtrans_kmnist",
-        "0.1.0",
-        1,
-    )
-
-
-def test_doctor_is_content(stranger):
-    done = stranger.run("domtrans", "doctor", "--json")
-    assert json.loads(done.stdout)["healthy"]
-
-
-def test_the_stranger_s_recipe_trains_two_steps(stranger):
-    write = (
-        "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import test_domtrans_kmnist as t; t.write_small(pathlib.Path())"
-    )
-    stranger.run(stranger.python, "-c", write, ROOT / "examples" / "domtrans-kmnist")
-    small = ["fit.steps=2", "train.steps=2", "train.batch_size=8", "generator.width=8", "discriminator.width=8"]
-    done = stranger.run("domtrans", "train", "brushed-digits", "target.root=.", *small, "--out", "brushed")
-    assert "kmnist, test split, 20 images" in done.stdout
-    assert list((stranger.work / "brushed" / "samples").iterdir())
-
-
-def test_the_example_s_own_tests_pass_and_at_once_those_of_a_new_plugin_of_every_kind(stranger):
+def test_installed_plugins_are_listed(environment):
+    found = {one["name"]: one for one in json.loads(environment.run("domtrans", "plugins", "--json").stdout)}
+    assert not [one for one in found.values() if one["error"]]
+    kmnist = found["kmnist"]
+    assert kmnist["registers"] == {"domain": ["kmnist"], "recipe": ["brushed-digits"]}
+    assert (kmnist["distribution"], kmnist["version"], kmnist["interface"]) == ("domtrans_kmnist", "0.1.0", 1)
     for kind in USES:
-        done = stranger.run(
-            stranger.python, "-c", f"from domtrans.cli.scaffold import new_plugin; print(new_plugin('fresh-{kind}', '{kind}'))"
-        )
-        assert done.stdout.strip() == f"domtrans-fresh-{kind}"
-    folders = [stranger.work / f"domtrans-fresh-{kind}" for kind in USES]
-    stranger.install(*folders)
-    done = stranger.run(stranger.bin / "pytest", "-W", "error", *folders, ROOT / "examples" / "domtrans-kmnist")
+        assert found[f"new-{kind}"]["registers"] == {kind: [f"new-{kind}"]}
+
+
+def test_the_recipe_of_a_plugin_trains_and_doctor_finds_nothing_wrong(environment):
+    code = (
+        "import pathlib, sys; from domtrans.cli.app import main; sys.path.insert(0, sys.argv.pop(1));"
+        "import test_domtrans_kmnist; test_domtrans_kmnist.write_small(pathlib.Path())\n"
+        "for command in (sys.argv[1:], ['doctor', '--json']):\n"
+        "    try: main(command)\n"
+        "    except SystemExit as end: assert not end.code, (command, end.code)"
+    )
+    small = ["source.count=40", "source.test_count=20", "fit.steps=2", "train.steps=2", "train.batch_size=8"]
+    command = ["train", "brushed-digits", "target.root=.", *small, "--out", "brushed"]
+    done = environment.run(environment.python, "-c", code, ROOT / "examples" / "domtrans-kmnist", *command)
+    assert "kmnist, test split, 20 images" in done.stdout
+    assert list((environment.work / "brushed" / "samples").iterdir())
+    assert json.loads(done.stdout[done.stdout.index("\n{") :])["healthy"]
+
+
+def test_the_tests_of_new_plugins_and_of_the_example_pass(environment):
+    folders = [environment.work / f"domtrans-new-{kind}" for kind in USES]
+    done = environment.run(environment.bin / "pytest", "-W", "error", *folders, ROOT / "examples" / "domtrans-kmnist")
     assert f"{len(USES) + 4} passed" in done.stdout
-    found = json.loads(stranger.run("domtrans", "plugins", "--json").stdout)
-    registered = {one["name"]: one["registers"] for one in found if one["name"].startswith("fresh-")}
-    assert registered == {f"fresh-{kind}": {kind: [f"fresh-{kind}"]} for kind in USES}
-    assert not [one for one in found if one["error"]]
 
 
-def test_every_snippet_of_the_tutorial_runs(stranger):
+def test_every_snippet_of_the_tutorial_runs(environment):
     page = (ROOT / "docs" / "tutorial-domain.md").read_text()
-    (stranger.work / "examples").mkdir(exist_ok=True)
-    file = None
+    (environment.work / "examples").mkdir(exist_ok=True)
     ran = []
     for before, language, code in re.findall(r"([^\n]*)\n\n```(\w+)\n(.*?)```", page, re.DOTALL):
         named = re.search(r"`([^`]+\.py)`:$", before)
         if language == "python" and named:
-            file = stranger.work / named[1]
+            file = environment.work / named[1]
             assert file.is_file(), "the tutorial replaces a file that new-plugin writes"
             file.write_text(code)
         elif language == "python":
-            (stranger.work / "snippet.py").write_text(code)
-            stranger.run(stranger.python, "-W", "error", "snippet.py")
+            (environment.work / "snippet.py").write_text(code)
+            environment.run(environment.python, "-W", "error", "snippet.py")
         elif language == "sh":
-            stranger.run("bash", "-euo", "pipefail", "-c", code)
+            environment.run("bash", "-euo", "pipefail", "-c", code)
         else:
-            assert language == "toml" and code in (stranger.work / "domtrans-rings" / "pyproject.toml").read_text()
+            assert language == "toml" and code in (environment.work / "domtrans-rings" / "pyproject.toml").read_text()
         ran.append(language)
     assert ran.count("sh") == 7 and ran.count("python") == 3
-    assert page.count("```") == 2 * len(ran), "a snippet has no language, or does not stand apart"
+    assert page.count("```") == 2 * len(ran), "a snippet has no language, or is not on lines of its own"
