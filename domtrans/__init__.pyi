@@ -10,6 +10,7 @@ from .data.classes import class_list as class_list
 from .data.classes import list_names as list_names
 from .data.classes import natural_key as natural_key
 from .data.domains import load_domain as load_domain
+from .data.from_python import python_data as python_data
 from .data.image_files import decode_image as decode_image
 from .data.image_files import decode_picture as decode_picture
 from .data.image_files import read_images as read_images

@@ -14,7 +14,8 @@ SECTIONS = {
         "source", "target", "steps", "seconds", "images_per_second", "device", "precision", "computed_on", "seed", "processes",
     ),
     "checks": (
-        "supervision", "not_measured", "health", "test_images_in_training", "measured_before_at", "changed", "best",
+        "supervision", "data_from_python", "not_measured", "health", "test_images_in_training", "measured_before_at", "changed",
+        "best",
     ),
 }  # fmt: skip
 """The sections with their keys. Every other key of a file without sections is a metric."""
@@ -117,6 +118,10 @@ def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "measured_before_at" in checks:
         steps = ", ".join(f"{step:,}" for step in checks["measured_before_at"])
         yield "measured before", f"at step {steps}; training on from there was a choice with test metrics in sight"
+    from_python = checks.get("data_from_python")
+    if isinstance(from_python, list | tuple) and from_python:
+        names = " and ".join(str(name) for name in from_python)
+        yield "not repeatable", f"the {names} came from Python; the recipe alone cannot train this run again"
     yield from (("changed during training", str(change)) for change in checks.get("changed", ()))
     best = _table(checks.get("best"))
     for name, value in best.items():

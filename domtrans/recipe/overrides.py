@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -18,12 +18,13 @@ TERM_FIELDS = ("weight", "start", "stop")
 """What a term keeps when its loss is replaced by name."""
 
 
-def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[str, Any], registry: Registry) -> Recipe:
+def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | None, registry: Registry) -> Recipe:
     """Change paths of a recipe.
 
     Args:
         recipe: The recipe.
-        assignments: ``"path=value"`` strings, or a mapping of paths to values, applied in order. A string's value is parsed
+        assignments: ``"path=value"`` strings, or a mapping of paths to values, applied in order. A value may be a table of
+            options, as in ``{"train": {"steps": 2000}}``: those that it does not name stay. A string's value is parsed
             as JSON, or is text if it is not valid JSON. A part that is set by name loses the options of the part before.
             ``none`` removes an optional part or a loss term.
         registry: The parts.
@@ -36,13 +37,19 @@ def override(recipe: Recipe, assignments: list[str] | tuple[str, ...] | Mapping[
     """
     data = recipe.model_dump(mode="json")
     for path, value in parse(assignments):
+        _check_data(path, value)
         check_plain(value, f"'{path}'")
-        _set(Recipe, data, path.split("."), value, path)
+        for keys, leaf in _nested(path.split("."), value):
+            _set(Recipe, data, keys, leaf, ".".join(keys))
     return make_recipe(data, f"recipe '{recipe.name}'").resolve(registry)
 
 
-def parse(assignments: list[str] | tuple[str, ...] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+def parse(assignments: Sequence[str] | Mapping[str, Any] | None) -> list[tuple[str, Any]]:
     """Path and value of every assignment; DomtransError for a string without "="."""
+    if isinstance(assignments, str):
+        raise DomtransError(f"changes are a list of path=value strings or a mapping, so write [{assignments!r}]")
+    if assignments is None:
+        return []
     return list(assignments.items()) if isinstance(assignments, Mapping) else [_parse(text) for text in assignments]
 
 
@@ -78,6 +85,34 @@ def differences(old: Recipe, new: Recipe) -> list[str]:
 def flatten(recipe: Recipe) -> dict[str, Any]:
     """A recipe as a flat dict: ``{"seed": 0, ..., "source.name": "svhn", ...}``. A list is one value."""
     return _flatten(recipe.model_dump(mode="json"))
+
+
+def _nested(keys: list[str], value: Any) -> list[tuple[list[str], Any]]:
+    """The assignments of a table of options, as of train or of a part; any other value is one assignment."""
+    annotation: Any = Recipe
+    for depth, key in enumerate(keys):
+        annotation = _annotation_of(annotation, key)
+        if isinstance(annotation, type) and issubclass(annotation, Part) and depth < len(keys) - 1:
+            return [(keys, value)]
+    is_table = isinstance(value, Mapping) and value and "name" not in value
+    if is_table and get_origin(annotation) is dict and not all(_names_part(item) for item in value.values()):
+        return [leaf for key, item in value.items() for leaf in _nested([*keys, key], item)]
+    if is_table and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [leaf for key, item in value.items() for leaf in _nested([*keys, key], item)]
+    return [(keys, value)]
+
+
+def _names_part(value: Any) -> bool:
+    return isinstance(value, str | Part) or (isinstance(value, Mapping) and "name" in value)
+
+
+def _check_data(path: str, value: Any) -> None:
+    """Raise DomtransError for images in the place of a part."""
+    if hasattr(value, "__len__") and not isinstance(value, str | Mapping | list | tuple):
+        raise DomtransError(
+            f"'{path}' cannot be {type(value).__name__}: a recipe holds names, numbers and tables; pass data from Python as "
+            "train(..., source=X, target=Y), and anything else as a registered part"
+        )
 
 
 def _parse(text: str) -> tuple[str, Any]:

@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model, model_serializer, model_validator
 
@@ -96,13 +97,23 @@ def positional_parameters(factory: Callable[..., Any]) -> list[str]:
     return [p.name for p in inspect.signature(factory).parameters.values() if p.kind in positional]
 
 
-@functools.cache
+_schemas: WeakKeyDictionary[Callable[..., Any], type[BaseModel]] = WeakKeyDictionary()
+"""Weak keys, because a factory may hold data."""
+
+
 def schema(factory: Callable[..., Any]) -> type[BaseModel]:
     """Build the pydantic model of a part's options from its keyword-only parameters. The model refuses unknown options.
 
     Raises:
         ValueError: If the name of an option begins with "_".
     """
+    known = _schemas.get(factory)
+    if known is None:
+        known = _schemas[factory] = _make_schema(factory)
+    return known
+
+
+def _make_schema(factory: Callable[..., Any]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory, include_extras=True)
     for parameter in inspect.signature(factory).parameters.values():

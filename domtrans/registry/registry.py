@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from domtrans.errors import DomtransError
 from domtrans.registry.parts import Nested, Part, did_you_mean, positional_parameters, schema, validate
+from domtrans.storage.paths import expand_home
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
@@ -192,6 +193,15 @@ class Registry:
         """Register a tracker: ``factory(folder, recipe, identity, **options) -> Tracker``."""
         return self._register("tracker", name, factory)
 
+    def with_part(self, kind: str, name: str, factory: Callable[..., Any]) -> Registry:
+        """Return a copy of the registry in which a name stands for another factory."""
+        other = Registry()
+        other.origins = self.origins
+        other._entries = {kind: dict(entries) for kind, entries in self._entries.items()}
+        other._entries[kind].pop(name, None)
+        other._register(kind, name, factory)
+        return other
+
     def get(self, kind: str, name: str) -> Entry:
         """Return the entry of that kind and name.
 
@@ -263,7 +273,7 @@ class Registry:
             return type(value)(self._built(item) for item in value)
         if isinstance(value, dict):
             return {key: self._built(item) for key, item in value.items()}
-        return value
+        return expand_home(value) if isinstance(value, str) else value
 
     def _register(self, kind: str, name: str, factory: Factory | None, values: tuple[MetricValue, ...] = ()) -> Any:
         if factory is None:

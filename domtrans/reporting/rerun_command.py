@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from domtrans.errors import DomtransError
+from domtrans.recipe.data import python_domains
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import assignment, differences, flatten, override
 from domtrans.recipe.schema import PART_KINDS, Recipe
@@ -36,6 +37,9 @@ def changed_options(recipes: list[Recipe]) -> list[tuple[str, list[str]]]:
 def rerun_command(record: Record, base: Recipe | None, registry: Registry) -> str:
     """The command that trains a run again: the installed recipe with changes if they give this recipe, else its file."""
     recipe, words = record.recipe, [str(record.path / "recipe.json")]
+    if python_domains(recipe):
+        data = ", ".join(f"{name}={name.upper()}" for name in python_domains(recipe))
+        return f"domtrans.train({words[0]!r}, {data})  # in Python, with the same data"
     if base is not None:
         changes = assignments(base, recipe)
         try:

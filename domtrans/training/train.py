@@ -19,6 +19,7 @@ from domtrans.evaluation.evaluate import measure
 from domtrans.evaluation.label_free_score import SCORE
 from domtrans.evaluation.leak_guard import NOTABLE_REPEATS, count_repeated, evaluators_kept_out, supervision
 from domtrans.evaluation.results import results_of
+from domtrans.recipe.data import check_data_is_here, python_domains, split_off_data, use_data
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override, parse
 from domtrans.recipe.schema import Recipe
@@ -46,7 +47,9 @@ def train(
     recipe: Recipe | str,
     out: str | Path | None = None,
     *,
-    overrides: list[str] | tuple[str, ...] | Mapping[str, Any] = (),
+    source: Any = None,
+    target: Any = None,
+    overrides: list[str] | tuple[str, ...] | Mapping[str, Any] | None = (),
     device: str = "auto",
     resume: bool = False,
     allow_changes: list[str] | tuple[str, ...] | Mapping[str, Any] = (),
@@ -63,13 +66,18 @@ def train(
     Args:
         recipe: A recipe, the name of a registered one, or a TOML or JSON file.
         out: The run folder; ``runs/NAME`` by default.
-        overrides: Changes to the recipe, as ``["train.steps=2000"]`` or ``{"train.steps": 2000}``.
+        source: The source, instead of the recipe's: an ImageSet; an array or tensor of images; a list of PIL images; a
+            map-style Dataset of torch; a Dataset of Hugging Face; a pair of images and labels; or ``{"train": X, "test": Y}``
+            of these (docs/how-to/python.md). Also a domain: its name, or a table such as ``{"name": "folder", "path": ...}``.
+        target: The target, likewise.
+        overrides: Changes to the recipe, as ``["train.steps=2000"]``, ``{"train.steps": 2000}`` or
+            ``{"train": {"steps": 2000}}``.
         device: "cpu", "cuda", "cuda:N", "mps", or "auto" for the best one here.
         resume: Insist on resuming. ``train.steps`` and the intervals of log, saves and samples may then differ.
         allow_changes: Other changes to the recipe that a resumed run accepts, in the form of ``overrides``; "data" accepts
             other data than the run was started with. The results name them.
         registry: Where parts are looked up; by default what the installed plugins registered.
-        listeners: Called with every Progress.
+        listeners: Functions that are called with every Progress.
         stop: When it is set, training saves and raises Stopped.
         track: Trackers: each a part, its name, or its table as JSON (docs/trackers.md).
 
@@ -82,7 +90,9 @@ def train(
     """
     registry = registry or load_plugins().registry
     resolved = find_recipe(recipe, registry) if isinstance(recipe, str) else recipe.resolve(registry)
+    overrides, domains = split_off_data(overrides, {"source": source, "target": target})
     resolved = override(resolved, overrides, registry) if overrides else resolved
+    resolved, registry = use_data(resolved, domains, registry)
     resolved = override(resolved, _without_data(allow_changes), registry) if allow_changes else resolved
     config = resolved.train
     tracker_parts = resolve_trackers(track, registry)
@@ -90,6 +100,8 @@ def train(
     allowed = _changeable(allow_changes, resume=resume)
     if allowed and _steps_done(folder) >= config.steps:
         raise DomtransError(f"the run in {folder.path} is finished; to change it, resume it with more train.steps as well")
+    if folder.results() is None or _steps_done(folder) < config.steps:
+        check_data_is_here(resolved, registry, "domtrans.train")
     stop = stop or threading.Event()
     device = local_device(device)
     with process_group(device, stop) as group:
@@ -148,9 +160,14 @@ def _train_and_measure(
     source_test = load_domain(registry, recipe.source, "test", recipe.image_size)
     target_test = load_domain(registry, recipe.target, "test", recipe.image_size)
 
+    data_notes: dict[str, list[str]] = {}
+
     def on_data(source: ImageSet, target: ImageSet) -> None:
         images = {"source train": source, "source test": source_test, "target train": target, "target test": target_test}
         changed.extend(_check_and_save_data(folder, images, allowed=other_data))
+        data_notes.update({name: list(each.notes) for name, each in images.items() if each.notes})
+        for name, notes in data_notes.items():
+            session.during("data").note(2, 2, f"{name}: {'; '.join(notes)}")
 
     experiment = prepare(recipe, registry, session, on_data=on_data)
     repeats = {
@@ -186,6 +203,9 @@ def _train_and_measure(
     }
     run |= {"processes": session.group.size} if session.group.size > 1 else {}
     checks = {"supervision": about["supervision"], "test_images_in_training": repeats, **_noted_in_log(folder)}
+    from_python = python_domains(recipe)
+    checks |= {"data_from_python": from_python} if from_python else {}
+    checks |= {"data_notes": data_notes} if data_notes else {}
     checks |= {"measured_before_at": measured_before} if measured_before else {}
     checks |= {"best": {SCORE: loop.best_score, "step": loop.best_step}} if recipe.train.validate_every else {}
     results = results_of(measured, run=run, checks=checks)
