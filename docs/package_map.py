@@ -20,7 +20,7 @@ PAGE = DOCS / "design.md"
 BLOCK = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 
 PLACES = {
-    "cli": (2, 0),
+    "cli": (3, 0),
     "testing": (0, 1),
     "studies": (0.5, 2),
     "benchmark": (1.5, 2),
@@ -29,16 +29,17 @@ PLACES = {
     "demo": (2, 4),
     "inference": (3, 4),
     "sharing": (4, 4),
-    "runs": (1.5, 5),
-    "evaluation": (1.5, 6),
-    "model": (1, 7),
-    "session": (2, 7),
-    "recipe": (0, 8),
-    "interfaces": (1, 8),
-    "data": (2, 8),
-    "compute": (0, 9),
-    "registry": (1, 9),
-    "storage": (2, 9),
+    "inspection": (5, 4),
+    "runs": (2, 5),
+    "evaluation": (2, 6),
+    "session": (1, 7),
+    "model": (2, 7),
+    "interfaces": (2, 8),
+    "recipe": (3, 8),
+    "data": (1, 9),
+    "compute": (1, 10),
+    "registry": (2, 10),
+    "storage": (2, 11),
 }
 """Column and row of every package. Those that import nothing but errors from the engine, or only start it, are left out."""
 

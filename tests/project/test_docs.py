@@ -34,6 +34,8 @@ FENCED = re.compile(r"^(?:```|~~~)(\w*)\n(.*?)^(?:```|~~~)$", re.DOTALL | re.MUL
 INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
 INLINE = re.compile(r"`((?:domtrans|torchrun) [^`]+)`")
 REGISTERED = re.compile(r'registry\.(\w+)\("([\w-]+)"')
+WIDTH = 100
+"""Columns of prose in Markdown; tables, code and a single long link may be wider."""
 RUN_BY_A_TEST = "tutorial-domain.md"
 """Its recipes name parts that the reader writes on the way; test_installed.py does all of it."""
 
@@ -101,11 +103,12 @@ def test_every_command_of_a_page_is_one(page):
     for words in commands(page):
         found = parsed(words)
         if words[0] in ("train", "show", "evaluate", "reproduce") and page.name != RUN_BY_A_TEST:
-            changes = [change for change in found.get("changes") or [] if "=" in change and "..." not in change]
+            changes = [*(found.get("changes") or []), *(found.get("allow_changes") or [])]
+            changes = [change for change in changes if "=" in change and "..." not in change]
             named = Path(str(found.get("recipe") or found.get("run") or "digits-dtn"))
             base = named.name if named.name in registry.names("recipe") else "digits-dtn"
             assert words[0] != "train" or base == named.name or named.suffix or words[1].isupper(), f"no recipe {named}"
-            override(find_recipe(base, registry), [*changes, *(found.get("allow_changes") or [])], registry)
+            override(find_recipe(base, registry), changes, registry)
 
 
 @pytest.mark.parametrize("name", get_command(app).commands)
@@ -139,6 +142,15 @@ def test_every_snippet_of_a_page_compiles_and_takes_what_is_there(page):
         assert not [name for name in names if not hasattr(domtrans, name) and name != "testing"]
 
 
+@by_page
+def test_prose_wraps_at_100_columns(page):
+    if page.match("docs/results/*/table*.md") or page.match("docs/results/benchmarks.md"):
+        return  # written by a command
+    text = FENCED.sub("", page.read_text())
+    prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "![", "<"))]
+    assert not [line for line in prose if len(line) > WIDTH and " " in line.strip().removeprefix("- ")]
+
+
 def test_a_recipe_of_one_s_own_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (code,) = (code for code in blocks(DOCS / "tutorials" / "your-photos.md", "toml") if "extends" in code)
@@ -168,7 +180,8 @@ def test_the_parts_of_the_how_to_keep_their_contracts(tmp_path, monkeypatch):
         "ink": testing.check_metric,
         "mine": testing.check_domain,
     }
-    for code, (name, check) in zip(blocks(DOCS / "how-to" / "parts.md", "python"), checks.items(), strict=True):
+    parts = [code for code in blocks(DOCS / "how-to" / "parts.md", "python") if code.startswith("import ")]
+    for code, (name, check) in zip(parts, checks.items(), strict=True):
         (tmp_path / f"of_the_how_to_{name}.py").write_text(code)
         check(getattr(importlib.import_module(f"of_the_how_to_{name}"), name))
 
