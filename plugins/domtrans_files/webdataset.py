@@ -38,7 +38,7 @@ def webdataset(
     A ``KEY.json`` is ``{"class": "cat", "attributes": {"hair_colour": "brown"}}``, where either entry may be missing. A
     ``KEY.cls`` is a class. ``KEY.left.png`` has the labels of ``KEY.left.cls`` or ``KEY.cls``; beside ``KEY.png`` and without
     labels of its own, it is a further image of the sample and skipped. In a folder, shards such as ``train-000.tar`` and
-    ``test-000.tar`` are the splits. Images are cropped to their centre square. A file ``vocabulary.json`` beside the shards,
+    ``test-000.tar`` are the splits. A file ``vocabulary.json`` beside the shards,
     ``{"hair_colour": ["black", "brown"]}``, sets the values of each label and their order; without it, these are the values
     that occur. Each shard is scanned once; the cache stores the result.
 
