@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
@@ -16,6 +17,8 @@ from domtrans.compute import torchrun
 from domtrans.errors import DomtransError, Stopped, one_line
 
 if TYPE_CHECKING:
+    from domtrans.data.aspect import Aspect
+    from domtrans.data.image_scan import SkippedFile
     from domtrans.inference.transfer_files import Format, Transferred
 
 STREAM = Path("-")
@@ -69,6 +72,19 @@ def transfer(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet: at most 256 inputs, each above its output.")
     ] = None,
+    aspect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ASPECT",
+            help="What to do with images that are not square: crop to the centre, pad, or squeeze.  [default: as in training]",
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Refuse images of more pixels; 0 for no limit.  [default: DOMTRANS_MAX_PIXELS, or 89,478,485]"
+        ),
+    ] = None,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip inputs whose output exists.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files that domtrans did not write.")] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Images per batch of the network.")] = 256,
@@ -102,6 +118,8 @@ def transfer(
                     side_by_side=side_by_side,
                     crop=crop or ("faces" if faces else None),
                     sheet=sheet if group.is_main else None,
+                    aspect=cast("Aspect | None", aspect),
+                    max_pixels=max_pixels,
                     skip_existing=skip_existing,
                     force=force,
                     batch_size=batch_size,
@@ -112,7 +130,10 @@ def transfer(
                     stop=stop,
                 )
                 # All wait here for all: torchrun ends the others as soon as one process ends with an error.
-                some_worked, some_failed = group.any_of(worked=bool(done.written or done.skipped), failed=bool(done.failed))
+                some_worked, some_failed = group.any_of(
+                    worked=bool(done.written or done.skipped),
+                    failed=bool(done.failed) or any(file.expected for file in done.passed_over),
+                )
         except (Stopped, KeyboardInterrupt) as stopped:
             again = [word for word in sys.argv[1:] if word != "--skip-existing"]
             terminal.print_note(str(stopped) or "aborted; every written file is complete")
@@ -120,6 +141,9 @@ def transfer(
             raise typer.Exit(INTERRUPTED) from None
     for _, reason in done.failed:
         terminal.print_note(f"skipped: {reason}")
+    if group.is_main:  # every process passes over the same files
+        for line in _describe_expected(done.passed_over):
+            terminal.print_note(f"skipped: {line}")
     if not some_worked:
         names = ", ".join(map(str, sources[:MAX_NAMES]))
         raise DomtransError(f"none of the {len(done.failed)} files in {names} could be transferred")
@@ -133,6 +157,8 @@ def transfer(
 
 def _summarise(done: Transferred, sources: list[Path], destination: Path) -> str:
     """One line about the result."""
+    from domtrans.data.image_scan import describe_skipped
+
     is_single = len(sources) == 1 and len(done.written) == 1 and (sources[0] == STREAM or sources[0].is_file())
     output = str(done.written[0]) if is_single else f"{_count(len(done.written), 'image')} to {destination}"
     summary = f"wrote {one_line(output)}"
@@ -140,7 +166,22 @@ def _summarise(done: Transferred, sources: list[Path], destination: Path) -> str
         summary += f"; {_count(len(done.skipped), 'file')} existed already"
     if done.failed:
         summary += f"; {_count(len(done.failed), 'file')} failed"
-    return summary
+    passed_over = describe_skipped(done.passed_over)
+    return f"{summary}; {passed_over}" if passed_over else summary
+
+
+def _describe_expected(passed_over: Sequence[SkippedFile]) -> list[str]:
+    """One line for each reason why files that a user expects to be transferred were not: the first file, and how many more."""
+    lines = []
+    by_reason: dict[str, list[SkippedFile]] = {}
+    for file in passed_over:
+        if file.expected:
+            by_reason.setdefault(file.reason, []).append(file)
+    for reason, files in by_reason.items():
+        more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
+        advice = "; install it with: pip install 'domtrans[heif]'" if reason.startswith("needs the extra heif") else ""
+        lines.append(f"{files[0].path}{more}: {reason}{advice}")
+    return lines
 
 
 def _input(path: Path) -> Path | BinaryIO:

@@ -166,7 +166,9 @@ def _walk(
             elif _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(path)
             else:
-                yield _why_no_image(entry, suffixes) or path
+                suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - a hundred times faster than Path.suffix
+                is_image = suffix in suffixes and not entry.is_symlink() and entry.is_file()
+                yield path if is_image else skipped_file(path, suffixes) or path
         pending += reversed(folders)
 
 
@@ -174,11 +176,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112 - never raises
 
 
-def _why_no_image(entry: os.DirEntry[str], suffixes: Collection[str]) -> SkippedFile | None:
-    """What a file that is no image is reported as; None for an image."""
-    path, suffix = Path(entry.path), os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - faster than Path.suffix
-    if os.path.isfile(path) if entry.is_symlink() else entry.is_file():  # noqa: PTH113 - never raises
-        if suffix in suffixes:
+def skipped_file(path: Path, suffixes: Collection[str] | None = None) -> SkippedFile | None:
+    """Why a file is not read as an image; None if it is."""
+    suffix = path.suffix.lower()
+    if os.path.isfile(path):  # noqa: PTH113 - never raises
+        if suffix in (image_suffixes() if suffixes is None else suffixes):
             return None
         if suffix in HEIF_SUFFIXES:
             return SkippedFile(path, f"needs the extra heif ({suffix})", expected=True)
@@ -189,5 +191,6 @@ def _why_no_image(entry: os.DirEntry[str], suffixes: Collection[str]) -> Skipped
         path.stat()
     except OSError as error:
         loop = error.errno == errno.ELOOP
-        return SkippedFile(path, "link that leads back" if loop else "broken link", expected=not loop and suffix in suffixes)
+        is_image = suffix in image_suffixes()
+        return SkippedFile(path, "link that leads back" if loop else "broken link", expected=not loop and is_image)
     return SkippedFile(path, "not a regular file")

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from domtrans.data.decode_worker import MAX_IMAGE_BYTES
-from domtrans.data.image_formats import IMAGE_SUFFIXES, image_format
-from domtrans.data.image_scan import find_images
+from domtrans.data.image_formats import image_format, image_suffixes
+from domtrans.data.image_scan import SkippedFile, describe_skipped, scan_images, skipped_file
 from domtrans.errors import DomtransError
 from domtrans.inference.video import ANIMATED_FORMATS, VIDEO_FORMATS
-
-READABLE_SUFFIXES = IMAGE_SUFFIXES | VIDEO_FORMATS.keys()
 
 NUMBERED_STEM = re.compile(r"(.+)-\d+")
 """Stem of a crop's file: ``a-1.png`` is the first crop of the image that becomes ``a.png``."""
@@ -61,6 +59,21 @@ class Job:
         return isinstance(self.target, Path) and self.target.exists()
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a transfer does.
+
+    Attributes:
+        jobs: The files to transfer, in order.
+        single: Whether the input is a single named file rather than a folder or a pattern.
+        passed_over: The other files of folders and patterns.
+    """
+
+    jobs: list[Job]
+    single: bool
+    passed_over: tuple[SkippedFile, ...] = ()
+
+
 def plan_jobs(
     sources: Sequence[Path | BinaryIO],
     destination: Path | BinaryIO,
@@ -68,8 +81,8 @@ def plan_jobs(
     suffix: str | None = None,
     numbered: bool = False,
     extra_outputs: Sequence[Path] = (),
-) -> tuple[list[Job], bool]:
-    """Plan the jobs of a transfer.
+) -> Plan:
+    """Plan a transfer.
 
     Args:
         sources: Files, folders, patterns and open files.
@@ -78,20 +91,21 @@ def plan_jobs(
         numbered: Whether ``a.png`` comes with ``a-1.png``, ``a-2.png`` and so on, one for each crop.
         extra_outputs: Files that will be written besides, such as a contact sheet.
 
-    Returns:
-        The jobs in order, and whether the input is a single named file rather than a folder or a pattern.
-
     Raises:
         DomtransError: If an input does not exist, or an output would replace an input.
     """
     try:
-        inputs = [path for source in sources for path in _expand(source, destination)]
+        passed_over: list[SkippedFile] = []
+        inputs = [path for source in sources for path in _expand(source, destination, passed_over)]
         single = len(sources) == 1 and inputs == [sources[0]] and not _is_folder(inputs[0])
-        jobs = [_plan_single(inputs[0], destination, suffix)] if single else _plan_many(inputs, destination, suffix, numbered)
+        if single:
+            jobs = [_plan_single(inputs[0], destination, suffix)]
+        else:
+            jobs = _plan_many(inputs, destination, suffix, numbered, passed_over)
         _check_inputs_kept(jobs, extra_outputs, numbered)
     except (OSError, RuntimeError) as error:  # an invalid file name, or a loop of links
         raise DomtransError(f"{getattr(error, 'filename', None) or destination} cannot be opened: {error}") from None
-    return jobs, single
+    return Plan(jobs, single, tuple(dict.fromkeys(passed_over)))
 
 
 def output_names(names: Sequence[Path], suffix: str = ".png", *, numbered: bool = False) -> list[Path]:
@@ -112,6 +126,11 @@ def output_names(names: Sequence[Path], suffix: str = ".png", *, numbered: bool 
         if clashing <= keep_suffix:
             return outputs
         keep_suffix |= clashing
+
+
+def readable_suffixes() -> frozenset[str]:
+    """The suffixes of images and videos."""
+    return image_suffixes() | VIDEO_FORMATS.keys()
 
 
 def output_format(target: Path) -> str:
@@ -148,19 +167,25 @@ def _unnumbered(path: Path) -> Path | None:
     return path.with_name(match[1] + path.suffix) if match else None
 
 
-def _expand(source: Path | BinaryIO, destination: Path | BinaryIO) -> Sequence[Path | BinaryIO]:
-    """The file or folder of that name or, if there is none, the images and folders that match it as a pattern."""
+def _expand(source: Path | BinaryIO, destination: Path | BinaryIO, passed_over: list[SkippedFile]) -> Sequence[Path | BinaryIO]:
+    """The file or folder of that name or, if there is none, the images and folders that match it as a pattern.
+
+    Other files that match are appended to ``passed_over``.
+    """
     if not isinstance(source, Path) or source.exists():
         return [source]
     if not glob.has_magic(str(source)):
         raise DomtransError(f"there is no file or folder {source}")
     matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]  # noqa: PTH207 - Path.glob refuses absolute ones
-    paths = [path for path in matches if path.is_dir() or path.suffix.lower() in READABLE_SUFFIXES]
     if isinstance(destination, Path):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), source.parts))
-        paths = _without_outputs(paths, root, destination)
+        matches = _without_outputs(matches, root, destination)
+    others = {path: skipped_file(path, readable_suffixes()) for path in matches if not path.is_dir()}
+    skipped = [other for other in others.values() if other is not None]
+    paths = [path for path in matches if others.get(path) is None]
     if not paths:
-        raise DomtransError(f"no image or folder matches {source}")
+        raise DomtransError(f"no image or folder matches {source}{_found_instead(skipped)}")
+    passed_over += skipped
     return paths
 
 
@@ -180,28 +205,38 @@ def _plan_single(source: Path | BinaryIO, destination: Path | BinaryIO, suffix: 
     return Job(source, name, destination, output_format(destination))
 
 
-def _plan_many(inputs: Sequence[Path | BinaryIO], folder: Path | BinaryIO, suffix: str | None, numbered: bool) -> list[Job]:
+def _plan_many(
+    inputs: Sequence[Path | BinaryIO],
+    folder: Path | BinaryIO,
+    suffix: str | None,
+    numbered: bool,
+    passed_over: list[SkippedFile],
+) -> list[Job]:
     sources = [source for source in inputs if isinstance(source, Path)]
     if not isinstance(folder, Path) or len(sources) < len(inputs):
         raise DomtransError("standard input and output take a single image; name files and a folder for several images")
     if folder.is_file():
         raise DomtransError(f"the output {folder} is a file; several images need a folder as the output")
-    if folder.suffix.lower() in READABLE_SUFFIXES and not folder.exists():
+    if folder.suffix.lower() in readable_suffixes() and not folder.exists():
         raise DomtransError(f"the output {folder} has the name of an image file; several images need a folder as the output")
-    paths = list(dict.fromkeys(path for source in sources for path in _images_of(source, folder)))
+    paths = list(dict.fromkeys(path for source in sources for path in _images_of(source, folder, passed_over)))
     if not paths:
-        raise DomtransError(f"there are no images in {', '.join(map(str, sources[:MAX_NAMES]))}")
+        places = ", ".join(map(str, sources[:MAX_NAMES]))
+        raise DomtransError(f"there are no images in {places}{_found_instead(passed_over)}")
     root = _common_folder(sources)
     names = [Path(os.path.relpath(path, root)) for path in paths]
     targets = [folder / name for name in output_names(names, suffix or ".png", numbered=numbered)]
     return [Job(path, str(path), target, output_format(target)) for path, target in zip(paths, targets, strict=True)]
 
 
-def _images_of(source: Path, destination: Path) -> list[Path]:
-    """A file itself, or the images and videos of a folder."""
+def _images_of(source: Path, destination: Path, passed_over: list[SkippedFile]) -> list[Path]:
+    """A file itself, or the images and videos of a folder. Its other files are appended to ``passed_over``."""
     if not source.is_dir():
         return [source]
-    return _without_outputs(find_images(source, READABLE_SUFFIXES), source, destination)
+    scan = scan_images(source, readable_suffixes())
+    others = {other.path: other for other in scan.skipped}
+    passed_over += [others[path] for path in _without_outputs(list(others), source, destination)]
+    return _without_outputs(scan.images, source, destination)
 
 
 def _without_outputs(paths: list[Path], folder: Path, destination: Path) -> list[Path]:
@@ -209,6 +244,12 @@ def _without_outputs(paths: list[Path], folder: Path, destination: Path) -> list
     outputs, inputs = destination.resolve(), folder.resolve()
     inside = outputs != inputs and outputs.is_relative_to(inputs)
     return [path for path in paths if not path.resolve().is_relative_to(outputs)] if inside else paths
+
+
+def _found_instead(skipped: Sequence[SkippedFile]) -> str:
+    """The end of a sentence that there are no images."""
+    note = describe_skipped(skipped)
+    return f"; {note}" if note else ""
 
 
 def _common_folder(sources: Sequence[Path]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from domtrans.compute import torchrun
+from domtrans.data.aspect import Aspect
 from domtrans.errors import DomtransError
 from domtrans.registry.parts import Part
 
@@ -35,12 +36,18 @@ class TransferOptions:
     skip_existing: bool = False
     force: bool = False
     part: tuple[int, int] = (0, 1)
+    aspect: Aspect | None = None
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         for name, limit in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= limit:
                 raise DomtransError(f"{name}={value} is out of range; it must be between 1 and {limit}")
+        if self.max_pixels is not None and self.max_pixels < 0:
+            raise DomtransError(f"max_pixels={self.max_pixels} is out of range; it must be 0 (no limit) or larger")
+        if self.aspect not in (None, *get_args(Aspect)):
+            raise DomtransError(f"the aspect '{self.aspect}' is not supported; choose {', '.join(get_args(Aspect))}")
         if self.format not in (None, *get_args(Format)):
             raise DomtransError(f"the format '{self.format}' is not supported; choose {', '.join(get_args(Format))}")
 

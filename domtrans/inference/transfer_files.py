@@ -7,16 +7,19 @@ import time
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from domtrans.data.aspect import Aspect
 from domtrans.data.image_files import silence_pillow_warnings
 from domtrans.data.image_formats import image_format
+from domtrans.data.image_scan import SkippedFile
+from domtrans.data.pixel_limit import pixel_limit
 from domtrans.errors import DomtransError, Stopped
 from domtrans.inference.contact_sheet import ContactSheet
 from domtrans.inference.framing import Framing
-from domtrans.inference.jobs import Job, output_names, plan_jobs, read_stream
+from domtrans.inference.jobs import Plan, output_names, plan_jobs, read_stream
 from domtrans.inference.options import BATCH_SIZE, Format, TransferOptions, default_workers
 from domtrans.inference.output_files import check_replaceable, write_output
 from domtrans.inference.pipeline import Detector, JobResult, Pipeline
@@ -24,6 +27,7 @@ from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
 from domtrans.runs.run import Run, as_run
 from domtrans.session import Listener, Progress, check_listeners
+from domtrans.storage.paths import expand_home
 
 __all__ = ["BATCH_SIZE", "Format", "Transferred", "output_names", "transfer"]
 
@@ -41,11 +45,14 @@ class Transferred:
         written: The files written.
         failed: The inputs that were not transferred, each with the reason.
         skipped: The outputs that existed already; only with ``skip_existing``.
+        passed_over: The files of folders and patterns that are not read, each with the reason: files that are not images,
+            images that need an extra or whose format is not supported, broken links, and so on.
     """
 
     written: tuple[Path, ...]
     failed: tuple[tuple[Path, str], ...]
     skipped: tuple[Path, ...] = ()
+    passed_over: tuple[SkippedFile, ...] = ()
 
 
 def transfer(
@@ -65,6 +72,8 @@ def transfer(
     skip_existing: bool = False,
     force: bool = False,
     part: tuple[int, int] = (0, 1),
+    aspect: Aspect | None = None,
+    max_pixels: int | None = None,
     registry: Registry | None = None,
     listeners: tuple[Listener, ...] = (),
     stop: threading.Event | None = None,
@@ -72,10 +81,11 @@ def transfer(
     """Transfer an image file to a file, or all images of a folder to a folder, as PNG.
 
     ``a.jpg`` becomes ``a.png``. If two images would become one file, as ``a.jpg`` and ``a.png`` would, they keep their
-    suffixes: ``a.jpg.png`` and ``a.png.png``. An unreadable image of a folder is skipped and listed in ``failed``. A
-    destination inside the source folder is not read. Every file is written whole or not at all. The output has the alpha
-    channel of the input if its format supports one. All frames of an animation (GIF, APNG, WebP) or a video are transferred;
-    of an animation only the first, if the output format is not animated.
+    suffixes: ``a.jpg.png`` and ``a.png.png``. An unreadable image of a folder is skipped and listed in ``failed``, and every
+    file that is not read in ``passed_over``. Links to folders are followed. A destination inside the source folder is not
+    read. Every file is written whole or not at all. The output has the alpha channel of the input if its format supports one.
+    All frames of an animation (GIF, APNG, WebP, AVIF) or a video are transferred; of an animation only the first, if the
+    output format is not animated.
 
     An existing file is replaced only if domtrans wrote it: PNG, JPEG, WebP, GIF, TIFF and videos carry a mark in their
     metadata. Inputs are never replaced.
@@ -98,6 +108,9 @@ def transfer(
         skip_existing: Skip inputs whose output exists.
         force: Replace existing files that domtrans did not write.
         part: ``(k, n)`` transfers the files k, k + n, k + 2n and so on, for n processes that share the work.
+        aspect: How an image that is not square becomes square: "crop" to the centre, "pad" with the border pixels, or
+            "squeeze". None: as the run read its source, or "crop".
+        max_pixels: Limit of an image's width times height; 0: none; None: DOMTRANS_MAX_PIXELS, or Pillow's limit.
         registry: Where to look up parts; by default that of the run, or of the installed plugins.
         listeners: Called with the progress.
         stop: Once set, the files in progress are finished and Stopped is raised.
@@ -118,18 +131,21 @@ def transfer(
         size=size,
         side_by_side=side_by_side,
         crop=crop,
-        sheet=None if sheet is None else Path(sheet),
+        sheet=None if sheet is None else Path(expand_home(str(sheet))),
         batch_size=batch_size,
         workers=default_workers() if workers is None else workers,
         skip_existing=skip_existing,
         force=force,
         part=part,
+        aspect=aspect,
+        max_pixels=max_pixels,
     )
     sheet_format = None if options.sheet is None else image_format(options.sheet)
-    jobs, single = _plan(source, destination, options)
+    plan = _plan(source, destination, options)
+    jobs, single = plan.jobs, plan.single
     run = as_run(run, device=device, registry=registry)
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
-    framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side)
+    framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side, aspect or run.aspect)
     progress = ProgressReporter(listeners, stop or threading.Event())
     skipped = {job for job in jobs if skip_existing and job.target_exists}
     pending = [job for job in jobs if job not in skipped]
@@ -137,7 +153,7 @@ def transfer(
     results: list[JobResult] = []
     pool = ThreadPoolExecutor(options.workers, "domtrans-transfer")
     try:
-        with silence_pillow_warnings():
+        with silence_pillow_warnings(), pixel_limit(max_pixels):
             on_frames = progress.frames_done if single else lambda *_: progress.check_stop(len(results), len(pending))
             pipeline = Pipeline(run.transfer, framing, detector, options, pool, contact_sheet, on_frames)
             for result in pipeline.run(pending):
@@ -154,15 +170,14 @@ def transfer(
         if content is not None:
             write_output(options.sheet, content)
     written = tuple(path for result in results for path in result.written)
-    return Transferred(written, failed, tuple(job.target for job in jobs if job in skipped and isinstance(job.target, Path)))
+    existing = tuple(job.target for job in jobs if job in skipped and isinstance(job.target, Path))
+    return Transferred(written, failed, existing, plan.passed_over)
 
 
-def _plan(
-    source: Source | Sequence[Source], destination: str | Path | BinaryIO, options: TransferOptions
-) -> tuple[list[Job], bool]:
-    """This process's jobs, and whether the input is a single file. Checks that nothing foreign would be replaced."""
+def _plan(source: Source | Sequence[Source], destination: str | Path | BinaryIO, options: TransferOptions) -> Plan:
+    """The plan with this process's jobs. Checks that nothing foreign would be replaced."""
     extra_outputs = [] if options.sheet is None else [options.sheet]
-    jobs, single = plan_jobs(
+    plan = plan_jobs(
         _as_inputs(source),
         _as_file(destination),
         suffix=options.suffix,
@@ -170,11 +185,11 @@ def _plan(
         extra_outputs=extra_outputs,
     )
     if not options.force:  # checks the jobs of all processes, so that all of them refuse
-        targets = [job.target for job in jobs if isinstance(job.target, Path)]
+        targets = [job.target for job in plan.jobs if isinstance(job.target, Path)]
         with silence_pillow_warnings():
             check_replaceable(extra_outputs if options.skip_existing else [*targets, *extra_outputs])
     first, step = options.part
-    return jobs[first::step], single
+    return replace(plan, jobs=plan.jobs[first::step])
 
 
 def _build_detector(crop: str | Part, registry: Registry) -> Detector:
@@ -223,4 +238,4 @@ def _as_inputs(source: Source | Sequence[Source]) -> list[Path | BinaryIO]:
 
 
 def _as_file(source: Source) -> Path | BinaryIO:
-    return Path(source) if isinstance(source, str | Path) else source
+    return Path(expand_home(str(source))) if isinstance(source, str | Path) else source

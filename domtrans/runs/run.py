@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, overload
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from domtrans.data.image_files import to_pil
-from domtrans.data.image_set import centre_square, to_float, to_uint8
-from domtrans.data.pixels import from_pil
+from domtrans.data.aspect import Aspect
+from domtrans.data.from_python import is_data
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
-from domtrans.model.transfer import Transfer
+from domtrans.interfaces import Generator
+from domtrans.model.transfer import FrozenEncoder, Transfer
+from domtrans.recipe.data import check_data_is_here, split_off_data, use_data
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.hub import fetch, is_on_hub
+from domtrans.runs.inputs import InputReader, Range
 from domtrans.runs.model_file import read_model
 from domtrans.session import Listener, Session
-from domtrans.storage.paths import why_no_folder
+from domtrans.storage.paths import expand_home, why_no_folder
 
-Images = TypeVar("Images", Tensor, Image.Image, list[Image.Image])
+Images = TypeVar("Images")
 
 
 class Run:
@@ -56,46 +58,81 @@ class Run:
     def __call__(self, image: Images) -> Images:
         """``transfer`` as a torchvision transform: a tensor may also be a single image [1 or 3, H, W]."""
         if isinstance(image, Tensor) and image.ndim == 3:
-            return self.transfer(image[None])[0]
+            single: Any = self.transfer(image[None])[0]
+            return single
         return self.transfer(image)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _load_again, (str(self.file.absolute()), str(self.session.device))
 
+    @property
+    def encoder(self) -> FrozenEncoder:
+        """f, frozen and with standardised features; the network itself is ``run.encoder.encoder``."""
+        return self.model.encoder
+
+    @property
+    def generator(self) -> Generator:
+        """g."""
+        return self.model.generator
+
+    @property
+    def aspect(self) -> Aspect:
+        """How the source made images square that are not: "crop", "pad" or "squeeze"."""
+        aspect = self.recipe.source.options.get("aspect", "crop")
+        return aspect if aspect in get_args(Aspect) else "crop"
+
+    @overload
+    def transfer(
+        self, images: str | Path, *, aspect: Aspect | None = None, value_range: Range | None = None
+    ) -> Image.Image: ...
+
+    @overload
+    def transfer(self, images: Images, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Images: ...
+
     @torch.no_grad()
-    def transfer(self, images: Images) -> Images:
+    def transfer(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Any:
         """G(x), of the type of the input.
 
+        Images of another size are made square and resized. The values of floats are detected: -1 to 1, 0 to 1 or 0 to 255. If
+        they can mean two of these, ``value_range`` must say which.
+
         Args:
-            images: A tensor [B, 1 or 3, H, W], float in [-1, 1] or uint8; a PIL image; or a list of PIL images. Images of
-                another size are cropped to their centre square and resized.
+            images: A tensor [B, 1 or 3, H, W]; an array [H, W], [H, W, 1 or 3], [B, H, W] or [B, H, W, 1 or 3]; a PIL image;
+                the path of an image file; or a list of single images of these kinds. Tensors and arrays are uint8, uint16 or
+                float.
+            aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or
+                "squeeze". None: as the run read its source, or "crop".
+            value_range: The values of black and white in tensors and arrays, such as ``(0, 1)``. None: by the type; of floats,
+                as detected.
 
         Returns:
-            As many images, of the recipe's size and the target's channels.
+            As many images, of the recipe's size and the target's channels. Tensors and arrays are uint8 for uint8, and
+            otherwise float32 in the range of the input. For a path, a PIL image.
 
         Raises:
-            DomtransError: For tensors of another shape or type.
+            DomtransError: For other shapes or types, if the range of floats is not clear, or if a file cannot be read.
         """
-        if isinstance(images, Tensor):
-            outputs = self.model(self._as_batch(images))
-            return to_uint8(outputs) if images.dtype == torch.uint8 else outputs
-        if isinstance(images, Image.Image):
-            return to_pil(self.transfer(self._pixels([images])))[0]
-        return to_pil(self.transfer(self._pixels(images))) if images else []
+        batch = self._reader(aspect, value_range).read(images)
+        return batch.restore(self.model(batch.squares) if len(batch.squares) else batch.squares)
 
     @torch.no_grad()
-    def encode(self, images: Tensor | Image.Image | Sequence[Image.Image]) -> Tensor:
-        """f(x): standardised features [B, F], float32."""
-        if isinstance(images, Image.Image):
-            images = [images]
-        batch = images if isinstance(images, Tensor) else self._pixels(images)
-        return self.model.encoder(self._as_batch(batch))
+    def encode(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Tensor:
+        """f(x): standardised features [B, F], float32. The arguments are those of ``transfer``."""
+        return self.model.encoder(self._reader(aspect, value_range).read(images).squares)
 
-    def evaluate(self, changes: list[str] | tuple[str, ...] | Mapping[str, Any] = ()) -> dict[str, Any]:
+    def evaluate(
+        self,
+        changes: list[str] | tuple[str, ...] | Mapping[str, Any] | None = (),
+        *,
+        source: Any = None,
+        target: Any = None,
+    ) -> dict[str, Any]:
         """Measure the recipe's metrics on test images.
 
         Args:
             changes: Changes to the source, the target or the metrics of the recipe, e.g. ``{"source": "svhn"}``.
+            source: Other source data, in the forms that ``train`` takes. All images of a set without splits are measured.
+            target: Other target data, likewise. Of a set without splits, an eighth of every class are the test images.
 
         Returns:
             Metrics by name, the data that they were measured on, and what could not be measured.
@@ -103,26 +140,20 @@ class Run:
         Raises:
             DomtransError: If the data cannot be loaded, or a change concerns what was trained.
         """
-        recipe = with_other_data(self.recipe, changes, self.registry) if changes else self.recipe
+        changes, domains = split_off_data(changes, {"source": source, "target": target})
+        recipe = self.recipe
+        for part_of in ({name: value for name, value in domains.items() if not is_data(value)}, changes):
+            recipe = with_other_data(recipe, part_of, self.registry) if part_of else recipe
+        data = {name: value for name, value in domains.items() if is_data(value)}
+        recipe, registry = use_data(recipe, data, self.registry, all_source=True)
+        check_data_is_here(recipe, registry, "evaluate")
         with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's random state stays
-            results = measure(self.model, recipe, self.registry, self.session, self.about.get("classes", ()))
+            results = measure(self.model, recipe, registry, self.session, self.about.get("classes", ()))
         supervision = self.about.get("supervision")
         return results | ({"supervision": supervision} if isinstance(supervision, str) else {})
 
-    def _pixels(self, images: Sequence[Image.Image]) -> Tensor:
-        return torch.stack([from_pil(image, self.recipe.image_size) for image in images])
-
-    def _as_batch(self, images: Tensor) -> Tensor:
-        if images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise DomtransError(f"images must be a batch [B, 1 or 3, H, W], not {list(images.shape)}")
-        if 0 in images.shape:
-            raise DomtransError(f"images of shape {list(images.shape)} hold nothing")
-        images = centre_square(images.to(self.session.device), self.recipe.image_size)
-        if images.dtype == torch.uint8:
-            return to_float(images)
-        if not images.is_floating_point():
-            raise DomtransError(f"images must be float in [-1, 1] or uint8, not {images.dtype}")
-        return images.float()
+    def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
+        return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
 
 
 def load(
@@ -145,7 +176,7 @@ def load(
     """
     path = fetch(str(path)) if is_on_hub(str(path)) else path
     try:
-        file = _model_file(Path(path))
+        file = _model_file(Path(expand_home(str(path))))
     except OSError as error:  # a folder without permission, a name that is too long for a file
         raise DomtransError(f"the run in {path} cannot be opened: {error.strerror}") from None
     registry = registry or load_plugins().registry
@@ -178,7 +209,12 @@ def as_run(run: Run | str | Path, *, device: str = "auto", registry: Registry | 
 
 
 def evaluate(
-    run: Run | str | Path, changes: list[str] | tuple[str, ...] | Mapping[str, Any] = (), *, device: str = "auto"
+    run: Run | str | Path,
+    changes: list[str] | tuple[str, ...] | Mapping[str, Any] | None = (),
+    *,
+    source: Any = None,
+    target: Any = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Measure a run, or the run at a path; see ``Run.evaluate``."""
-    return as_run(run, device=device).evaluate(changes)
+    return as_run(run, device=device).evaluate(changes, source=source, target=target)

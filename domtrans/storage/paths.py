@@ -11,9 +11,14 @@ import platformdirs
 def cache_folder() -> Path:
     """Return ``$DOMTRANS_CACHE``, or the user's cache folder for domtrans."""
     folder = os.environ.get("DOMTRANS_CACHE")
-    return Path(folder) if folder else Path(platformdirs.user_cache_dir("domtrans", appauthor=False))
+    return Path(expand_home(folder)) if folder else Path(platformdirs.user_cache_dir("domtrans", appauthor=False))
 
 
 def why_no_folder(path: Path) -> str:
     """Say why a path is not a folder."""
     return "it is a file, not a folder" if path.is_file() else "no such folder"
+
+
+def expand_home(text: str) -> str:
+    """A path that begins with ``~/`` in the home folder; any other text unchanged."""
+    return os.path.expanduser(text) if text == "~" or text.startswith(("~/", "~\\")) else text  # noqa: PTH111 - keeps addresses

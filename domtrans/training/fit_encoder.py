@@ -22,6 +22,7 @@ from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part, nested_parts, positional_parameters
 from domtrans.registry.registry import Registry
 from domtrans.session import Session
+from domtrans.storage.paths import expand_home
 from domtrans.storage.tensors import fingerprint
 
 
@@ -40,7 +41,7 @@ def fit_encoder(
     }
     stages = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:
-        load_encoder(encoder, Path(recipe.encoder.weights))
+        load_encoder(encoder, Path(expand_home(recipe.encoder.weights)))
         stages = stages[1:]
     else:
         encoder.load_pretrained()

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from commands import in_process
-from image_folders import animate, names, photo
+from image_folders import animate, names, opened, photo
 from processes import start, start_group
 
 
@@ -153,3 +153,72 @@ def test_processes_of_torchrun_share_a_folder_and_one_bad_picture_ends_none(trai
     written = [int(re.search(rf"process {rank + 1} of 2 wrote (\d+) images", outputs[rank][0])[1]) for rank in range(2)]
     assert sum(written) == 40 == len(names(out)) and min(written) == 20
     assert sum("bad.png is not an image" in stderr for _, stderr in outputs) == 1 and (tmp_path / "sheet.png").is_file()
+
+
+def test_what_a_folder_holds_besides_is_counted(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("domtrans.data.image_formats.find_spec", lambda name: None)
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.png", "b.jfif", "c.avif", "d.jp2", "other/e.png"):
+        photo(folder.parent / name if name.startswith("other") else folder / name)
+    (folder / "more").symlink_to("../other")
+    (folder / "notes.txt").touch()
+    (folder / ".hidden.png").touch()
+    code, stdout, stderr = in_process(capsys, "transfer", trained[0], folder, out)
+    assert (code, stdout, stderr) == (0, f"wrote 5 images to {out}; 1 file was skipped: 1 not an image (.txt)\n", "")
+    assert names(out) == ["a.png", "b.png", "c.png", "d.png", "more/e.png"]
+    for name in ("f.heic", "g.heic", "h.cr2"):
+        (folder / name).touch()
+    (folder / "i.png").symlink_to("missing.png")
+    code, stdout, stderr = in_process(capsys, "transfer", trained[0], folder, out)
+    reasons = "2 need the extra heif (.heic), 1 unsupported image format (.cr2), 1 broken link, 1 not an image (.txt)"
+    assert (code, stdout) == (1, f"wrote 5 images to {out}; 5 files were skipped: {reasons}\n")
+    assert stderr.splitlines() == [
+        f"skipped: {folder / 'f.heic'} and 1 more: needs the extra heif (.heic); install it with: pip install 'domtrans[heif]'",
+        f"skipped: {folder / 'h.cr2'}: unsupported image format (.cr2)",
+        f"skipped: {folder / 'i.png'}: broken link",
+    ]
+
+
+def test_a_folder_without_images_says_what_there_is_instead(trained, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    for name in ("a.txt", "b.psd"):
+        (tmp_path / "in" / name).touch()
+    for source in (tmp_path / "in", tmp_path / "in" / "*"):
+        code, _, stderr = in_process(capsys, "transfer", trained[0], source, tmp_path / "out")
+        assert code == 2 and "2 files were skipped: 1 not an image (.txt), 1 unsupported image format (.psd)" in stderr
+
+
+def test_files_of_a_pattern_are_counted_too(trained, tmp_path, capsys):
+    photo(tmp_path / "a.png")
+    (tmp_path / "b.txt").touch()
+    code, stdout, _ = in_process(capsys, "transfer", trained[0], tmp_path / "*", tmp_path / "out")
+    assert code == 0 and stdout.endswith("; 1 file was skipped: 1 not an image (.txt)\n")
+
+
+def test_aspect_and_the_limit_of_pixels_are_options(trained, tmp_path, capsys, monkeypatch):
+    wide = Image.new("RGB", (64, 32))
+    wide.paste("white", (16, 0, 48, 32))
+    wide.save(tmp_path / "a.png")
+    for aspect in ("crop", "pad", "squeeze"):
+        words = ["--aspect", aspect, "--side-by-side"]
+        assert in_process(capsys, "transfer", trained[0], tmp_path / "a.png", tmp_path / f"{aspect}.png", *words)[0] == 0
+    shown = {aspect: opened(tmp_path / f"{aspect}.png").crop((0, 0, 32, 32)) for aspect in ("crop", "pad", "squeeze")}
+    assert shown["crop"].getpixel((1, 16)) == (255, 255, 255)
+    assert shown["pad"].getpixel((1, 16)) == shown["squeeze"].getpixel((1, 16)) == (0, 0, 0)
+    code, _, stderr = in_process(capsys, "transfer", trained[0], tmp_path / "a.png", tmp_path / "b.png", "--aspect", "stretch")
+    assert code == 2 and "the aspect 'stretch' is not supported; choose crop, pad, squeeze" in stderr
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    code, _, stderr = in_process(capsys, "transfer", trained[0], tmp_path / "a.png", tmp_path / "b.png")
+    assert code == 2 and "has 2,048 pixels, more than the limit of 500" in stderr and "--max-pixels" in stderr
+    assert in_process(capsys, "transfer", trained[0], tmp_path / "a.png", tmp_path / "b.png", "--max-pixels", 0)[0] == 0
+    monkeypatch.setenv("DOMTRANS_MAX_PIXELS", "3000")
+    assert in_process(capsys, "transfer", trained[0], tmp_path / "a.png", tmp_path / "c.png")[0] == 0
+
+
+def test_the_home_folder_may_be_written_short(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    photo(tmp_path / "a.png")
+    sheet = ["~/a.png", "~/d.png", "--sheet=~/s.png"]
+    for words in (["~/a.png", "~/b.png"], ["~/*.png", "~/out"], ["~/a.png", "--out=~/c.png"], sheet):
+        assert in_process(capsys, "transfer", trained[0], *words)[0] == 0
+    assert {"b.png", "c.png", "d.png", "s.png", "out/a.png"} <= set(names(tmp_path))

@@ -298,6 +298,9 @@ def test_the_recipe_says_that_the_data_came_from_python(trained, tmp_path, capsy
     assert "data_from_python" not in trained[3].results["checks"]
     page = (run.path / "report.html").read_text()
     assert "in Python, with the same data" in page and "source=SOURCE" in page
+    code, shown, told = in_process(capsys, "show", run.path)
+    assert code == 0 and json.loads(shown) == recipe
+    assert "the source and the target of this recipe came from Python" in " ".join(told.split())
     code, _, told = in_process(capsys, "train", run.path / "recipe.json", "--out", tmp_path / "again")
     told = " ".join(told.split())
     assert code == 2 and "the source and the target of this recipe came from Python" in told
@@ -380,3 +383,18 @@ def test_data_is_freed_after_the_call():
 
 def test_bytes_are_not_copied(images):
     assert to_bytes(images[0], "source")[0] is images[0]
+
+
+def test_an_image_set_is_a_map_style_data_set():
+    array, labels = bars(8)
+    images = ImageSet.from_arrays(array, labels, size=32)
+    image, label = images[3]
+    assert label == 3 and torch.equal(image, torch.from_numpy(array[3]).permute(2, 0, 1) / 127.5 - 1)
+    assert torch.equal(images[-1][0], images[7][0]) and images.unlabelled()[0].shape == (3, 32, 32)
+    assert len(list(images)) == 8
+    batches = list(DataLoader(images, batch_size=4, num_workers=0))
+    assert [list(x.shape) for x, _ in batches] == [[4, 3, 32, 32]] * 2
+    assert torch.cat([y for _, y in batches]).tolist() == labels.tolist()
+    for wrong in (8, -9):
+        with pytest.raises(IndexError, match="there are 8 images"):
+            images[wrong]

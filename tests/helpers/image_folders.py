@@ -11,7 +11,7 @@ class Mirror(Run):
     """A run whose ``transfer`` returns its input, of 16 pixels."""
 
     def __init__(self):
-        self.batches, self.recipe = [], SimpleNamespace(image_size=16)
+        self.batches, self.recipe = [], SimpleNamespace(image_size=16, source=SimpleNamespace(options={}))
 
     def transfer(self, images):
         self.batches.append(len(images))

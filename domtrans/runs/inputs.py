@@ -1,0 +1,200 @@
+"""What a run accepts as images: tensors, arrays, PIL images, image files, and lists of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from domtrans.data.aspect import Aspect, square_tensor
+from domtrans.data.image_files import image_errors, read_image, to_pil
+from domtrans.data.image_set import to_channels, to_float, to_uint8
+from domtrans.data.pixels import from_pil
+from domtrans.errors import DomtransError
+from domtrans.storage.paths import expand_home
+
+Range = tuple[float, float]
+"""The values of black and white."""
+
+BYTES, WORDS, SIGNED, UNIT = (0.0, 255.0), (0.0, 65535.0), (-1.0, 1.0), (0.0, 1.0)
+
+OVERSHOOT = 0.15
+"""How far values may lie outside their range after resampling, as a share of the range."""
+MIN_OF_BYTES = 16
+"""Floats from 0 to 255 have at least one value above this."""
+MAX_ROUNDING = 0.2
+"""Largest error of a value, in levels of 255, with which it still counts as a level."""
+
+
+@dataclass(frozen=True)
+class RunInput:
+    """Images as a batch for the network.
+
+    Attributes:
+        squares: float32 [B, 1 or 3, S, S] in [-1, 1].
+        restore: Outputs, float [B, C, S, S] in [-1, 1], in the type and the range of the input.
+    """
+
+    squares: Tensor
+    restore: Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class InputReader:
+    """How a run reads images.
+
+    Attributes:
+        size: Side of the network's input, in pixels.
+        device: Where the batches go.
+        aspect: How an image that is not square becomes square.
+        value_range: The values of black and white in tensors and arrays. None: by the type; of floats, see ``detect_range``.
+    """
+
+    size: int
+    device: torch.device
+    aspect: Aspect = "crop"
+    value_range: Range | None = None
+
+    def read(self, images: Any) -> RunInput:
+        """Read what ``Run.transfer`` takes. Raises DomtransError if it is nothing of the kind."""
+        if isinstance(images, list | tuple):
+            return self._read_list([self._read_single(image) for image in images])
+        if isinstance(images, Tensor):
+            return self._read_tensor(images)
+        if isinstance(images, np.ndarray):
+            return self._read_array(images)
+        return self._read_single(images)
+
+    def _read_single(self, image: Any) -> RunInput:
+        """One image: a PIL image, a path, an array, or a tensor [1 or 3, H, W]."""
+        if isinstance(image, Tensor) and image.ndim == 3:
+            batch = self._read_tensor(image[None])
+            return RunInput(batch.squares, lambda outputs: batch.restore(outputs)[0])
+        if isinstance(image, np.ndarray) and _axes(image).startswith("B"):
+            raise DomtransError(f"an array in a list must be one image, not of shape {list(image.shape)}")
+        if isinstance(image, np.ndarray):
+            return self._read_array(image)
+        if isinstance(image, str | Path):
+            image = read_image(Path(expand_home(str(image))))
+        if not isinstance(image, Image.Image):
+            raise DomtransError(f"images must be tensors, arrays, PIL images, paths or a list of them, not {_describe(image)}")
+        with image_errors("the image"):
+            squares = to_float(from_pil(image, self.size, aspect=self.aspect)[None]).to(self.device)
+        return RunInput(squares, lambda outputs: to_pil(to_uint8(outputs))[0])
+
+    def _read_list(self, images: list[RunInput]) -> RunInput:
+        if not images:
+            return RunInput(torch.empty(0, 3, self.size, self.size, device=self.device), lambda outputs: [])
+        squares = torch.cat([to_channels(image.squares, 3) for image in images])
+        squares = squares.contiguous(memory_format=torch.channels_last)
+        return RunInput(squares, lambda outputs: [image.restore(outputs[i : i + 1]) for i, image in enumerate(images)])
+
+    def _read_tensor(self, images: Tensor) -> RunInput:
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise DomtransError(f"images must be a batch [B, 1 or 3, H, W], not {list(images.shape)}")
+        if 0 in images.shape:
+            raise DomtransError(f"images of shape {list(images.shape)} hold nothing")
+        images = images.to(self.device)
+        black, white = _check_range(self.value_range) if self.value_range else _range_of_type(images)
+        if images.dtype == torch.uint8 and (black, white) == BYTES:
+            return RunInput(to_float(square_tensor(images, self.size, self.aspect)), to_uint8)
+        squares = square_tensor(images.float(), self.size, self.aspect)
+        if (black, white) == SIGNED:
+            return RunInput(squares, lambda outputs: outputs)
+        half = (white - black) / 2
+        return RunInput((squares - black) / half - 1, lambda outputs: (outputs + 1) * half + black)
+
+    def _read_array(self, images: Any) -> RunInput:
+        if images.dtype.kind not in "biuf":
+            raise DomtransError(f"images must be arrays of numbers, not of {images.dtype}")
+        axes = _axes(images)
+        tensor = torch.from_numpy(np.ascontiguousarray(images, images.dtype.newbyteorder("=")))
+        tensor = tensor if axes.startswith("B") else tensor[None]
+        tensor = tensor.movedim(-1, 1) if axes.endswith("C") else tensor if "C" in axes else tensor[:, None]
+        batch = self._read_tensor(tensor)
+        return RunInput(batch.squares, lambda outputs: _with_axes(batch.restore(outputs), axes))
+
+
+def detect_range(images: Tensor) -> Range:
+    """The values of black and white of float images: -1 and 1, 0 and 1, or 0 and 255.
+
+    Images without negative values may be bright images in [-1, 1]. If they were 8-bit images, their values tell: all multiples
+    of 1/255 occur in [0, 1], and only the odd ones in [-1, 1].
+
+    Raises:
+        DomtransError: If the range is not clear.
+    """
+    low, high = (float(value) for value in images.float().aminmax())
+    found = f"float images have values from {low:.4g} to {high:.4g}"
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise DomtransError(f"{found}; replace the values that are not finite")
+    if -1 - 2 * OVERSHOOT <= low < -OVERSHOOT and high <= 1 + 2 * OVERSHOOT:
+        return SIGNED
+    if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        levels = images.float() * 255
+        rounding = 510 * max(torch.finfo(images.dtype).eps, torch.finfo(torch.float32).eps)
+        if float((levels - levels.round()).abs().max()) > min(MAX_ROUNDING, rounding):
+            raise DomtransError(
+                f"{found}, which can mean 0 to 1 or -1 to 1; say which: value_range=(0, 1) or value_range=(-1, 1)"
+            )
+        return SIGNED if bool((levels.round() % 2 == 1).all()) else UNIT
+    if low >= -255 * OVERSHOOT and MIN_OF_BYTES < high <= 255 * (1 + OVERSHOOT):
+        return BYTES
+    raise DomtransError(
+        f"{found}, but must be from -1 to 1, 0 to 1 or 0 to 255; scale them, or give value_range, the values of black and white"
+    )
+
+
+def _range_of_type(images: Tensor) -> Range:
+    if images.is_floating_point():
+        return detect_range(images)
+    if images.dtype not in (torch.uint8, torch.uint16):
+        raise DomtransError(
+            f"images must be float, uint8 or uint16, not {images.dtype}; convert them, or give value_range, the values of "
+            "black and white"
+        )
+    return BYTES if images.dtype == torch.uint8 else WORDS
+
+
+def _check_range(value_range: Range) -> Range:
+    black, white = value_range
+    if not black < white:
+        raise DomtransError(f"value_range={value_range} must be the values of black and of white, such as (0, 1)")
+    return float(black), float(white)
+
+
+def _axes(array: Any) -> str:
+    """The axes of an array: "HW", "HWC", "CHW", "BHW", "BHWC" or "BCHW"."""
+    shape = array.shape
+    if len(shape) == 2:
+        return "HW"
+    if len(shape) in (3, 4):
+        batch = "B" if len(shape) == 4 else ""
+        if shape[-1] in (1, 3):
+            return batch + "HWC"
+        if shape[-3] in (1, 3):
+            return batch + "CHW"
+        if not batch:
+            return "BHW"
+    raise DomtransError(f"images must be an array [H, W], [H, W, 1 or 3], [B, H, W] or [B, H, W, 1 or 3], not {list(shape)}")
+
+
+def _with_axes(outputs: Tensor, axes: str) -> Any:
+    """Outputs [B, C, H, W] as an array with these axes. Without a channel axis, RGB outputs get one at the end."""
+    array = outputs.cpu().numpy()
+    if axes.endswith("C") or ("C" not in axes and array.shape[1] == 3):
+        array = np.moveaxis(array, 1, -1)
+    elif "C" not in axes:
+        array = array[:, 0]
+    return array if axes.startswith("B") else array[0]
+
+
+def _describe(image: Any) -> str:
+    shape = f" of shape {list(image.shape)}" if hasattr(image, "shape") else ""
+    return f"{type(image).__name__}{shape}"
