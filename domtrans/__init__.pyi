@@ -33,6 +33,8 @@ from .data.rendered import DrawnDomain as DrawnDomain
 from .data.rendered import DrawnSet as DrawnSet
 from .data.rendered import RenderedDomain as RenderedDomain
 from .data.rendered import RenderedSet as RenderedSet
+from .data.splits import class_notes as class_notes
+from .data.splits import hold_out as hold_out
 from .errors import DomtransError as DomtransError
 from .errors import Stopped as Stopped
 from .evaluation.evaluate import MetricInput as MetricInput

@@ -93,6 +93,7 @@ def show(
 ) -> None:
     """Run the command."""
     from domtrans.cli import terminal
+    from domtrans.recipe.data import python_domains
     from domtrans.registry.registry import KINDS
 
     plugins = load_plugins()
@@ -102,6 +103,9 @@ def show(
         show_parts(plugins, recipe, changes or [], as_json=as_json)
         return
     resolved = find_recipe(recipe, changes or [], plugins.registry)
+    if python_domains(resolved):
+        names = " and the ".join(python_domains(resolved))
+        terminal.print_note(f"the {names} of this recipe came from Python, so the recipe alone cannot be trained again")
     if as_toml:
         from domtrans.recipe.files import to_toml
 

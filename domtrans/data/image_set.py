@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -124,6 +125,19 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | Tensor:
+        """Image ``index``, so that a set is a map-style data set for a torch ``DataLoader``.
+
+        Returns:
+            float32 [C, H, W] in [-1, 1], and its label; the image alone if the set has no labels.
+        """
+        position = operator.index(index)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"there are {len(self):,} images, and none with the index {position}")
+        position %= len(self)
+        image = to_float(self.batch(torch.tensor([position]))[0])
+        return image if self.labels is None else (image, int(self.labels[position]))
 
     @property
     def shape(self) -> torch.Size:
