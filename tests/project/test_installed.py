@@ -124,7 +124,7 @@ def test_the_recipe_of_a_plugin_trains_and_doctor_finds_nothing_wrong(environmen
         "    try: main(command)\n"
         "    except SystemExit as end: assert not end.code, (command, end.code)"
     )
-    small = ["source.count=40", "source.test_count=20", "fit.steps=2", "train.steps=2", "train.batch_size=8"]
+    small = ["fit.steps=2", "train.steps=2", "train.batch_size=8", "generator.width=8", "discriminator.width=8"]
     command = ["train", "brushed-digits", "target.root=.", *small, "--out", "brushed"]
     done = environment.run(environment.python, "-c", code, ROOT / "examples" / "domtrans-kmnist", *command)
     assert "kmnist, test split, 20 images" in done.stdout
