@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans.cli import bench, demo, make, report, reproduce, share, show, transfer
+from domtrans.cli import bench, demo, inspect, make, report, reproduce, share, show, transfer
 from domtrans.cli.shared import (
     INTERRUPTED,
     SOME_FAILED,
@@ -38,6 +38,7 @@ from domtrans.cli.shared import (
 )
 from domtrans.compute import torchrun
 from domtrans.errors import DomtransError, Stopped
+from domtrans.storage.paths import expand_home
 
 DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
 """Commands that several processes of torchrun can work on together."""
@@ -55,7 +56,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 some files failed or differ, 2 an error that the user can fix, 130 stopped."""
     code: int | str | None = 0
     try:
-        app(args=args, prog_name="domtrans")
+        app(args=[*map(_expand_home, sys.argv[1:] if args is None else args)], prog_name="domtrans")
     except SystemExit as done:
         code = done.code
     except DomtransError as error:
@@ -68,6 +69,12 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader, e.g. `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _expand_home(word: str) -> str:
+    """An argument, or the value of ``--option=value``, with ``~/`` as the home folder: a shell may leave it as it is."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + expand_home(value)
 
 
 def _print_version(is_given: bool) -> None:
@@ -116,7 +123,9 @@ def train(
     ] = False,
     allow_changes: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH=VALUE", help="With --resume: allow this change to the recipe; repeatable."),
+        typer.Option(
+            metavar="PATH=VALUE|data", help="With --resume: allow this change to the recipe, or other data; repeatable."
+        ),
     ] = None,
     track: Track = None,
     device: Device = "auto",
@@ -231,4 +240,5 @@ report.add_to(app)
 reproduce.add_to(app)
 bench.add_to(app)
 make.add_to(app)
+inspect.add_to(app)
 show.add_to(app)

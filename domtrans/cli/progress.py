@@ -30,8 +30,10 @@ An hour of training writes about 90 lines into the log of a CI job."""
 
 PHASE_LABELS = {
     "data": "loading data",
+    "inspect": "reading images",
     "fit": "fitting f",
     "adapt": "adapting f",
+    "oracle": "fitting the oracle",
     "train": "training g and D",
     "evaluate": "evaluating",
     "generate": "transferring",

@@ -22,6 +22,7 @@ PACKAGES = [
     "data",
     "interfaces",
     "recipe",
+    "inspection",
     "model",
     "session",
     "evaluation",

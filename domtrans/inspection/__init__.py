@@ -1,0 +1,1 @@
+"""Inspect data before training: what would be read, what would be skipped, and which images are damaged or repeated."""
