@@ -1,3 +1,1 @@
-"""Measuring: metrics and their evaluators, distances between sets of images, the health checks, the label-free score, the
-leak guard, and results in words.
-"""
+"""Metrics and their evaluators, image set distances, health checks, label-free score, leak guard, and results."""

@@ -1,3 +1,1 @@
-"""The networks of a trained transfer: the frozen encoder f, G = g(f(x)), how they are built from a recipe, and their
-weights.
-"""
+"""The networks of a transfer: f frozen, G(x) = g(f(x)), how they are built from a recipe, and their weights."""

@@ -1,1 +1,1 @@
-"""Recipes as data: their schema, changes to them by path, and the files that hold them. It builds nothing."""
+"""Recipes as data: their schema, changes by path, and their files. Nothing is built here."""

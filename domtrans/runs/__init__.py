@@ -1,3 +1,1 @@
-"""The run folder: what it holds, how it is written, read, resumed, verified and described, and the trackers that are told
-of it.
-"""
+"""The run folder and its files: write, read, resume, verify and describe a run, and pass it on to trackers."""
