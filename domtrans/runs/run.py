@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
@@ -24,6 +25,7 @@ from domtrans.runs.folder import RunFolder
 from domtrans.runs.hub import fetch, is_on_hub
 from domtrans.runs.inputs import InputReader, Range
 from domtrans.runs.model_file import read_model
+from domtrans.runs.notebook import newest_sample, run_html, run_line
 from domtrans.session import Listener, Session
 from domtrans.storage.paths import expand_home, why_no_folder
 
@@ -61,6 +63,34 @@ class Run:
             single: Any = self.transfer(image[None])[0]
             return single
         return self.transfer(image)
+
+    def __repr__(self) -> str:
+        return run_line(self.recipe, self.file, self.results, self.registry)
+
+    def _repr_html_(self) -> str:
+        """The run in a notebook: metrics, loss curves and the newest sample grid."""
+        return run_html(self.recipe, self.path, self.results, self.registry)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of the log (metrics.jsonl): "step", "seconds" and losses by name."""
+        return RunFolder(self.path).metrics()
+
+    def show(self) -> None:
+        """Show the run in a notebook; elsewhere, open the newest sample grid in the system's image viewer.
+
+        Raises:
+            DomtransError: Outside a notebook, if the run folder has no sample grid.
+        """
+        ipython = sys.modules.get("IPython")
+        if ipython is not None and ipython.get_ipython() is not None:
+            ipython.display.display(self)
+            return
+        grid = newest_sample(self.path)
+        if grid is None:
+            raise DomtransError(f"the run in {self.path} has no sample grid to show; train it with `domtrans train --resume`")
+        with Image.open(grid) as image:
+            image.show(title=self.recipe.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _load_again, (str(self.file.absolute()), str(self.session.device))
