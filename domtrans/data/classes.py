@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from domtrans.errors import DomtransError
-
-if TYPE_CHECKING:
-    from domtrans.data.image_set import ImageSet
 
 MAX_EMPTY_CLASSES = 1000
 """Classes without images that a gap in integer labels may add; with larger gaps, only the labels that occur are classes."""
@@ -51,7 +48,23 @@ def list_names(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
-def align_labels(images: ImageSet, classes: Sequence[str]) -> Tensor:
+class Labelled(Protocol):
+    """What ``align_labels`` reads of an ImageSet, which imports this module."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """int64 [N]."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names."""
+
+    @property
+    def about(self) -> str:
+        """What the set is."""
+
+
+def align_labels(images: Labelled, classes: Sequence[str]) -> Tensor:
     """The labels of a set as indices into other class names, by name.
 
     Args:

@@ -46,6 +46,8 @@ def python_data(split: str, size: int, *, fingerprint: str, about: str = "") -> 
     """Images that Python code passed to ``train`` or ``evaluate``. The recipe alone cannot repeat them.
 
     Args:
+        split: "train" or "test".
+        size: Side of the images in pixels.
         fingerprint: Fingerprint of the images.
         about: How many they were, and of which classes.
 
