@@ -107,6 +107,17 @@ def unheeding(split, size, *, seed: int = 0):
     return domtrans.ImageSet(torch.randint(0, 255, (4, 1, size, size), dtype=torch.uint8, generator=rng))
 
 
+def holding_back(split, size, *, holdout: float = 0.25):
+    """A holdout that is not the share of the test split.
+
+    Args:
+        holdout: Share of the training split.
+    """
+    rng = torch.Generator().manual_seed(int(split == "test"))
+    count = round(16 * (1 - holdout if split == "test" else holdout)) or 1
+    return domtrans.ImageSet(torch.randint(0, 255, (count, 1, size, size), dtype=torch.uint8, generator=rng))
+
+
 def cheats(split, size):
     """Tests on what it trains on."""
     return unheeding("train", size)
@@ -122,6 +133,7 @@ def of_one_size(split, size):
     [
         (leaky, "domain-deterministic"),
         (unheeding, "domain-seed"),
+        (holding_back, "domain-holdout"),
         (cheats, "domain-splits"),
         (of_one_size, "domain-gives"),
     ],
