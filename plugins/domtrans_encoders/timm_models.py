@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
 from domtrans import DomtransError, Encoder, load_exactly, read_weights
 from domtrans_encoders.window import Crop, Shift, Window
+
+CONNECT_SECONDS = 10
+"""How long the model hub has to accept a connection."""
 
 
 class TimmEncoder(Encoder):
@@ -76,14 +84,16 @@ class TimmEncoder(Encoder):
             own = {name: weights[key] for name in wanted if (key := name.removeprefix("model.")) in weights}
             load_exactly(self.body, own, file, f"timm's {self.model}")
         elif self.pretrained:
-            try:
-                trained = _create(self.model, self.stage, self.embedding, pretrained=True)
-            except Exception as error:  # noqa: BLE001 - hub clients raise many exceptions
-                reason = " ".join(str(error).split())[:120]
-                raise DomtransError(
-                    f"the published weights of timm's {self.model} could not be downloaded ({reason}); connect to the network, "
-                    "give a local file with encoder.path=FILE, or train f from scratch with encoder.pretrained=false"
-                ) from None
+            with cache_only_without_network() as reachable:
+                try:
+                    trained = _create(self.model, self.stage, self.embedding, pretrained=True)
+                except Exception as error:  # noqa: BLE001 - hub clients raise many exceptions
+                    reason = " ".join(str(error).split())[:120] if reachable else "the model hub cannot be reached"
+                    raise DomtransError(
+                        f"the published weights of timm's {self.model} could not be downloaded ({reason}); connect to the "
+                        "network, give a local file with encoder.path=FILE, or train f from scratch with "
+                        "encoder.pretrained=false"
+                    ) from None
             self.body.load_state_dict(trained.state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -99,6 +109,29 @@ class TimmEncoder(Encoder):
         if not self.heads:
             return super().logits(features)
         return self.head(features)
+
+
+@contextmanager
+def cache_only_without_network() -> Iterator[bool]:
+    """A block in which the client of the model hub uses only its cache if the hub cannot be reached.
+
+    Without it the client would retry and write warnings for a minute. Gives whether the hub can be reached.
+    """
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    reachable = bool(getproxies())  # a proxy reaches what this machine cannot
+    if not reachable and address.hostname:
+        with suppress(OSError):
+            port = address.port or (443 if address.scheme == "https" else 80)
+            socket.create_connection((address.hostname, port), timeout=CONNECT_SECONDS).close()
+            reachable = True
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not reachable
+    try:
+        yield reachable
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _create(model: str, stage: int | None, embedding: bool, *, pretrained: bool = False) -> Any:

@@ -7,12 +7,13 @@ domtrans_interface = 1
 
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
-    """Register the domains."""
-    from domtrans_files import domains, extended, subset, webdataset
+    """Register the domains and the recipe."""
+    from domtrans_files import domains, extended, recipes, subset, webdataset
 
     registry.domain("folder", domains.folder)
     registry.domain("arrays", domains.arrays)
     registry.domain("webdataset", webdataset.webdataset)
     registry.domain("subset", subset.subset)
     registry.domain("extended", extended.extended)
+    registry.recipe("photos-dtn", recipes.photos_dtn)
     registry.domain("python", domtrans.python_data)

@@ -70,7 +70,7 @@ def folder(
     split: Split,
     size: int,
     *,
-    path: str,
+    path: str | None = None,
     layout: Layout = "auto",
     part: Part | None = None,
     labels: str | None = None,
@@ -87,7 +87,7 @@ def folder(
     columns are attributes. A folder that can be read in several ways is refused, with the ways to choose from.
 
     Args:
-        path: The folder.
+        path: The folder; it must be given.
         layout: "classes": every subfolder is a class. "splits": subfolders train and test, or val. "flat": all images,
             without classes. "labels": a label file. "pairs": two domains, such as trainA and trainB. "auto" recognises it.
         part: Which of two domains to read.
@@ -103,6 +103,8 @@ def folder(
         DomtransError: If the folder is missing, empty, or can be read in several ways, or more than 1 % of the images cannot
             be read.
     """
+    if path is None:
+        raise DomtransError("the domain 'folder' needs a folder; give it with source.path=FOLDER or target.path=FOLDER")
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DomtransError(f"{root} is a file, not a folder" if root.is_file() else f"there is no folder {root}")

@@ -1,13 +1,16 @@
 """The timm encoder: any model and stage, weights from files and the hub, differentiable."""
 
 import json
+import socket
 
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from domtrans import DomtransError, FrozenEncoder, load, train, use
+from domtrans_encoders import timm_models
 from tiny import registry, tiny_recipe
 
 SMALL = "resnet10t"
@@ -83,14 +86,34 @@ def test_a_stage_takes_its_weights_from_a_file_of_the_whole_model(tmp_path, mode
 
 
 def test_a_failed_download_of_weights_is_a_clear_error(monkeypatch):
-    def offline(*_, **__):
-        raise OSError("no route to the hub")
+    def no_such_file(*_, **__):
+        raise OSError("no such file on the hub")
 
-    monkeypatch.setattr(timm.models._builder, "load_pretrained", offline)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: socket.socket())
+    monkeypatch.setattr(timm.models._builder, "load_pretrained", no_such_file)
     with pytest.raises(
-        DomtransError, match=r"could not be downloaded \(no route to the hub\); connect to the network, give a local"
+        DomtransError, match=r"could not be downloaded \(no such file on the hub\); connect to the network, give a local"
     ):
         build(pretrained=True, input_size=32).load_pretrained()
+
+
+def test_without_a_network_one_attempt_is_made_and_the_cache_alone_is_used(monkeypatch):
+    attempts, offline = [], []
+
+    def refuse(address, timeout):
+        attempts.append(address)
+        raise OSError("no route to host")
+
+    def load(*_, **__):
+        offline.append(constants.HF_HUB_OFFLINE)
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(timm_models, "getproxies", dict)
+    monkeypatch.setattr(timm.models._builder, "load_pretrained", load)
+    with pytest.raises(DomtransError, match=r"could not be downloaded \(the model hub cannot be reached\); connect"):
+        build(pretrained=True, input_size=32).load_pretrained()
+    assert len(attempts) == 1 and offline == [True] and constants.HF_HUB_OFFLINE is False
 
 
 @pytest.fixture
