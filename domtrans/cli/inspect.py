@@ -117,8 +117,7 @@ def _show(name: str, domain: DomainInspection, inspection: Inspection, *, is_fir
     terminal.show_table((name, *splits), rows)
     typer.echo()
     terminal.show_table((), _facts(domain, quick=inspection.quick))
-    typer.echo()
-    terminal.show_table((), [("read with", quote_words(domain.words))])
+    typer.echo(f"\nread with: {one_line(quote_words(domain.words))}")
 
 
 def _facts(domain: DomainInspection, *, quick: bool) -> list[tuple[str, str]]:
@@ -133,8 +132,8 @@ def _facts(domain: DomainInspection, *, quick: bool) -> list[tuple[str, str]]:
     if domain.formats:
         rows.append(("format", _counts(domain.formats)))
     rows += [("skipped", f"{one.count:,} {one.reason}, e.g. {one.example}") for one in domain.skipped]
-    rows += [("note", note) for note in domain.notes]
-    rows += [("label gap", gap) for gap in domain.gaps[:MAX_CLASSES]]
+    rows += [("note", note) for note in domain.thinned_notes]
+    rows += [("label gaps", "; ".join(domain.gaps[:MAX_CLASSES]))] if domain.gaps else []
     rows += _repeats(domain, "duplicates", domain.exact)
     rows += _repeats(domain, "near duplicates (estimate)", domain.near)
     checked = f"{domain.checked:,} images decoded" + (" (a sample)" if quick else "")
@@ -164,6 +163,6 @@ def _repeats(domain: DomainInspection, label: str, found: Repeats | None) -> lis
         return []
     texts = [f"{count:,} inside {split}" for split, count in found.inside.items()]
     if len(found.inside) > 1:
-        texts.append(f"{found.across:,} test images that are in train" if label == "duplicates" else f"{found.across:,} across")
+        texts.append(f"{found.across:,} in test and train")
     rows = [(label, ", ".join(texts) if found.total else "none")]
     return rows + [("", f"{domain.name(a)} and {domain.name(b)}") for a, b in found.examples[:MAX_NAMED]]

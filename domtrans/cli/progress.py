@@ -150,6 +150,8 @@ class Bars(rich_progress.Progress):
         self.phase: Phase | None = None
         """The phase that runs."""
         self.notes: list[str] = []
+        self.data_notes: list[str] = []
+        """What the data is and lacks, which says nothing about the training."""
 
         def right(width: int) -> Column:  # a fixed width, so that nothing moves as numbers grow
             return Column(justify="right", no_wrap=True, min_width=width)
@@ -175,7 +177,9 @@ class Bars(rich_progress.Progress):
             self.add_task(self.phase.label, total=max(report.steps, 1), completed=report.step, speed="")
         self.phase.update(report)
         self.update(self.task_ids[-1], total=self.phase.steps, completed=self.phase.step, speed=self.phase.speed())
-        if report.note:
+        if report.note and report.phase == "data":
+            self.data_notes.append(report.note)
+        elif report.note:
             self.notes.append(f"step {report.step:,}: {report.note}")
 
     def finish_phase(self) -> None:
@@ -189,6 +193,7 @@ class Bars(rich_progress.Progress):
         yield self.make_tasks_table(self.tasks)
         if (phase := self.phase) is not None:
             yield from self._losses(phase)
+        yield from map(Text, self.data_notes[-MAX_NOTES:])
         yield from (Text(note, "yellow") for note in self.notes[-MAX_NOTES:])
         if self.stop_event.is_set():
             yield Text(STOPPING, "yellow")

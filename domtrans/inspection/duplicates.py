@@ -18,7 +18,7 @@ MAX_DISTANCE = 4
 BANDS = (11, 11, 11, 11, 10, 10)
 """Bits of the parts of a hash. Of six parts, four different bits leave two parts equal, so only such hashes are compared."""
 
-MAX_COMPARED = 256
+MAX_COMPARED = 64
 """Hashes with two equal parts that each hash is compared with."""
 
 MAX_EXAMPLES = 5

@@ -94,12 +94,13 @@ class FactsTable:
             self.damaged_examples.append((name, reason))
 
 
-def read_facts(location: Location, *, decode: bool = True) -> ImageFacts:
+def read_facts(location: Location, *, decode: bool = True, max_pixels: int | None = None) -> ImageFacts:
     """The facts of an image file, or of a byte range of one.
 
     Args:
         location: Where the image is.
         decode: Decode the image and hash it. Otherwise, only its header is read.
+        max_pixels: Limit of width times height; 0: none; None: that of the environment, or of Pillow.
 
     Raises:
         DomtransError: If it cannot be read.
@@ -107,14 +108,14 @@ def read_facts(location: Location, *, decode: bool = True) -> ImageFacts:
     path, offset, length = location
     if not decode and length > HEADER_BYTES:
         try:
-            return _header_facts(read_bytes((path, offset, HEADER_BYTES)), name_of(location))
+            return _header_facts(read_bytes((path, offset, HEADER_BYTES)), name_of(location), max_pixels)
         except DomtransError:
             pass  # some formats have no header at the beginning
     content = read_bytes(location)
-    facts = _header_facts(content, name_of(location))
+    facts = _header_facts(content, name_of(location), max_pixels)
     if not decode:
         return facts
-    image = decode_image(io.BytesIO(content), name_of(location))
+    image = decode_image(io.BytesIO(content), name_of(location), max_pixels)
     return ImageFacts(
         facts.width, facts.height, facts.kind, facts.format, content_hash(content), difference_hash(image), decoded=True
     )
@@ -146,6 +147,6 @@ def image_kind(image: Image.Image) -> str:
     return ("grey" if grey else "colour") + (" with alpha" if alpha else "")
 
 
-def _header_facts(content: bytes, name: str) -> ImageFacts:
-    with pixel_limit(None), image_errors(name), open_image(io.BytesIO(content)) as image:
+def _header_facts(content: bytes, name: str, max_pixels: int | None) -> ImageFacts:
+    with pixel_limit(max_pixels), image_errors(name), open_image(io.BytesIO(content)) as image:
         return ImageFacts(image.width, image.height, image_kind(image), image.format or "")

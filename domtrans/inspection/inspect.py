@@ -150,6 +150,13 @@ class DomainInspection:
         """Images that were decoded."""
         return sum(table.checked for table in self.tables.values())
 
+    @property
+    def thinned_notes(self) -> list[str]:
+        """The notes without the one that only counts what ``skipped`` lists."""
+        total = sum(one.count for one in self.skipped if not one.quiet)
+        counted = f"{total:,} {'file was' if total == 1 else 'files were'} skipped: "
+        return [note for note in self.notes if not (total and note.startswith(counted))]
+
     def name(self, member: Member) -> str:
         """The name of an image: its file, relative to the data, or its split and position."""
         split, position = member
@@ -308,7 +315,7 @@ def _facts(images: ImageSet, width: int, height: int, *, quick: bool) -> Iterato
     def read(item: tuple[int, Location]) -> ImageFacts | tuple[str, str]:
         position, location = item
         try:
-            return read_facts(location, decode=not quick or position in sample)
+            return read_facts(location, decode=not quick or position in sample, max_pixels=pixels.max_pixels)
         except DomtransError as error:
             name = _relative(location, pixels.root)
             return name, str(error).replace(name_of(location), "it", 1)
@@ -319,7 +326,7 @@ def _facts(images: ImageSet, width: int, height: int, *, quick: bool) -> Iterato
 
 
 def _scan(part: Part, sets: dict[str, ImageSet]) -> tuple[list[Skipped], int | None]:
-    """What else is in a folder of image files, by reason, and the number of its images. Label files that are used are left out."""
+    """What else is in a folder of image files, without the label files that are used, and the number of its images."""
     folder = Path(str(part.options.get("path", ""))).expanduser()
     if not part.options.get("path") or not folder.is_dir() or part.name == "webdataset":
         return [], None

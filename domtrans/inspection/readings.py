@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import shlex
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,8 @@ def _read_words(words: Sequence[str]) -> tuple[str, str | None, dict[str, Any]]:
     return (fields.pop() if fields else "source"), name, options
 
 
-def _own_path(data: str, name: str, registry: Registry) -> Mapping[str, Any]:
+def _own_path(data: str, name: str, registry: Registry) -> dict[str, Any]:
+    """The option of a named domain that is the path of the data."""
     fields = schema(registry.get("domain", name).factory).model_fields
     option = next((option for option in ("path", "root") if option in fields), None)
     if option is None:
@@ -145,7 +146,7 @@ def _readings(data: str) -> list[Part]:
     if suffix in ARCHIVE_SUFFIXES:
         raise DomtransError(f"{data} is a compressed archive; unpack it and inspect the folder, or its .tar files")
     raise DomtransError(
-        f"{data} is no data that can be read; give a folder, an .npz or .npy file, .tar shards, or a folder of idx or .mat files"
+        f"{data} is no data that can be read; give a folder of images, an .npz or .npy file, .tar shards, or an idx folder"
     )
 
 

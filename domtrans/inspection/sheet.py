@@ -29,12 +29,11 @@ MAX_NAME_LETTERS = 20
 
 
 def draw_sheet(inspection: Inspection) -> Image.Image:
-    """A row for every class of every domain: its name, and images from all splits."""
+    """A row for every class of every domain: its name, and training images; test images of a class that has no others."""
     rows: list[tuple[str, list[Image.Image]]] = []
     for name, domain in inspection.domains.items():
         prefix = f"{name}: " if len(inspection.domains) > 1 else ""
-        for images in list(domain.sets.values())[:1]:
-            rows += [(prefix + label, _thumbnails(images, index)) for label, index in _choose(images)]
+        rows += [(prefix + label, _thumbnails(images, index)) for label, images, index in _choose(list(domain.sets.values()))]
     step = SIDE + GAP
     sheet = Image.new("RGB", (LABEL_WIDTH + COLUMNS * step + GAP, len(rows) * step + GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
@@ -46,16 +45,20 @@ def draw_sheet(inspection: Inspection) -> Image.Image:
     return sheet
 
 
-def _choose(images: ImageSet) -> list[tuple[str, Tensor]]:
-    """The rows: a label, and the images, int64 [n]."""
-    if images.labels is None:
-        index = evenly(len(images), COLUMNS * UNLABELLED_ROWS)
-        return [("images" if row == 0 else "", part) for row, part in enumerate(index.split(COLUMNS))]
-    labels = images.labels.cpu()
+def _choose(sets: list[ImageSet]) -> list[tuple[str, ImageSet, Tensor]]:
+    """The rows: a label, a set, and its images, int64 [n]."""
+    first = sets[0]
+    if first.labels is None:
+        index = evenly(len(first), COLUMNS * UNLABELLED_ROWS)
+        return [("images" if row == 0 else "", first, part) for row, part in enumerate(index.split(COLUMNS))]
     rows = []
-    for k in evenly(len(images.classes), MAX_ROWS).tolist():
-        members = torch.nonzero(labels == k)[:, 0]
-        rows.append((f"{images.classes[k]} ({len(members):,})", members[evenly(len(members), COLUMNS)]))
+    for k in evenly(len(first.classes), MAX_ROWS).tolist():
+        for images in sets:
+            assert images.labels is not None  # of one domain
+            members = torch.nonzero(images.labels.cpu() == k)[:, 0]
+            if len(members):
+                break
+        rows.append((f"{first.classes[k]} ({len(members):,})", images, members[evenly(len(members), COLUMNS)]))
     return rows
 
 

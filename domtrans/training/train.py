@@ -14,6 +14,7 @@ from domtrans.compute.distributed import local_device, process_group
 from domtrans.compute.memory import enough_memory
 from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet
+from domtrans.data.summary import summarize
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure
 from domtrans.evaluation.label_free_score import SCORE
@@ -166,8 +167,8 @@ def _train_and_measure(
         images = {"source train": source, "source test": source_test, "target train": target, "target test": target_test}
         changed.extend(_check_and_save_data(folder, images, allowed=other_data))
         data_notes.update({name: list(each.notes) for name, each in images.items() if each.notes})
-        for name, notes in data_notes.items():
-            session.during("data").note(2, 2, f"{name}: {'; '.join(notes)}")
+        for name, train, test in (("source", source, source_test), ("target", target, target_test)):
+            session.during("data").note(2, 2, f"{name}: {summarize(train, test)}")
 
     experiment = prepare(recipe, registry, session, on_data=on_data)
     repeats = {
