@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = _suffixes(
 )
 """File name suffixes that mark an image, in lower case."""
 
-HEIF_SUFFIXES = _suffixes("heic heif hif")
+HEIF_SUFFIXES = _suffixes("heic heics heif heifs hif")
 """File name suffixes of images that need the extra "heif"."""
 
 UNSUPPORTED_SUFFIXES = _suffixes(

@@ -89,7 +89,8 @@ class Demo:
             DomtransError: If an image cannot be read or has too many pixels.
         """
         start, f, run = time.perf_counter(), self.run.model.encoder, self.run
-        x = torch.stack([from_pil(decode_image(io.BytesIO(image), "the input"), run.recipe.image_size) for image in images])
+        decoded = [decode_image(io.BytesIO(image), "the input") for image in images]
+        x = torch.stack([from_pil(image, run.recipe.image_size, aspect=run.aspect) for image in decoded])
         x_float = to_float(x.to(run.session.device))
         features = f(x_float)
         if self.can_edit_features:

@@ -7,12 +7,14 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 import torch
+from packaging.version import Version
 from PIL import Image
 
 from domtrans import DomtransError, Stopped, transfer
-from domtrans.data.image_formats import ALPHA_FORMATS, image_format
+from domtrans.data.image_formats import ALPHA_FORMATS
 from domtrans.inference.pipeline import map_ahead
 from domtrans.inference.transfer_files import output_names
 from image_folders import Mirror, animate, colour_of, names, opened, photo
@@ -43,6 +45,8 @@ ALPHA_ENDINGS = ["png", "apng", "webp", "gif", "tif", "avif", "jp2", "tga", "ico
 @pytest.mark.parametrize("grey", [False, True])
 @pytest.mark.parametrize("ending", ALPHA_ENDINGS)
 def test_the_output_has_the_alpha_of_the_input(tmp_path, ending, grey):
+    if ending == "qoi" and Version(PIL.__version__) < Version("12"):
+        pytest.skip("Pillow before 12 does not write QOI")
     half_clear(tmp_path / "a.png")
     size = 20 if ending != "icns" else 32
     if grey:
@@ -56,7 +60,7 @@ def test_the_output_has_the_alpha_of_the_input(tmp_path, ending, grey):
 
 
 def test_all_formats_with_alpha_are_tested():
-    assert {image_format(Path(f"a.{ending}")) for ending in ALPHA_ENDINGS} == set(ALPHA_FORMATS)
+    assert {Image.registered_extensions()[f".{ending}"] for ending in ALPHA_ENDINGS} == set(ALPHA_FORMATS)
 
 
 def test_transparency_of_a_palette_and_of_a_colour_is_kept(tmp_path):
