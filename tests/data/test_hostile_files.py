@@ -112,7 +112,7 @@ def test_formats_that_start_other_programs_are_not_tried(tmp_path, content):
         read_image(tmp_path / "a.png")
 
 
-def soon(work, seconds=10):
+def soon(work, seconds=120):
     """The result of work that might block forever."""
     outcome = []
 

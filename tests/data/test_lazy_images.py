@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -144,7 +143,6 @@ def test_a_killed_decode_process_is_replaced_and_a_second_failure_is_an_error(sh
     loader = session.batch_loader(load(shards, "no"), Batches(40, 4, 0))
     processes = session.decode_pool.workers.processes
     before = loader[0]
-    time.sleep(0.2)
     killed = list(processes.values())
     assert killed
     for process in killed:

@@ -58,11 +58,11 @@ def test_threads_share_the_largest_limit_and_the_last_restores_it(monkeypatch):
     def hold():
         with pixel_limit(5_000):
             inside.set()
-            leave.wait(10)
+            leave.wait(120)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    inside.wait(10)
+    inside.wait(120)
     with pixel_limit(300):
         assert Image.MAX_IMAGE_PIXELS == 5_000
     assert Image.MAX_IMAGE_PIXELS == 5_000

@@ -186,6 +186,6 @@ def test_a_render_process_ignores_ctrl_c():
         process.stdout.read(*lengths)
         process.send_signal(signal.SIGINT)
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     finally:
         end(process)
