@@ -42,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Show how data would be read: splits, classes, sizes, skipped and damaged files, duplicates. Trains nothing.",
+            "Show how data would be read, and what is wrong. Lists splits, classes, skipped files and duplicates; trains nothing.",
             "domtrans inspect photos",
             "domtrans inspect photos layout=classes --sheet sheet.png",
             "domtrans inspect 'data/train-{000..099}.tar' --quick --json",
