@@ -15,7 +15,7 @@ from domtrans.data.image_files import read_image, to_pil
 from domtrans.data.pixels import flatten, from_pil
 
 COLOUR = (200, 40, 90)
-FORMATS = {"png": {}, "jpg": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tif": {}, "ppm": {}}
+FORMATS = {"png": {}, "jpg": {}, "gif": {}, "bmp": {}, "webp": {"lossless": True}, "tif": {}, "ppm": {}, "avif": {}, "jp2": {}}
 
 
 def sample(mode, size=(12, 8)):
