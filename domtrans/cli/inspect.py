@@ -29,7 +29,7 @@ Data = Annotated[
 ]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATH=VALUE", help="How to read the data, e.g. layout=classes; or changes to the recipe."),
+    typer.Argument(metavar="PATH=VALUE", help="How to read the data, as an option of its domain; or changes to a recipe, e.g. source=svhn."),
 ]
 Sheet = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a contact sheet with some images of each class, e.g. sheet.png.")
@@ -42,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Show how data would be read, and what is wrong. Lists splits, classes, skipped files and duplicates; trains nothing.",
+            "Show how data would be read, and what is wrong. Lists splits, classes, skipped files, duplicates; trains nothing.",
             "domtrans inspect photos",
             "domtrans inspect photos layout=classes --sheet sheet.png",
             "domtrans inspect 'data/train-{000..099}.tar' --quick --json",
