@@ -29,7 +29,9 @@ Data = Annotated[
 ]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PATH=VALUE", help="How to read the data, as an option of its domain; or changes to a recipe, e.g. source=svhn."),
+    typer.Argument(
+        metavar="PATH=VALUE", help="Changes to the recipe, e.g. source=svhn; for DATA, options such as source.layout."
+    ),
 ]
 Sheet = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a contact sheet with some images of each class, e.g. sheet.png.")
