@@ -18,7 +18,7 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="FILE",
-        help="The file to write.  [default: report.html, in the folder of a single run, else here]",
+        help="The file to write.  [default: report.html, in the folder of a single run, else in this folder]",
     ),
 ]
 

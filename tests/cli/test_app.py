@@ -1,4 +1,4 @@
-"""The command line as a person meets it: real processes, on a run of a few steps."""
+"""The command line on a run of a few steps, some of it in processes of its own."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from processes import start, wait_until
 from tiny import write_bars
 
 
-def test_train_prints_figures_on_stdout_and_progress_on_stderr(trained):
+def test_train_prints_results_on_stdout_and_progress_on_stderr(trained):
     out, done = trained
     assert done.returncode == 0, done.stderr
     for words in ("source data", "arrays", "target data", "transfer accuracy", "accuracy of f", "images/s", "seed 0", str(out)):
@@ -44,7 +44,7 @@ def test_a_run_repeats_and_resumes_with_more_steps(trained, tmp_path, capsys):
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
-def test_evaluate_json_is_one_object_alone(trained, data, capsys):
+def test_evaluate_json_prints_one_object_only(trained, data, capsys):
     done = domtrans("evaluate", trained[0], "--json")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
@@ -64,7 +64,7 @@ def test_what_plugins_print_does_not_spoil_the_json(trained, monkeypatch, capsys
     assert code == 0 and json.loads(stdout)["accuracy"] is None and "chatter" in stderr
 
 
-def test_a_figure_that_cannot_be_measured_is_named(trained, tmp_path, capsys):
+def test_a_metric_that_cannot_be_measured_is_named(trained, tmp_path, capsys):
     bare = write_bars(tmp_path / "bare.npz", labelled=False)
     code, stdout, _ = in_process(capsys, "evaluate", trained[0], "source=arrays", f"source.path={bare}")
     assert code == 0 and "not measured" in stdout and "labels" in stdout
@@ -144,7 +144,7 @@ def test_usage_errors_exit_2(capsys):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path):
+def test_ctrl_c_saves_and_says_how_to_continue(data, tmp_path):
     out = tmp_path / "run"
     long = [*data, *SMALL, "train.steps=100000", "train.save_every=100000", "train.sample_every=100000"]
     command = ["domtrans", "train", "digits-dtn-paper", *long, "--out", str(out)]
@@ -166,7 +166,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, tmp_path):
     assert steps == list(range(1, step + 4)), "went on where it had stopped"
 
 
-def test_a_reader_that_leaves_early_is_no_error():
+def test_a_reader_that_ends_early_is_no_error():
     process = start("-m", "domtrans", "show", "digits-dtn")
     process.stdout.close()
     assert process.wait() == 0 and process.stderr.read() == ""

@@ -1,4 +1,4 @@
-"""doctor: what it finds on a sound machine, and on ones that are not."""
+"""doctor: its findings on a working and on a broken installation."""
 
 import collections
 
@@ -12,7 +12,7 @@ def found(name):
     return [finding for finding in doctor.diagnose() if finding.name.startswith(name)]
 
 
-def test_a_sound_machine_is_healthy_and_everything_is_checked():
+def test_a_working_installation_is_healthy_and_everything_is_checked():
     findings = doctor.diagnose()
     assert doctor.is_healthy(findings), findings
     names = {finding.name.split()[0] for finding in findings}
@@ -20,7 +20,7 @@ def test_a_sound_machine_is_healthy_and_everything_is_checked():
     assert all(finding.fix for finding in findings if finding.status != "ok")
 
 
-def test_a_broken_plugin_is_named_with_a_way_out(tmp_path, monkeypatch):
+def test_a_broken_plugin_is_named_with_a_fix(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     install(tmp_path, "ill", "raise RuntimeError('no such luck')")
     install(tmp_path, "well", GOOD)

@@ -1,4 +1,4 @@
-"""show KIND NAME, doctor, new-plugin, and what the shell offers after Tab."""
+"""show KIND NAME, doctor, new-plugin, and shell completion."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_show_json_of_a_part_and_of_a_kind(capsys):
     part = json.loads(out)
     assert code == 0 and part["handed_in"] == ["split", "size"]
     assert part["options"][0] == {"name": "path", "type": "text", "required": True, "help": "The file"}
-    assert part["options"][1]["default"] == 0.125
+    assert {option["name"]: option.get("default") for option in part["options"]}["holdout"] == 0.125
     code, out, _ = in_process(capsys, "show", "recipe", "--json")
     assert code == 0 and {one["name"] for one in json.loads(out)} >= {"digits-dtn", "digits-dtn-paper"}
 
@@ -61,7 +61,7 @@ def test_show_refuses_in_one_sentence(capsys, words, sentence):
     assert code == 2 and sentence in err and out == ""
 
 
-def test_doctor_says_what_is_well(capsys):
+def test_doctor_says_what_works(capsys):
     code, out, _ = in_process(capsys, "doctor")
     assert code == 0 and "ok     torch: torch " in out and "ok     plugins: " in out
 
@@ -76,7 +76,7 @@ def test_doctor_says_how_to_fix_what_is_broken(capsys, tmp_path, monkeypatch):
     assert lines[index + 1].startswith("       fix: `domtrans plugins --verbose`")
 
 
-def test_new_plugin_writes_a_package_and_says_what_next(capsys, tmp_path):
+def test_new_plugin_writes_a_package_and_says_what_to_do_next(capsys, tmp_path):
     code, out, _ = in_process(capsys, "new-plugin", "squares", "--kind", "loss", "--in", tmp_path)
     assert code == 0 and out.startswith(f"wrote {tmp_path / 'domtrans-squares'}; next: cd ")
     assert "registry.loss" in (tmp_path / "domtrans-squares" / "domtrans_squares.py").read_text()
@@ -90,7 +90,7 @@ def test_new_plugin_writes_a_package_and_says_what_next(capsys, tmp_path):
 
 
 def offered(words, incomplete=""):
-    """What the shell is told after Tab."""
+    """The suggestions that the shell gets after Tab."""
     line = " ".join(["domtrans", *words, incomplete])
     environment = os.environ | {"_DOMTRANS_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line}
     done = subprocess.run([sys.executable, "-m", "domtrans"], env=environment, capture_output=True, text=True, check=False)
@@ -98,7 +98,7 @@ def offered(words, incomplete=""):
     return done.stdout
 
 
-def test_the_shell_offers_recipes_parts_and_paths_without_torch_once_they_are_known(tmp_path, monkeypatch):
+def test_stored_suggestions_need_no_torch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     completion.known()
     assert "digits-dtn-paper" in offered(["train"], "dig")
@@ -108,7 +108,7 @@ def test_the_shell_offers_recipes_parts_and_paths_without_torch_once_they_are_kn
 
 
 class Context:
-    """What Typer hands to a completer."""
+    """The context that Typer passes to a completion function."""
 
     def __init__(self, recipe, *changes):
         self.params = {"recipe": recipe, "changes": list(changes)}
@@ -118,7 +118,7 @@ def words(offers):
     return [word for word, _ in offers]
 
 
-def test_paths_and_the_names_they_take():
+def test_paths_and_the_names_that_they_take_are_completed():
     context = Context("digits-dtn")
     assert {"train.steps=", "train.batch_size="} <= set(words(completion.complete_change(context, "train.")))
     assert "generator_losses.const.distance=" in words(completion.complete_change(context, "generator_losses."))
@@ -131,12 +131,12 @@ def test_paths_and_the_names_they_take():
     assert "fit=none" in words(completion.complete_change(context, "fit="))
 
 
-def test_bash_breaks_words_at_the_equals_sign():
+def test_words_that_bash_splits_at_the_equals_sign_are_completed():
     assert words(completion.complete_change(Context("digits-dtn", "target", "="), "mnist-")) == ["mnist-5k"]
     assert "mnist-5k" in words(completion.complete_change(Context("digits-dtn", "target"), "="))
 
 
-def test_show_is_offered_recipes_kinds_and_parts(tmp_path, monkeypatch):
+def test_recipes_kinds_and_parts_are_completed_for_show(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert words(completion.complete_shown("d")) == [
         "digits-dtn",
@@ -151,7 +151,7 @@ def test_show_is_offered_recipes_kinds_and_parts(tmp_path, monkeypatch):
     assert words(completion.complete_study("d")) == ["digits"]
 
 
-def test_recipe_files_and_folders_are_offered(tmp_path, monkeypatch):
+def test_recipe_files_and_folders_are_completed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     (tmp_path / "my.toml").write_text("")
@@ -162,14 +162,14 @@ def test_recipe_files_and_folders_are_offered(tmp_path, monkeypatch):
     assert words(completion.complete_recipe("nowhere/")) == []
 
 
-def test_what_is_installed_anew_is_offered(tmp_path, monkeypatch):
+def test_a_new_plugin_is_completed(tmp_path, monkeypatch):
     assert "by-later" not in words(completion.complete_part_or_change(Context("distance"), ""))
     monkeypatch.syspath_prepend(str(tmp_path))
     install(tmp_path, "later")
     assert "by-later" in words(completion.complete_part_or_change(Context("distance"), ""))
 
 
-def test_a_fault_offers_nothing_and_says_nothing(tmp_path, monkeypatch, capsys):
+def test_an_error_gives_no_suggestion_and_no_message(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(tmp_path))
     (install(tmp_path, "odd") / "entry_points.txt").write_text("no section = at all\n")
     assert completion.complete_part_or_change(Context("distance"), "") == []

@@ -1,4 +1,4 @@
-"""Commands as a person gives them, and options that make a run take a second."""
+"""Run commands of the command line, and options with which a run takes a second."""
 
 import subprocess
 

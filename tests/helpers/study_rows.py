@@ -1,4 +1,4 @@
-"""Rows of a study, and the recipes that they train."""
+"""Studies, their rows, and the recipes of the rows."""
 
 from domtrans import Recipe, Row, Study, find_recipe, override
 from domtrans.studies.study import find_study
@@ -12,10 +12,10 @@ def study_of(name: str, **options: object) -> Study:
 
 
 def rows_of(name: str, **options: object) -> dict[str, Row]:
-    """Its rows by name."""
+    """The rows of a study by name."""
     return {row.name: row for row in study_of(name, **options).rows()}
 
 
 def recipe_of(row: Row, *changes: str) -> Recipe:
-    """What a row trains, with further changes."""
+    """The recipe of a row, with further changes."""
     return override(find_recipe(row.recipe, registry()), [*assignments(row.changes), *changes], registry())

@@ -1,4 +1,4 @@
-"""The report in a real browser: what moves, what is drawn, and that nothing goes wrong on a phone or in the dark."""
+"""The report in a browser: curves, sliders, dark mode and small screens."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ EVIL = "</script><img src=x onerror=\"document.title='owned'\"><b>bold</b>"
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A report on a run with an alarm, and one on it beside a hostile copy."""
+    """A report on a run with an alarm, and one on this run and a hostile copy."""
     root = tmp_path_factory.mktemp("page")
     run = train(tiny_recipe(root, train__sample_every=1), root / "run", device="cpu", registry=registry()).path
     with (run / "metrics.jsonl").open("a") as log:
@@ -28,8 +28,8 @@ def pages(tmp_path_factory):
 
 
 @pytest.fixture
-def look(visit):
-    """Open a report and see that it draws its curves."""
+def open_report(visit):
+    """Open a report and wait until its curves are drawn."""
 
     def open_page(path, **options):
         page = visit(path.as_uri(), **options)
@@ -40,7 +40,7 @@ def look(visit):
 
 
 def until(page, expression, holds):
-    """Wait for it; the page forbids the evaluation of text, which playwright's own waiting does."""
+    """Wait until an expression has a value. Playwright's own waiting evaluates text, which the page forbids."""
     for _ in range(300):
         if holds(page.evaluate(expression)):
             return
@@ -48,8 +48,8 @@ def until(page, expression, holds):
     raise AssertionError(f"{expression} is still {page.evaluate(expression)}")
 
 
-def test_curves_are_drawn_and_alarms_marked(pages, look):
-    page = look(pages[0])
+def test_curves_are_drawn_and_alarms_marked(pages, open_report):
+    page = open_report(pages[0])
     plots = page.locator(".plot")
     assert plots.count() > 5 and page.locator(".plot .scatterlayer .trace").count() == plots.count()
     const = page.locator('[data-chart="generator.const"]')
@@ -70,8 +70,8 @@ def test_curves_are_drawn_and_alarms_marked(pages, look):
     until(page, ranges, lambda found: set(found) == {"2,3"})
 
 
-def test_the_slider_moves_the_samples_and_the_command_is_copied(pages, look):
-    page = look(pages[0])
+def test_the_slider_moves_the_samples_and_the_command_is_copied(pages, open_report):
+    page = open_report(pages[0])
     image = page.locator(".grid img")
     shown = {image.get_attribute("src")}
     assert page.locator("#step-now").inner_text() == "4" and image.get_attribute("alt").endswith("at step 4")
@@ -90,25 +90,25 @@ def test_the_slider_moves_the_samples_and_the_command_is_copied(pages, look):
     page.locator("button.copy", has_text="ed").wait_for()  # copied, or selected where a file may not write to the clipboard
 
 
-def test_light_and_dark_follow_the_reader(pages, look):
-    page = look(pages[0], color_scheme="light")
-    seen = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.plot').layout.font.color]"
-    light = page.evaluate(seen)
+def test_light_and_dark_follow_the_reader(pages, open_report):
+    page = open_report(pages[0], color_scheme="light")
+    colours = "[getComputedStyle(document.body).backgroundColor, document.querySelector('.plot').layout.font.color]"
+    light = page.evaluate(colours)
     page.emulate_media(color_scheme="dark")
-    until(page, seen, lambda found: found[1] != light[1])
-    assert (light[0], page.evaluate(seen)[0]) == ("rgb(255, 255, 255)", "rgb(17, 20, 24)")
+    until(page, colours, lambda found: found[1] != light[1])
+    assert (light[0], page.evaluate(colours)[0]) == ("rgb(255, 255, 255)", "rgb(17, 20, 24)")
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_phone_needs_no_scrolling_sideways(pages, look, which):
-    page = look(pages[which], viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+def test_a_phone_needs_no_scrolling_sideways(pages, open_report, which):
+    page = open_report(pages[which], viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page.locator("details").evaluate_all("all => all.forEach((one) => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.evaluate("document.querySelector('.plot').layout.dragmode") is False  # a finger moves the page
 
 
-def test_runs_side_by_side_can_be_hidden_and_hostile_names_stay_text(pages, look):
-    page = look(pages[1])
+def test_runs_side_by_side_can_be_hidden_and_hostile_names_stay_text(pages, open_report):
+    page = open_report(pages[1])
     assert page.title().startswith("2 runs compared") and page.locator("h2", has_text="a<b>bold").count() == 1
     assert page.locator("b").count() == 0 and page.locator('img[src="x"]').count() == 0
     const = page.locator('[data-chart="generator.const"]')
@@ -116,6 +116,6 @@ def test_runs_side_by_side_can_be_hidden_and_hostile_names_stay_text(pages, look
     page.locator("button.run").first.click()
     assert const.locator(".trace").count() == 1 and page.locator("button.run").first.get_attribute("aria-pressed") == "false"
     const.locator(".nsewdrag").hover()
-    said = "document.querySelector('[data-chart=\"generator.const\"] .hoverlayer').textContent"
-    until(page, said, lambda text: "a<b>bold" in text)
+    tooltip = "document.querySelector('[data-chart=\"generator.const\"] .hoverlayer').textContent"
+    until(page, tooltip, lambda text: "a<b>bold" in text)
     assert const.locator(".hoverlayer [style*='font-weight: bold']").count() == 0

@@ -1,4 +1,4 @@
-"""Studies: every row trained and measured over seeds, what is finished kept, and tables that say where figures come from."""
+"""Studies: rows are trained and measured over seeds, finished work is kept, and tables name the origin of every value."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tiny import tiny_recipe
 
 
 class Plugin:
-    """A recipe of bars, and a study of it."""
+    """A plugin with a recipe on images of bars, and a study of it."""
 
     def __init__(self, recipe):
         self.tiny = recipe
@@ -68,7 +68,7 @@ def row_of(data, name, title="Main"):
 
 @pytest.fixture(scope="module")
 def finished(registry, tmp_path_factory):
-    """All rows of a study over two seeds, one of them broken."""
+    """A study after two seeds of all rows, one of which cannot be trained."""
     out = tmp_path_factory.mktemp("study") / "bars"
     return out, reproduce(registry, out, seeds=2)
 
@@ -84,23 +84,23 @@ def test_every_row_is_measured_over_every_seed(finished):
         assert {"third class"} < set(found["figures"]) and "arrays" in found["data"][0]
 
 
-def test_rows_that_train_alike_share_their_runs(finished):
+def test_rows_with_the_same_recipe_share_their_runs(finished):
     out, data = finished
     assert not (out / "alike").exists()
     assert row_of(data, "alike")["runs"] == "plain" and row_of(data, "alike")["figures"] == row_of(data, "plain")["figures"]
 
 
-def test_a_row_may_be_measured_otherwise_on_the_same_runs(finished):
+def test_a_row_can_be_measured_differently_on_the_same_runs(finished):
     found = row_of(finished[1], "plain", "Other")
     assert found["runs"] == "plain" and "metrics.digits.of=original" in found["measured_by"][0]
 
 
-def test_a_row_that_fails_is_noted_and_stops_no_other(finished):
+def test_a_row_that_fails_is_noted_and_does_not_stop_the_others(finished):
     broken = row_of(finished[1], "broken", "Other")
     assert "there is no file nowhere.npz" in broken["failed"]["0"] and not broken["figures"]
 
 
-def test_the_page_names_figures_sources_data_and_commands(finished):
+def test_the_page_has_values_sources_data_and_commands(finished):
     out, data = finished
     page = (out / "table.md").read_text()
     assert json.loads((out / "table.json").read_text()) == data
@@ -121,7 +121,7 @@ def test_the_command_of_a_row_is_what_was_trained(finished, registry):
         assert found == find_recipe(str(out / name / "seed-1"), registry)
 
 
-def test_what_is_finished_is_kept(finished, registry):
+def test_finished_work_is_kept(finished, registry):
     out, data = finished
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     again = reproduce(registry, out, seeds=2, only=["plain", "no-tid"])
@@ -129,7 +129,7 @@ def test_what_is_finished_is_kept(finished, registry):
     assert row_of(again, "plain") == row_of(data, "plain") and row_of(again, "no-tid") == row_of(data, "no-tid")
 
 
-def test_an_earlier_models_figures_do_not_count(finished, registry, tmp_path):
+def test_results_of_an_earlier_model_do_not_count(finished, registry, tmp_path):
     study = Reproduction("bars", tmp_path / "out", registry=registry, device="cpu", only=["no-tid"], seeds=1)
     (job,) = study.jobs
     study.run(job)
@@ -153,7 +153,7 @@ def test_the_label_free_score_is_ranked_over_the_runs(finished):
     assert found["runs"] == 4 and found["spearman"] == rank_correlation(list(zip(scores, truth, strict=True)))
 
 
-def test_more_seeds_are_added_to_those_there(finished, registry):
+def test_more_seeds_are_added_to_existing_ones(finished, registry):
     assert row_of(reproduce(registry, finished[0], seeds=3, only=["no-tid"]), "no-tid")["seeds"] == [0, 1, 2]
 
 
@@ -169,14 +169,14 @@ def test_a_folder_of_another_study_is_left_alone(finished, registry, tmp_path):
         reproduce(registry, tmp_path)
 
 
-def test_changes_hold_for_every_row(registry, tmp_path):
+def test_changes_apply_to_every_row(registry, tmp_path):
     data = reproduce(registry, tmp_path / "out", seeds=1, only=["no-tid"], changes=["train.steps=2"])
     assert json.loads((tmp_path / "out/no-tid/seed-0/results.json").read_text())["steps"] == 2
     assert "train.steps=2" in shlex.split(row_of(data, "no-tid")["command"])
     assert "train.steps=2" in shlex.split(data["command"])
 
 
-def test_a_stopped_study_goes_on_where_it_was(registry, tmp_path):
+def test_a_stopped_study_continues_where_it_was(registry, tmp_path):
     stop = threading.Event()
 
     def after_two(progress):
@@ -191,7 +191,7 @@ def test_a_stopped_study_goes_on_where_it_was(registry, tmp_path):
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4] and row_of(data, "no-tid")["figures"]
 
 
-def test_measuring_can_be_stopped_too_and_what_was_trained_is_kept(registry, tmp_path):
+def test_measuring_can_be_stopped_and_trained_runs_are_kept(registry, tmp_path):
     stop = threading.Event()
 
     def when_measuring(progress):
@@ -212,7 +212,7 @@ def test_measuring_can_be_stopped_too_and_what_was_trained_is_kept(registry, tmp
     ("options", "fault"),
     [({"seeds": 0}, "at least one seed"), ({"only": ["x"]}, "no row 'x'"), ({"options": {"quick": True}}, "no option 'quick'")],
 )
-def test_what_cannot_be_is_said_before_anything_is_written(registry, tmp_path, options, fault):
+def test_wrong_arguments_are_refused_before_anything_is_written(registry, tmp_path, options, fault):
     with pytest.raises(DomtransError, match=fault):
         reproduce(registry, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
@@ -261,7 +261,7 @@ def test_bad_input_is_one_sentence(capsys, tmp_path, words, fault):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_stopped_command_says_how_to_go_on(capsys, monkeypatch, tmp_path):
+def test_a_stopped_command_says_how_to_continue(capsys, monkeypatch, tmp_path):
     def stopped(self, job, **_):
         raise Stopped("stopped at step 3 of 30")
 
@@ -270,7 +270,7 @@ def test_a_stopped_command_says_how_to_go_on(capsys, monkeypatch, tmp_path):
     assert code == 130 and out == "" and "stopped at step 3 of 30" in err and "continue with: domtrans" in err
 
 
-def test_a_row_that_failed_is_said_and_shows_in_the_exit_code(capsys, monkeypatch, tmp_path):
+def test_a_failed_row_is_named_and_sets_the_exit_code(capsys, monkeypatch, tmp_path):
     def fails(self, job, **_):
         self.failed[job.name] = {job.seed: "the disk is full"}
 

@@ -1,4 +1,4 @@
-"""Studies as data: what one may be, the figures of its tables, and how they are written."""
+"""Studies as data: their checks, the values of their tables, and the tables as text."""
 
 import json
 import re
@@ -29,25 +29,25 @@ def study_of(*tables):
         ([table(Row("a", "", "tiny"), columns=())], "has no columns"),
     ],
 )
-def test_a_study_that_does_not_hold_together_is_refused(tables, fault):
+def test_an_inconsistent_study_is_refused(tables, fault):
     with pytest.raises(DomtransError, match=fault):
         study_of(*tables)
 
 
-def test_rows_are_chosen_by_name_and_stay_in_order():
+def test_rows_are_selected_by_name_and_stay_in_order():
     study = study_of(table(*(Row(name, "", "tiny") for name in "abc")), table(Row("b", "", "tiny"), title="Again"))
     assert select_rows(study, ()) == ["a", "b", "c"] and select_rows(study, ("c", "a")) == ["a", "c"]
     with pytest.raises(DomtransError, match="has no row 'd'"):
         select_rows(study, ("d",))
 
 
-def test_parts_may_be_written_as_parts():
+def test_changes_may_hold_parts():
     row = Row("a", "", "tiny", {"source": use("arrays", path="x.npz")}, {"metrics": {"digits": use("digit-accuracy")}})
     assert row.changes == {"source": {"name": "arrays", "path": "x.npz"}}
     assert row.measured == {"metrics": {"digits": {"name": "digit-accuracy"}}} and json.dumps(row.changes)
 
 
-def test_the_study_in_the_docs_is_one():
+def test_the_study_in_the_docs_is_valid():
     page = (DOCS / "reproduce.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     found: dict = {}
@@ -56,17 +56,17 @@ def test_the_study_in_the_docs_is_one():
     assert [row.name for row in study.rows()] == ["as-it-is", "no-tid"]
 
 
-# Figures
+# Values
 
 
-def test_a_figure_is_found_by_its_path():
+def test_a_value_is_found_by_its_path():
     results = {"accuracy": 0.5, "per_class": [0.1, None], "table": {"deep": 2}, "word": "no", "flag": True}
     assert [value_at(results, path) for path in ("accuracy", "per_class.0", "table.deep")] == [0.5, 0.1, 2.0]
     for path in ("absent", "per_class.1", "per_class.7", "accuracy.0", "word", "flag", "per_class.x"):
         assert value_at(results, path) is None
 
 
-def test_mean_and_deviation_are_those_of_the_seeds():
+def test_mean_and_deviation_are_over_the_seeds():
     values = {0: 0.9, 1: 0.94, 5: 0.95}
     found = summarise(values)
     assert found["mean"] == pytest.approx(0.93) and found["std"] == pytest.approx(statistics.stdev(values.values()))
@@ -89,11 +89,11 @@ def test_rank_correlation_is_spearmans():
 
 
 @pytest.mark.parametrize("value", ["text", "none", "2", "true", 2, 1e-3, True, None, [1, "a"], {"name": "mse", "x": {"y": 1}}])
-def test_an_assignment_reads_as_what_it_was_made_of(value):
+def test_an_assignment_is_read_as_the_value_it_was_made_from(value):
     assert parse([assignment("a.b", value)]) == [("a.b", value)]
 
 
-def test_pictures_are_pictures():
+def test_charts_are_images():
     logs = {"seed 0": [{"step": 1, "seconds": 1, "generator.gan": 2.0}, {"step": 2, "seconds": 2, "generator.gan": 1.0}]}
     for picture in (losses_png(logs), losses_png({"seed 0": []}), confusion_png([[3, 1], [0, 0]], ["a", "b"])):
         assert picture.startswith(b"\x89PNG")
