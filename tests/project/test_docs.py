@@ -157,7 +157,7 @@ def test_a_recipe_of_one_s_own_is_read(tmp_path, monkeypatch):
     Path("photos.toml").write_text(code)
     found = find_recipe("photos.toml", shipped())
     assert found.fit is None and found.encoder.name == "timm" and found.train.validate_every == 500
-    assert not found.metrics and found.description == "photos to drawings"
+    assert (found.source.options["path"], found.description) == ("photos", "photos to drawings")
 
 
 def test_the_first_try_with_one_s_own_photos_trains(tmp_path, monkeypatch, capsys):
@@ -174,14 +174,8 @@ def test_the_first_try_with_one_s_own_photos_trains(tmp_path, monkeypatch, capsy
 
 def test_the_parts_of_the_how_to_keep_their_contracts(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    checks = {
-        "Brightness": testing.check_loss,
-        "Colours": testing.check_encoder,
-        "ink": testing.check_metric,
-        "mine": testing.check_domain,
-    }
-    parts = [code for code in blocks(DOCS / "how-to" / "parts.md", "python") if code.startswith("import ")]
-    for code, (name, check) in zip(parts, checks.items(), strict=True):
+    checks = {"Brightness": testing.check_loss, "Colours": testing.check_encoder, "ink": testing.check_metric}
+    for code, (name, check) in zip(blocks(DOCS / "how-to" / "parts.md", "python"), checks.items(), strict=True):
         (tmp_path / f"of_the_how_to_{name}.py").write_text(code)
         check(getattr(importlib.import_module(f"of_the_how_to_{name}"), name))
 
