@@ -1,13 +1,12 @@
 """Every example runs, as a person runs it."""
 
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+import processes
 from paths import EXAMPLES
 
 SMALL = [
@@ -26,9 +25,8 @@ ELSEWHERE = ("run_onnx",)
 
 
 def run(name, *arguments, cwd):
-    """A real process."""
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    """Run an example in a process of its own; warnings are errors."""
+    done = processes.run(EXAMPLES / name, *arguments, cwd=cwd, env={"PYTHONWARNINGS": "error"})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import domtrans as api
-from commands import domtrans, in_process
+from commands import in_process
 from domtrans import DomtransError, Published, Row, Stopped, Study, find_recipe, hookimpl, override
 from domtrans.studies.reproduce import Reproduction
 from domtrans.studies.tables import rank_correlation, summarise
@@ -221,19 +221,19 @@ def test_wrong_arguments_are_refused_before_anything_is_written(registry, tmp_pa
 # The command
 
 
-def test_reproduce_digits_quickly_end_to_end(tmp_path):
+def test_reproduce_digits_quickly_end_to_end(capsys, tmp_path):
     out = tmp_path / "study"
     rows = ("--only", "best", "--only", "no-const")
-    done = domtrans("reproduce", "digits", "--quick", *rows, "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert "best, seed 0: run 1 of 2" in done.stderr and "no-const, seed 0: run 2 of 2; about" in done.stderr
+    code, output, progress = in_process(capsys, "reproduce", "digits", "--quick", *rows, "--out", out)
+    assert code == 0, progress
+    assert "best, seed 0: run 1 of 2" in progress and "no-const, seed 0: run 2 of 2; about" in progress
     for words in (
         "Taigman et al. 2017, table 1",
         "Hua, Rempe, Zhang, table II",
         "Unsupervised domain adaptation",
         "GenToAdapt",
     ):
-        assert words in done.stdout
+        assert words in output
     data = json.loads((out / "table.json").read_text())
     best = row_of(data, "best", "Transfer")
     assert set(best["figures"]) == {
