@@ -7,8 +7,8 @@
     def test_domain():
         check_domain(load_plugins(my_plugin, only=()), "my-domain", count=100)
 
-A check takes a registry and a name, or the class or function itself, and the options to build it with. It raises
-AssertionError for the first contract that does not hold: what was found, what the contract is, and where it is written.
+A check takes a registry and a name, or the class or function itself, and the options of the part. It raises
+AssertionError for the first contract that does not hold, with the finding, the contract, and its place in the reference.
 """
 
 from domtrans.testing.contracts import CONTRACTS as CONTRACTS

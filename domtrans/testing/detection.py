@@ -31,11 +31,11 @@ def check_detector(where: Any, name: str | None = None, /, **options: Any) -> No
     detect = subject.build()
 
     def detections(image: Image.Image, size: int, seed: int = 0) -> list[Image.Image]:
-        with subject.works("detector-crops", f"called with an image of {image.width} x {image.height} pixels"):
+        with subject.works("detector-crops", f"it is called with an image of {image.width} x {image.height} pixels"):
             crops = seeded(seed, lambda: list(detect(image, size)))
         for crop in crops:
             fits = isinstance(crop, Image.Image) and (crop.mode, crop.size) == ("RGB", (size, size))
-            subject.require(fits, "detector-crops", f"asked for {size} pixels, it gives {crop!r}")
+            subject.require(fits, "detector-crops", f"for {size} pixels, it returns {crop!r}")
         return crops
 
     for image in images:
@@ -44,11 +44,11 @@ def check_detector(where: Any, name: str | None = None, /, **options: Any) -> No
             first = detections(image, size)
             subject.require(image.tobytes() == before, "detector-harmless", "it changes the image")
             again = detections(image, size, seed=1)
-            subject.require(_pixels(again) == _pixels(first), "detector-deterministic", "called twice, it gives two results")
-            with ThreadPoolExecutor(THREADS) as pool, subject.works("detector-deterministic", "called by several threads"):
+            subject.require(_pixels(again) == _pixels(first), "detector-deterministic", "two calls give different results")
+            with ThreadPoolExecutor(THREADS) as pool, subject.works("detector-deterministic", "several threads call it"):
                 results = list(pool.map(lambda size: _pixels(list(detect(image, size))), [size] * THREADS))  # noqa: B023
             same = all(result == _pixels(first) for result in results)
-            subject.require(same, "detector-deterministic", "called by several threads at once, it gives other results")
+            subject.require(same, "detector-deterministic", "calls from several threads at once give different results")
 
 
 def example_photographs() -> list[Image.Image]:

@@ -13,11 +13,11 @@ from domtrans.interfaces import OUTPUT_FIELDS, Loss, Outputs
 from domtrans.testing.contracts import Subject, examine, seeded
 
 JUDGED = ("source_fake", "target_fake", "source_fake_logits", "target_fake_logits", "target_logits")
-"""What a gradient of some loss must reach; features of fakes hang on the fakes."""
+"""Fields whose gradient a loss may have; features of fakes depend on the fakes."""
 
 
 def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, feature_size: int = 16, classes: int = 5) -> Outputs:
-    """A whole record of random values, its fakes and logits with gradients, as a loss would get it."""
+    """Return a record with random values in every field; its fakes and logits require gradients."""
     rng = torch.Generator().manual_seed(0)
 
     def images() -> Tensor:
@@ -51,25 +51,31 @@ def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, featur
 def check_loss(where: Any, name: str | None = None, /, *, outputs: Outputs | None = None, **options: Any) -> None:
     """Check a loss against its contracts: ``check_loss(registry, "mine", strength=2)`` or ``check_loss(Mine)``.
 
-    ``outputs``: the record to try it on, for a loss that needs images of another size; see ``example_outputs``.
-    Raises AssertionError, quoting the contract, for the first that does not hold.
+    Args:
+        where: A registry or ``Plugins``, or the class or function itself.
+        name: The name in the registry.
+        outputs: The record to call it with, for a loss that needs images of another size; see ``example_outputs``.
+        options: Options of the loss.
+
+    Raises:
+        AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("loss", where, name, options)
     loss = seeded(0, subject.build)
     subject.require(isinstance(loss, Loss), "loss-scalar", f"it is a {type(loss).__name__}, not a domtrans.Loss")
     reads = getattr(loss, "reads", None)
     known = isinstance(reads, frozenset | set) and bool(reads) and reads <= OUTPUT_FIELDS
-    subject.require(known, "loss-reads", f"its reads are {reads!r}")
+    subject.require(known, "loss-reads", f"its ``reads`` is {reads!r}")
     assert reads is not None
     learning = [name for name, parameter in loss.named_parameters() if parameter.requires_grad]
     subject.require(not learning, "loss-parameters", f"its {', '.join(learning)} require gradients")
     whole = outputs or example_outputs()
     declared = only(whole, reads)
     before = {name: value.detach().clone() for name, value in tensors(declared).items()}
-    with subject.works("loss-reads", "it gets no other fields than it declares"):
+    with subject.works("loss-reads", "it gets only the fields that it declares"):
         value = loss(declared)
     check_scalar(subject, value, "loss-scalar")
-    subject.require(torch.equal(loss(declared), value), "loss-scalar", "called twice, it gives two numbers")
+    subject.require(torch.equal(loss(declared), value), "loss-scalar", "two calls return different numbers")
     changed = [name for name, tensor in tensors(declared).items() if not torch.equal(tensor, before[name])]
     subject.require(not changed, "loss-record", f"it changes {', '.join(changed)}")
     check_loss_gradient(subject, value, whole)
@@ -78,17 +84,17 @@ def check_loss(where: Any, name: str | None = None, /, *, outputs: Outputs | Non
         if not tensors(half):
             continue
         try:
-            with subject.works("loss-separate", f"it gets the fields of the {side} domain alone"):
+            with subject.works("loss-separate", f"it gets only the fields of the {side} domain"):
                 check_scalar(subject, loss(half), "loss-separate")
         except DomtransError:
             pass
     if torch.cuda.is_available():
-        with subject.works("loss-scalar", "it is on the GPU"):
+        with subject.works("loss-scalar", "it is moved to the GPU"):
             loss.cuda()(on_gpu(declared))
 
 
 def check_loss_gradient(subject: Subject, value: Tensor, outputs: Outputs) -> None:
-    """It reaches something that a player can change."""
+    """Check that the gradient is finite and reaches generated images or the logits of D."""
     leaves = [tensor for name in JUDGED if (tensor := getattr(outputs, name)) is not None]
     found = torch.autograd.grad(value, leaves, allow_unused=True) if value.requires_grad and leaves else ()
     reached = any(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in found)
@@ -98,10 +104,15 @@ def check_loss_gradient(subject: Subject, value: Tensor, outputs: Outputs) -> No
 
 
 def check_distance(where: Any, name: str | None = None, /, **options: Any) -> None:
-    """Check a distance against its contracts, on features and on images; one of the two it may refuse.
+    """Check a distance against its contracts, on features and on images. It may refuse one of the two.
 
-    ``classes`` (5) chooses how many f's head tells; all else are options of the distance.
-    Raises AssertionError, quoting the contract, for the first that does not hold.
+    Args:
+        where: A registry or ``Plugins``, or the class or function itself.
+        name: The name in the registry.
+        options: Options of the distance. ``classes``, 5 by default, is not an option: it is the number of classes of f.
+
+    Raises:
+        AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("distance", where, name, options, ("classes",))
     distance = subject.build()
@@ -115,7 +126,7 @@ def check_distance(where: Any, name: str | None = None, /, **options: Any) -> No
         assert a is not None and second is not None
         b = second.clone().requires_grad_(True)
         try:
-            with subject.works("distance-scalar", f"called with {what}"):
+            with subject.works("distance-scalar", f"it is called with {what}"):
                 value, own = distance(a, b, classify), distance(a, a, classify)
         except DomtransError as reason:
             refused.append(str(reason))
@@ -126,30 +137,30 @@ def check_distance(where: Any, name: str | None = None, /, **options: Any) -> No
         found = torch.autograd.grad(value, b, allow_unused=True)[0] if value.requires_grad else None
         reached = found is not None and bool(found.abs().sum() > 0) and bool(torch.isfinite(found).all())
         subject.require(reached, "distance-gradient", "no gradient reaches its second argument")
-    subject.require(len(refused) < len(batches), "distance-scalar", f"it takes neither features nor images: {refused}")
+    subject.require(len(refused) < len(batches), "distance-scalar", f"it supports neither features nor images: {refused}")
 
 
 def check_scalar(subject: Subject, value: Any, contract: str) -> None:
-    """One finite float."""
-    subject.require(isinstance(value, Tensor), contract, f"it gives a {type(value).__name__}, not a tensor")
+    """Check that a value is one finite float."""
+    subject.require(isinstance(value, Tensor), contract, f"it returns a {type(value).__name__}, not a tensor")
     single = value.ndim == 0 and value.is_floating_point()
-    subject.require(single, contract, f"it gives {value.dtype} {list(value.shape)}, not one number")
-    subject.require(bool(torch.isfinite(value)), contract, f"it gives {value.item()}")
+    subject.require(single, contract, f"it returns {value.dtype} {list(value.shape)}, not one number")
+    subject.require(bool(torch.isfinite(value)), contract, f"it returns {value.item()}")
 
 
 def only(outputs: Outputs, names: set[str] | frozenset[str]) -> Outputs:
-    """The record with all but some fields None."""
+    """Return the record with only some fields; the others are None."""
     return Outputs(**{name: getattr(outputs, name) for name in names})
 
 
 def tensors(outputs: Outputs) -> dict[str, Tensor]:
-    """The tensors of a record by name."""
+    """Return the tensors of a record by name."""
     found = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def on_gpu(outputs: Outputs) -> Outputs:
-    """The record's tensors on the GPU; its head moves what it gets."""
+    """Return the record with its tensors on the GPU; its head moves its input."""
     moved: dict[str, Any] = {name: tensor.cuda() for name, tensor in tensors(outputs).items()}
     head = outputs.classify
     return replace(outputs, **moved, classify=None if head is None else lambda features: head(features.cpu()).cuda())

@@ -1,4 +1,4 @@
-"""Checks of fits, metrics and recipes, on small stand-ins for what they work on."""
+"""Checks of fits, metrics and recipes, on small example networks and images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLASSES = tuple("0123")
 
 
 class ExampleEncoder(Encoder):
-    """A small f with a head."""
+    """A small f with a classification head."""
 
     channels = 3
     feature_size = 8
@@ -66,7 +66,7 @@ class ExampleGenerator(Generator):
 
 
 def example_images(count: int = 24, *, channels: int = 3, size: int = 32, seed: int = 0) -> ImageSet:
-    """Noise with a bright bar, whose place tells the class."""
+    """Return images of noise with a bright bar; the position of the bar is the class."""
     rng = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 60, (count, channels, size, size), generator=rng, dtype=torch.uint8)
     labels = torch.arange(count) % len(CLASSES)
@@ -76,26 +76,32 @@ def example_images(count: int = 24, *, channels: int = 3, size: int = 32, seed: 
 
 
 def check_fit(where: Any, name: str | None = None, /, **options: Any) -> None:
-    """Check a fit against its contracts; give options that keep it short, e.g. ``steps=25``.
+    """Check a fit against its contracts.
 
-    Raises AssertionError, quoting the contract, for the first that does not hold.
+    Args:
+        where: A registry or ``Plugins``, or the class or function itself.
+        name: The name in the registry.
+        options: Options of the fit; choose few steps, e.g. ``steps=25``.
+
+    Raises:
+        AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("fit", where, name, options)
     heard: list[Progress] = []
     first = fitted(subject, heard)
     untouched = seeded(0, ExampleEncoder).state_dict()
     learned = any(not torch.equal(tensor, untouched[name]) for name, tensor in first.items())
-    subject.require(learned, "fit-learns", "the encoder's weights are what they were")
+    subject.require(learned, "fit-learns", "it does not change the encoder's weights")
     finite = all(bool(torch.isfinite(tensor).all()) for tensor in first.values())
     subject.require(finite, "fit-learns", "the encoder's weights are not finite")
     again = fitted(subject, [])
     same = all(torch.equal(tensor, again[name]) for name, tensor in first.items())
-    subject.require(same, "fit-deterministic", "run twice under one seed, it ends with other weights")
-    subject.require(heard, "fit-stops", "it never reports; does it take at least as many steps as it reports after?")
+    subject.require(same, "fit-deterministic", "two fits of the same seed end with different weights")
+    subject.require(heard, "fit-stops", "it never reports progress; check that it takes enough steps for one report")
 
 
 def fitted(subject: Subject, heard: list[Progress]) -> dict[str, Tensor]:
-    """The weights of a small encoder after the fit."""
+    """Return the weights of a small encoder after the fit."""
     encoder = seeded(0, ExampleEncoder).train()
     with tempfile.TemporaryDirectory() as folder:
         session = Session.start(
@@ -103,7 +109,7 @@ def fitted(subject: Subject, heard: list[Progress]) -> dict[str, Tensor]:
         ).during("fit")
         source, target = example_images(), example_images(seed=1).unlabelled()
         arguments = (source, session, target)[: len(positional_parameters(subject.entry.factory)) - 1]
-        with subject.works("fit-learns", "fitting"):
+        with subject.works("fit-learns", "it fits"):
             found = seeded(4, lambda: subject.build()(encoder, *arguments))
     subject.require(found is None, "fit-learns", f"it returns a {type(found).__name__}")
     return encoder.state_dict()
@@ -112,7 +118,13 @@ def fitted(subject: Subject, heard: list[Progress]) -> dict[str, Tensor]:
 def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None:
     """Check a metric against its contracts, with labelled and with unlabelled data.
 
-    Raises AssertionError, quoting the contract, for the first that does not hold.
+    Args:
+        where: A registry or ``Plugins``, or the class or function itself.
+        name: The name in the registry.
+        options: Options of the metric.
+
+    Raises:
+        AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("metric", where, name, options)
     metric = subject.build()
@@ -125,22 +137,22 @@ def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None
                     with (
                         global_seeds(seed),
                         networks_beside(inputs.transfer) as others,
-                        subject.works("metric-figures", f"data is {'' if labelled else 'un'}labelled"),
+                        subject.works("metric-figures", f"the data is {'' if labelled else 'un'}labelled"),
                     ):
                         found.append(metric(inputs))
                 except NotMeasurableError:
                     break
-            subject.require(not others, "metric-evaluator", f"it calls a network that is none, {', '.join(others)}")
+            subject.require(not others, "metric-evaluator", f"it calls a network that is no Evaluator: {', '.join(others)}")
             after = inputs.transfer.state_dict()
             kept = not inputs.transfer.training and all(torch.equal(before[name], after[name]) for name in before)
-            subject.require(kept, "metric-harmless", "the transfer is not what it was")
-            check_figures(subject, found[-1])
-        subject.require(not found or found[0] == found[-1], "metric-harmless", f"measured twice, it gives {found}")
+            subject.require(kept, "metric-harmless", "it changes the transfer")
+            check_values(subject, found[-1])
+        subject.require(not found or found[0] == found[-1], "metric-harmless", f"two measurements give {found}")
 
 
 @contextmanager
 def networks_beside(transfer: Transfer) -> Iterator[list[str]]:
-    """The class names of networks, called in the block, with weights that are neither the transfer's nor an evaluator's."""
+    """Collect the class names of networks called in the block whose weights are not those of the transfer or an evaluator."""
     found: list[str] = []
     seen: set[nn.Module] = set()
 
@@ -162,20 +174,20 @@ def networks_beside(transfer: Transfer) -> Iterator[list[str]]:
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal in type, place, shape and value."""
+    """Whether two tensors are equal in type, device, shape and values."""
     return one.dtype == other.dtype and one.device == other.device and torch.equal(one, other)
 
 
-def check_figures(subject: Subject, figures: Any) -> None:
-    """A dict of named finite numbers, or lists of them."""
-    subject.require(isinstance(figures, Mapping) and figures, "metric-figures", f"it gives {figures!r}")
-    for name, value in figures.items():
+def check_values(subject: Subject, values: Any) -> None:
+    """Check for a dict of named finite numbers, or lists of them."""
+    subject.require(isinstance(values, Mapping) and values, "metric-figures", f"it returns {values!r}")
+    for name, value in values.items():
         numbers = all(isinstance(leaf, int | float) and math.isfinite(leaf) for leaf in leaves(value))
-        subject.require(isinstance(name, str) and numbers, "metric-figures", f"its figure {name!r} is {value!r}")
+        subject.require(isinstance(name, str) and numbers, "metric-figures", f"its value {name!r} is {value!r}")
 
 
 def example_metric_input(cache: Cache, *, labelled: bool = True) -> tuple[MetricInput, dict[str, Tensor]]:
-    """The input of a metric, on bars, and the weights of its transfer."""
+    """Return the input of a metric, on example images, and the weights of its transfer."""
     encoder = FrozenEncoder(seeded(0, ExampleEncoder))
     transfer = Transfer(encoder, seeded(1, lambda: ExampleGenerator(32))).eval()
     sets = [example_images(), example_images(channels=1, seed=1), example_images(channels=1, seed=2)]
@@ -188,14 +200,21 @@ def example_metric_input(cache: Cache, *, labelled: bool = True) -> tuple[Metric
 def check_recipe(
     where: Any, name: str | None = None, /, *, overrides: Mapping[str, Any] | None = None, steps: int = 0, **options: Any
 ) -> None:
-    """Check a recipe: whole, writable, and, with ``steps``, that it trains so many on the CPU in a folder of its own.
+    """Check a recipe against its contracts.
 
-    ``overrides`` are changes to make first, e.g. data that is at hand: ``{"source.root": "tests/data"}``.
-    Raises AssertionError, quoting the contract, for the first that does not hold.
+    Args:
+        where: A registry or ``Plugins``, or the class or function itself.
+        name: The name in the registry.
+        overrides: Changes to make first, e.g. available data: ``{"source.root": "tests/data"}``.
+        steps: Steps to train on the CPU, in a temporary folder; 0 trains nothing.
+        options: Options of the recipe.
+
+    Raises:
+        AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("recipe", where, name, options)
     recipe = subject.build()
-    subject.require(isinstance(recipe, Recipe), "recipe-whole", f"it gives a {type(recipe).__name__}")
+    subject.require(isinstance(recipe, Recipe), "recipe-whole", f"it returns a {type(recipe).__name__}")
     wanted = subject.entry.name.removesuffix("-under-test")
     if where is subject.registry or hasattr(where, "registry"):
         subject.require(recipe.name == wanted, "recipe-whole", f"its Recipe is called '{recipe.name}'")
@@ -210,16 +229,16 @@ def check_recipe(
         to_toml(whole, subject.registry)
     except DomtransError as error:
         subject.require(False, "recipe-data", str(error))
-    subject.require(not changed, "recipe-data", f"its JSON reads as another recipe: {'; '.join(changed[:3])}")
+    subject.require(not changed, "recipe-data", f"its JSON is another recipe: {'; '.join(changed[:3])}")
     if steps:
         check_training(subject, whole, steps)
 
 
 def check_training(subject: Subject, recipe: Recipe, steps: int) -> None:
-    """Train so many steps and load the result."""
-    with tempfile.TemporaryDirectory() as folder, subject.works("recipe-trains", f"trained for {steps} steps"):
+    """Check that the recipe trains for some steps, and load the result."""
+    with tempfile.TemporaryDirectory() as folder, subject.works("recipe-trains", f"it trains for {steps} steps"):
         try:
             run = train(recipe, folder + "/run", overrides={"train.steps": steps}, device="cpu", registry=subject.registry)
         except (DomtransError, Stopped) as error:
             subject.require(False, "recipe-trains", str(error))
-        subject.require(run.results.get("steps") == steps, "recipe-trains", f"its results say {dict(run.results)}")
+        subject.require(run.results.get("steps") == steps, "recipe-trains", f"its results are {dict(run.results)}")

@@ -14,12 +14,18 @@ from domtrans.testing.contracts import Subject, examine
 def check_study(where: Any, name: str | None = None, /, **options: Any) -> None:
     """Check a study against its contracts, without running it.
 
-    Raises AssertionError, quoting the contract, for the first that does not hold.
+    Args:
+        where: A registry or ``Plugins``, or the class or function itself.
+        name: The name in the registry.
+        options: Options of the study.
+
+    Raises:
+        AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("study", where, name, options)
-    with subject.works("study-whole", "built"):
+    with subject.works("study-whole", "it is built"):
         study = subject.build()
-    subject.require(isinstance(study, Study), "study-whole", f"it gives a {type(study).__name__}")
+    subject.require(isinstance(study, Study), "study-whole", f"it returns a {type(study).__name__}")
     if where is subject.registry or hasattr(where, "registry"):
         subject.require(study.name == subject.entry.name, "study-whole", f"its Study is called '{study.name}'")
     for row in study.rows():
@@ -27,8 +33,10 @@ def check_study(where: Any, name: str | None = None, /, **options: Any) -> None:
 
 
 def check_row(subject: Subject, name: str, recipe: str, changes: dict[str, Any]) -> None:
-    """The recipe is there, and takes the changes."""
-    subject.require(recipe in subject.registry.names("recipe"), "study-whole", f"its row '{name}' has the recipe '{recipe}'")
+    """Check that the recipe of a row is installed and accepts the changes."""
+    subject.require(
+        recipe in subject.registry.names("recipe"), "study-whole", f"the recipe '{recipe}' of its row '{name}' is not installed"
+    )
     try:
         override(find_recipe(recipe, subject.registry), changes, subject.registry)
     except DomtransError as error:

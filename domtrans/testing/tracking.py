@@ -1,4 +1,4 @@
-"""Checks of trackers, on a run folder that is told a short training."""
+"""Checks of trackers, on the run folder of a short example training."""
 
 from __future__ import annotations
 
@@ -22,9 +22,15 @@ RESULTS = results_of(
 
 
 def check_tracker(where: Any, name: str | None = None, /, **options: Any) -> None:
-    """Check a tracker against its contracts; it is told a training of two steps, the second of them twice.
+    """Check a tracker against its contracts, with the log of two steps, of which the second comes twice.
 
-    Give options that keep it on this machine. Raises AssertionError, quoting the contract, for the first that does not hold.
+    Args:
+        where: A registry or ``Plugins``, or the class or function itself.
+        name: The name in the registry.
+        options: Options of the tracker; choose those that keep it on this machine.
+
+    Raises:
+        AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("tracker", where, name, options)
     lines: list[dict[str, Any]] = [{"generator.const": 2.0}, {"alarms": {"d-wins": "D wins"}, "generator.const": 1.0}]
@@ -37,30 +43,30 @@ def check_tracker(where: Any, name: str | None = None, /, **options: Any) -> Non
             folder.save_sample(step, pair_grid(images, images))
             folder.log({"step": step, "seconds": float(step), **line})
         before = contents(folder.path)
-        with subject.works("tracker-hears", "told of a training"):
+        with subject.works("tracker-hears", "it receives a training"):
             tracker = subject.build(folder.path, example_recipe(), IDENTITY)
             for path, record in zip(sorted(folder.samples.iterdir()), folder.metrics(), strict=True):
                 tracker.image("samples", path, record["step"])
                 tracker.log(record)
             tracker.close(None)
-        with subject.works("tracker-resumes", "told of it again"):
+        with subject.works("tracker-resumes", "it receives the same steps again"):
             again = subject.build(folder.path, example_recipe(), IDENTITY)
             again.log({"step": 1, "seconds": 1.0, "changed": ["train.workers: 0 -> 1"]})
-            again.log({"step": 1, "seconds": 1.0, "alarms": {"rollback-1": "going on from step 1"}})
+            again.log({"step": 1, "seconds": 1.0, "alarms": {"rollback-1": "continuing from step 1"}})
             again.log({"step": 2, "seconds": 2.0, "generator.const": 0.5})
             again.close(RESULTS)
         after = contents(folder.path)
         changed = [path for path, content in before.items() if after.get(path) != content]
-        subject.require(not changed, "tracker-harmless", f"it changed {', '.join(changed)}")
+        subject.require(not changed, "tracker-harmless", f"it changes {', '.join(changed)}")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, by its name."""
+    """Return the content of every file of a folder by its path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def example_recipe() -> Recipe:
-    """A recipe to tell of; nobody trains it."""
+    """Return a recipe, which is not trained."""
     return Recipe(
         name="example",
         description="bars to bars",
