@@ -31,7 +31,8 @@ def render(records: Sequence[Record], registry: Registry) -> str:
     all_charts = charts(records, registry)
     samples = [sample_grids(record.samples, len(records)) for record in records]
     groups = {group: [chart for chart in all_charts if chart.group == group] for group in GROUPS}
-    return _environment().get_template("page.html").render(
+    template = _environment().get_template("page.html")
+    return template.render(
         generator=GENERATOR,
         title=records[0].name if len(records) == 1 else f"{len(records)} runs compared",
         runs=[_run_context(record, registry, len(records)) for record in records],
