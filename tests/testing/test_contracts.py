@@ -42,10 +42,12 @@ OPTIONS = {
 }
 DOWNLOADED = {"mnist", "usps", "svhn", "lfw", "celeba", "ms-celeb"}
 OF_FILES = {"arrays", "folder", "webdataset", "onnx"}
+OF_CODE = {"python"}
+"""Its images exist only during a call from Python."""
 NEED_A_LIBRARY = ("tracker", "detector")
 """test_trackers.py and test_faces_detection.py check them, and test_encoders_onnx.py the encoder onnx."""
 ALL = list(registry())
-CHECKED = [entry for entry in ALL if entry.name not in DOWNLOADED | OF_FILES and entry.kind not in NEED_A_LIBRARY]
+CHECKED = [entry for entry in ALL if entry.name not in DOWNLOADED | OF_FILES | OF_CODE and entry.kind not in NEED_A_LIBRARY]
 
 
 @pytest.mark.parametrize("entry", CHECKED, ids=lambda entry: f"{entry.kind}-{entry.name}")
