@@ -117,7 +117,7 @@ def _load_domains(recipe: Recipe, registry: Registry, session: Session) -> tuple
 
 def _check_parts_fit(recipe: Recipe, source: ImageSet, transfer: Transfer, discriminator: Discriminator) -> None:
     """Raise DomtransError for a recipe whose parts or settings contradict one another."""
-    if recipe.train.balance_source and source.labels is None and not source.attributes:
+    if recipe.train.balance_source and recipe.fit is not None and source.labels is None and not source.attributes:
         notes = "".join(f"; {note}" for note in source.notes)
         raise DomtransError(
             f"the source ({source.about or recipe.source.name}) has no labels, and this recipe trains f on its classes: "
