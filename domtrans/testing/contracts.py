@@ -26,8 +26,8 @@ CONTRACTS = {
     "domain-deterministic": "a domain returns the same images in every call, whatever the state of the global generators",
     "domain-seed": "a domain with an option ``seed`` returns other images for another seed",
     "domain-holdout": "an option ``holdout`` is the share of the images in the test split, up to 1",
-    "domain-drawn": "image i of a RenderedDomain and its labels depend only on i and the options, in every process; the labels "
-    "are in the vocabulary",
+    "domain-rendered": "image i of a RenderedDomain and its labels depend only on i and the options, in every process; the "
+    "labels are in the vocabulary",
     "domain-about": "``about`` is one line for people, and the images are not all equal",
     "network-forward": "for a batch of any size, the network returns finite float32 tensors of the shape that its base class "
     "states",
@@ -44,9 +44,9 @@ CONTRACTS = {
     "encoder-head": "``logits`` maps features [B, F] to [B, K], the logits of all ``heads`` side by side",
     "generator-range": "the images of a generator are in [-1, 1]",
     "loss-reads": "``reads`` names fields of Outputs, and ``forward`` uses no others",
-    "loss-scalar": "a loss returns one finite float32 number, and the same number for the same record",
+    "loss-scalar": "a loss returns one finite float32 number, and the same number for the same outputs",
     "loss-gradient": "the gradient of a loss reaches generated images or the logits of D",
-    "loss-record": "a loss does not change the record or its tensors",
+    "loss-outputs": "a loss does not change the outputs that it is given",
     "loss-parameters": "weights inside a loss do not require gradients, because nothing trains them",
     "loss-separate": "if one domain is missing (train.updates=separate), a loss uses the other one or raises DomtransError",
     "distance-scalar": "a distance returns one finite number for two batches of features, of images, or both; it raises "
@@ -56,7 +56,7 @@ CONTRACTS = {
     "augmentation-shape": "an augmentation keeps the shape, and returns finite float32 images, for grey and RGB",
     "augmentation-random": "equal generators give equal images; all randomness comes from the generator",
     "augmentation-gradient": "the gradient reaches the images through an augmentation",
-    "metric-figures": "a metric returns a dict of named finite numbers, or (nested) lists of them; it raises "
+    "metric-results": "a metric returns a dict of named finite numbers, or (nested) lists of them; it raises "
     "NotMeasurableError if the data does not allow it",
     "metric-evaluator": "a network of a metric derives from domtrans.Evaluator, which keeps it out of training",
     "metric-harmless": "a metric does not change the transfer that it measures, and returns the same values every time",
@@ -71,7 +71,7 @@ CONTRACTS = {
     "recipe-trains": "a recipe trains",
     "study-whole": "a study function returns a Study with its registered name; the recipes of its rows are installed",
     "study-resolves": "the changes of every row fit its recipe",
-    "tracker-hears": "a tracker accepts every line of the log (losses, alarms and changes, together or alone), every sample "
+    "tracker-receives": "a tracker accepts every line of the log (losses, alarms and changes, together or alone), every sample "
     "grid, and finally the results, or None if there are none",
     "tracker-resumes": "a new tracker with the same identity accepts steps that were logged before",
     "tracker-harmless": "a tracker does not change the files of the run",
@@ -92,11 +92,11 @@ class Subject:
     registry: Registry
     entry: Entry
     part: Part
-    handed: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] = field(default_factory=dict)
 
-    def build(self, *handed: Any) -> Any:
+    def build(self, *arguments: Any) -> Any:
         """Build it as the engine does."""
-        return self.registry.build(self.entry.kind, self.part, *handed)
+        return self.registry.build(self.entry.kind, self.part, *arguments)
 
     def require(self, holds: object, contract: str, found: str) -> None:
         """Raise AssertionError, with the contract and its place in the reference, unless ``holds``."""
@@ -123,7 +123,7 @@ class Subject:
                 raise failure from fault
 
 
-def examine(kind: str, where: Any, name: str | None, options: dict[str, Any], handed: tuple[str, ...] = ()) -> Subject:
+def examine(kind: str, where: Any, name: str | None, options: dict[str, Any], arguments: tuple[str, ...] = ()) -> Subject:
     """Find the part that a check is about, and check the contracts of every kind.
 
     Args:
@@ -131,7 +131,7 @@ def examine(kind: str, where: Any, name: str | None, options: dict[str, Any], ha
         where: A registry or ``Plugins``, or the class or function itself.
         name: The name in the registry; None for a class or function.
         options: Options of the part, and arguments of the engine.
-        handed: Names in ``options`` that are arguments of the engine.
+        arguments: Names in ``options`` that are arguments of the engine.
     """
     registry = getattr(where, "registry", where)
     if not isinstance(registry, Registry):
@@ -145,7 +145,7 @@ def examine(kind: str, where: Any, name: str | None, options: dict[str, Any], ha
         getattr(registry, kind)(name, where)
     if name is None:
         raise TypeError(f"check_{kind}(registry, name) needs the name of the part to check")
-    chosen = {key: options.pop(key) for key in handed if key in options}
+    chosen = {key: options.pop(key) for key in arguments if key in options}
     subject = Subject(registry, registry.get(kind, name), Part.model_validate({"name": name} | options), chosen)
     check_common(subject)
     return subject

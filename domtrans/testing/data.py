@@ -28,7 +28,7 @@ def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("domain", where, name, options, ("size",))
-    size = subject.handed.get("size", 32)
+    size = subject.arguments.get("size", 32)
     train, test = load(subject, "train", size, seed=1), load(subject, "test", size, seed=1)
     for split, images, again in (
         ("train", train, load(subject, "train", size, seed=2)),
@@ -47,7 +47,7 @@ def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None
     subject.require(train.fingerprint() != test.fingerprint(), "domain-splits", "train and test have the same images")
     load(subject, "test", size // 2, seed=1)
     if isinstance(subject.entry.factory, RenderedDomain):
-        check_drawn(subject, subject.entry.factory, size)
+        check_rendered(subject, subject.entry.factory, size)
     if HOLDOUT in type(subject.registry.options("domain", subject.part)).model_fields:
         other = Part(name=subject.part.name, options=subject.part.options | {HOLDOUT: 1.0})
         with subject.works("domain-holdout", f"its test split is loaded with {HOLDOUT}=1"):
@@ -69,18 +69,18 @@ def load(subject: Subject, split: str, size: int, *, seed: int) -> ImageSet:
     return images
 
 
-def check_drawn(subject: Subject, factory: RenderedDomain, size: int) -> None:
+def check_rendered(subject: Subject, factory: RenderedDomain, size: int) -> None:
     """Check that an image and its labels depend only on its number, and that another process renders the same."""
     images = factory.rendered("train", size, **subject.registry.arguments("domain", subject.part))
     for index in (7, 0, 10**6):
         block, again = (render_block(partial(images.draw, **images.options), index, index + 1, files=False) for _ in range(2))
-        subject.require(block == again, "domain-drawn", f"image {index} differs when it is rendered again")
+        subject.require(block == again, "domain-rendered", f"image {index} differs when it is rendered again")
         (shown,) = block.attributes
         known = all(value in images.vocabulary.get(name, ()) for name, value in shown.items())
-        subject.require(known, "domain-drawn", f"image {index} has the labels {shown}, which are not all in its vocabulary")
+        subject.require(known, "domain-rendered", f"image {index} has the labels {shown}, which are not all in its vocabulary")
     span = [(7, 8)]
     here, there = (next(images.blocks(span, files=True, workers=workers)) for workers in (1, 2))
-    subject.require(here == there, "domain-drawn", "another process renders another image 7")
+    subject.require(here == there, "domain-rendered", "another process renders another image 7")
 
 
 def check_augmentation(where: Any, name: str | None = None, /, **options: Any) -> None:

@@ -27,7 +27,7 @@ def check_detector(where: Any, name: str | None = None, /, **options: Any) -> No
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("detector", where, name, options, ("images",))
-    images = subject.handed.get("images", example_photographs())
+    images = subject.arguments.get("images", example_photographs())
     detect = subject.build()
 
     def detections(image: Image.Image, size: int, seed: int = 0) -> list[Image.Image]:

@@ -17,7 +17,7 @@ JUDGED = ("source_fake", "target_fake", "source_fake_logits", "target_fake_logit
 
 
 def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, feature_size: int = 16, classes: int = 5) -> Outputs:
-    """Return a record with random values in every field; its fakes and logits require gradients."""
+    """Return outputs with random values in every field; the fakes and logits require gradients."""
     rng = torch.Generator().manual_seed(0)
 
     def images() -> Tensor:
@@ -54,7 +54,7 @@ def check_loss(where: Any, name: str | None = None, /, *, outputs: Outputs | Non
     Args:
         where: A registry or ``Plugins``, or the class or function itself.
         name: The name in the registry.
-        outputs: The record to call it with, for a loss that needs images of another size; see ``example_outputs``.
+        outputs: What to call it with, for a loss that needs images of another size; see ``example_outputs``.
         options: Options of the loss.
 
     Raises:
@@ -77,7 +77,7 @@ def check_loss(where: Any, name: str | None = None, /, *, outputs: Outputs | Non
     check_scalar(subject, value, "loss-scalar")
     subject.require(torch.equal(loss(declared), value), "loss-scalar", "two calls return different numbers")
     changed = [name for name, tensor in tensors(declared).items() if not torch.equal(tensor, before[name])]
-    subject.require(not changed, "loss-record", f"it changes {', '.join(changed)}")
+    subject.require(not changed, "loss-outputs", f"it changes {', '.join(changed)}")
     check_loss_gradient(subject, value, whole)
     for side, absent in (("source", "target"), ("target", "source")):
         half = only(declared, {field for field in reads if not field.startswith(absent)})
@@ -116,10 +116,10 @@ def check_distance(where: Any, name: str | None = None, /, **options: Any) -> No
     """
     subject = examine("distance", where, name, options, ("classes",))
     distance = subject.build()
-    record = example_outputs(classes=subject.handed.get("classes", 5))
+    outputs = example_outputs(classes=subject.arguments.get("classes", 5))
     batches = (
-        ("features", record.source_features, record.target_features, record.classify),
-        ("images", record.source, record.target, None),
+        ("features", outputs.source_features, outputs.target_features, outputs.classify),
+        ("images", outputs.source, outputs.target, None),
     )
     refused = []
     for what, a, second, classify in batches:
@@ -149,18 +149,18 @@ def check_scalar(subject: Subject, value: Any, contract: str) -> None:
 
 
 def only(outputs: Outputs, names: set[str] | frozenset[str]) -> Outputs:
-    """Return the record with only some fields; the others are None."""
+    """Return the outputs with only some fields; the others are None."""
     return Outputs(**{name: getattr(outputs, name) for name in names})
 
 
 def tensors(outputs: Outputs) -> dict[str, Tensor]:
-    """Return the tensors of a record by name."""
+    """Return the tensors of the outputs by name."""
     found = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def on_gpu(outputs: Outputs) -> Outputs:
-    """Return the record with its tensors on the GPU; its head moves its input."""
+    """Return the outputs with their tensors on the GPU; the head moves its input."""
     moved: dict[str, Any] = {name: tensor.cuda() for name, tensor in tensors(outputs).items()}
     head = outputs.classify
     return replace(outputs, **moved, classify=None if head is None else lambda features: head(features.cpu()).cuda())

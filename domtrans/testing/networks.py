@@ -32,7 +32,7 @@ def check_encoder(where: Any, name: str | None = None, /, **options: Any) -> Non
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("encoder", where, name, options, ("size", "classes"))
-    size, classes = subject.handed.get("size", 32), subject.handed.get("classes", 10)
+    size, classes = subject.arguments.get("size", 32), subject.arguments.get("classes", 10)
 
     def build() -> Any:
         return subject.build(size, classes)
@@ -67,8 +67,8 @@ def check_generator(where: Any, name: str | None = None, /, **options: Any) -> N
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("generator", where, name, options, ("feature_size", "channels", "size"))
-    length, size = subject.handed.get("feature_size", 16), subject.handed.get("size", 32)
-    for channels in [subject.handed["channels"]] if "channels" in subject.handed else [1, 3]:
+    length, size = subject.arguments.get("feature_size", 16), subject.arguments.get("size", 32)
+    for channels in [subject.arguments["channels"]] if "channels" in subject.arguments else [1, 3]:
 
         def build(channels: int = channels) -> Any:
             return subject.build(length, channels, size)
@@ -97,8 +97,8 @@ def check_discriminator(where: Any, name: str | None = None, /, **options: Any) 
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("discriminator", where, name, options, ("channels", "size"))
-    size = subject.handed.get("size", 32)
-    for channels in [subject.handed["channels"]] if "channels" in subject.handed else [1, 3]:
+    size = subject.arguments.get("size", 32)
+    for channels in [subject.arguments["channels"]] if "channels" in subject.arguments else [1, 3]:
 
         def build(channels: int = channels) -> Any:
             return subject.build(channels, size)

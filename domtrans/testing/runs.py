@@ -87,8 +87,8 @@ def check_fit(where: Any, name: str | None = None, /, **options: Any) -> None:
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("fit", where, name, options)
-    heard: list[Progress] = []
-    first = fitted(subject, heard)
+    reports: list[Progress] = []
+    first = fitted(subject, reports)
     untouched = seeded(0, ExampleEncoder).state_dict()
     learned = any(not torch.equal(tensor, untouched[name]) for name, tensor in first.items())
     subject.require(learned, "fit-learns", "it does not change the encoder's weights")
@@ -97,15 +97,15 @@ def check_fit(where: Any, name: str | None = None, /, **options: Any) -> None:
     again = fitted(subject, [])
     same = all(torch.equal(tensor, again[name]) for name, tensor in first.items())
     subject.require(same, "fit-deterministic", "two fits of the same seed end with different weights")
-    subject.require(heard, "fit-stops", "it never reports progress; check that it takes enough steps for one report")
+    subject.require(reports, "fit-stops", "it never reports progress; check that it takes enough steps for one report")
 
 
-def fitted(subject: Subject, heard: list[Progress]) -> dict[str, Tensor]:
+def fitted(subject: Subject, reports: list[Progress]) -> dict[str, Tensor]:
     """Return the weights of a small encoder after the fit."""
     encoder = seeded(0, ExampleEncoder).train()
     with tempfile.TemporaryDirectory() as folder:
         session = Session.start(
-            "cpu", precision="float32", seed=3, listeners=(heard.append,), cache=Cache(Path(folder))
+            "cpu", precision="float32", seed=3, listeners=(reports.append,), cache=Cache(Path(folder))
         ).during("fit")
         source, target = example_images(), example_images(seed=1).unlabelled()
         arguments = (source, session, target)[: len(positional_parameters(subject.entry.factory)) - 1]
@@ -137,7 +137,7 @@ def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None
                     with (
                         global_seeds(seed),
                         networks_beside(inputs.transfer) as others,
-                        subject.works("metric-figures", f"the data is {'' if labelled else 'un'}labelled"),
+                        subject.works("metric-results", f"the data is {'' if labelled else 'un'}labelled"),
                     ):
                         found.append(metric(inputs))
                 except NotMeasurableError:
@@ -154,19 +154,19 @@ def check_metric(where: Any, name: str | None = None, /, **options: Any) -> None
 def networks_beside(transfer: Transfer) -> Iterator[list[str]]:
     """Collect the class names of networks called in the block whose weights are not those of the transfer or an evaluator."""
     found: list[str] = []
-    seen: set[nn.Module] = set()
+    visited: set[nn.Module] = set()
 
-    def look(network: nn.Module, _: Any) -> None:
-        if network in seen:
+    def inspect(network: nn.Module, _: Any) -> None:
+        if network in visited:
             return
-        seen.update(network.modules())
+        visited.update(network.modules())
         evaluators = [part for part in network.modules() if isinstance(part, Evaluator)]
         known = [weight for part in (transfer, *evaluators) for weight in part.parameters()]
         # Compared by value: a metric may well work on a copy of the transfer.
         if not all(any(same(weight, other) for other in known) for weight in network.parameters()):
             found.append(type(network).__name__)
 
-    handle = hooks.register_module_forward_pre_hook(look)
+    handle = hooks.register_module_forward_pre_hook(inspect)
     try:
         yield found
     finally:
@@ -180,10 +180,10 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 def check_values(subject: Subject, values: Any) -> None:
     """Check for a dict of named finite numbers, or lists of them."""
-    subject.require(isinstance(values, Mapping) and values, "metric-figures", f"it returns {values!r}")
+    subject.require(isinstance(values, Mapping) and values, "metric-results", f"it returns {values!r}")
     for name, value in values.items():
         numbers = all(isinstance(leaf, int | float) and math.isfinite(leaf) for leaf in leaves(value))
-        subject.require(isinstance(name, str) and numbers, "metric-figures", f"its value {name!r} is {value!r}")
+        subject.require(isinstance(name, str) and numbers, "metric-results", f"its value {name!r} is {value!r}")
 
 
 def example_metric_input(cache: Cache, *, labelled: bool = True) -> tuple[MetricInput, dict[str, Tensor]]:

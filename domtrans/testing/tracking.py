@@ -43,7 +43,7 @@ def check_tracker(where: Any, name: str | None = None, /, **options: Any) -> Non
             folder.save_sample(step, pair_grid(images, images))
             folder.log({"step": step, "seconds": float(step), **line})
         before = contents(folder.path)
-        with subject.works("tracker-hears", "it receives a training"):
+        with subject.works("tracker-receives", "it receives a training"):
             tracker = subject.build(folder.path, example_recipe(), IDENTITY)
             for path, record in zip(sorted(folder.samples.iterdir()), folder.metrics(), strict=True):
                 tracker.image("samples", path, record["step"])
