@@ -12,14 +12,14 @@ train: $(VENV)/ready
 	$(BIN)/domtrans train digits-dtn
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Old releases beside new ones of what they need give warnings that say nothing about domtrans: those are no errors here.
 test-lowest:
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -o filterwarnings=default
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -o filterwarnings=default
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
