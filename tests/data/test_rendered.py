@@ -150,7 +150,7 @@ def test_a_render_process_that_crashes_is_one_sentence(stripes, capfd):
 
 @pytest.mark.parametrize("fault", ["random", "word"])
 def test_the_contract_is_checked(stripes, fault):
-    with pytest.raises((AssertionError, DomtransError), match="domain-deterministic|domain-rendered|not a value"):
+    with pytest.raises((AssertionError, DomtransError), match=r"domain-deterministic|domain-rendered|not a value"):
         check_domain(stripes, "stripes", fault=fault)
 
 
