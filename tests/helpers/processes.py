@@ -13,11 +13,13 @@ import os
 import runpy
 import selectors
 import signal
+import site
 import socket
 import subprocess
 import sys
 import time
 import traceback
+import types
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,18 +29,21 @@ SETTINGS = {"NO_COLOR": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"
 HANGING_SECONDS = 300
 
 
-def start(*words: object, env: Mapping[str, object] | None = None, **options: Any) -> "Process | subprocess.Popen[str]":
+def start(
+    *words: object, env: Mapping[str, object] | None = None, python: str = sys.executable, **options: Any
+) -> "Process | subprocess.Popen[str]":
     """Start ``python WORDS``, e.g. ``start("-m", "domtrans", "recipes")``.
 
     ``env`` are variables to add to the environment, or with None to remove from it. Options are those of Popen: ``stdin``
-    (nothing by default), ``stdout`` and ``stderr`` (pipes of text by default) and ``cwd``.
+    (nothing by default), ``stdout`` and ``stderr`` (pipes of text by default) and ``cwd``. ``python`` may be that of another
+    environment.
     """
     command, variables = [*map(str, words)], {**os.environ, **SETTINGS, **(env or {})}
     environment = {name: str(value) for name, value in variables.items() if value is not None}
     if sys.platform == "linux":
-        return Process(command, environment, **options)
+        return Process(python, command, environment, **options)
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen([sys.executable, *command], env=environment, text=True, **options)
+    return subprocess.Popen([python, *command], env=environment, text=True, **options)
 
 
 def start_group(size: int, *words: object) -> list["Process | subprocess.Popen[str]"]:
@@ -71,6 +76,7 @@ class Process:
 
     def __init__(
         self,
+        python: str,
         command: list[str],
         environment: dict[str, str],
         *,
@@ -93,7 +99,7 @@ class Process:
         files = [file if isinstance(file, int) else file.fileno() for file in files]
         place = os.path.abspath(str(cwd))  # noqa: PTH100
         request = {"command": command, "environment": environment, "cwd": place}
-        socket.send_fds(server()[0], [json.dumps(request).encode()], [own[0], *files])
+        socket.send_fds(server(python)[0], [json.dumps(request).encode()], [own[0], *files])
         for descriptor in own:
             os.close(descriptor)
         self.pid = int(self.status.recv(32))
@@ -156,12 +162,14 @@ def pipe() -> tuple[IO[str], int]:
 
 
 @functools.cache
-def server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start the server, which ends with this process; returns the socket for requests, and the server."""
+def server(python: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a server, which ends with this process; returns the socket for requests, and the server."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, __file__, str(theirs.fileno())]
-        started = subprocess.Popen(command, env=os.environ | SETTINGS, pass_fds=[theirs.fileno()], process_group=0)
+        command, environment = [python, __file__, str(theirs.fileno())], os.environ | SETTINGS
+        if python != sys.executable:
+            environment.pop("PYTHONPATH", None)
+        started = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], process_group=0)
     return ours, started
 
 
@@ -214,6 +222,8 @@ def execute(command: list[str], environment: dict[str, str], cwd: str) -> None:
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
     if action := environment.get("PYTHONWARNINGS"):
         warnings.simplefilter(action)
+    for folder in site.getsitepackages():
+        site.addsitedir(folder)  # for packages that were installed after the server was started
     sys.path[:0] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path and path not in sys.path]
     if command[0] in ("-m", "-c"):
         sys.path.insert(0, cwd)
@@ -221,7 +231,8 @@ def execute(command: list[str], environment: dict[str, str], cwd: str) -> None:
     if command[0] == "-m":
         runpy.run_module(command[1], run_name="__main__", alter_sys=True)
     elif command[0] == "-c":
-        exec(compile(command[1], "<string>", "exec"), {"__name__": "__main__"})
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(command[1], "<string>", "exec"), vars(sys.modules["__main__"]))
     else:
         sys.path.insert(0, os.path.dirname(command[0]))  # noqa: PTH120
         sys.argv = command

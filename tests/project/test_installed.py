@@ -7,6 +7,7 @@ plugins are installed.
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ import pytest
 
 from domtrans.cli.scaffold import USES
 from paths import ROOT
+from processes import SETTINGS, run
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 BUILD = ["--no-deps", "--no-build-isolation", "--no-index"]
@@ -30,38 +32,32 @@ class Environment:
         self.folder, self.work = folder / "venv", folder / "work"
         venv.create(self.folder, with_pip=False)
         self.bin = self.folder / "bin"
-        self.python = self.bin / "python"
-        self.site = next((self.folder / "lib").glob("python*")) / "site-packages"
+        site = next((self.folder / "lib").glob("python*")) / "site-packages"
         # A folder on sys.path through a .pth file: the .pth files inside it, such as an editable install's, do not count.
-        (self.site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
         self.work.mkdir()
-        # `pip` and `pytest` of the tutorial.
-        (self.bin / "pip").write_text(f'#!/bin/sh\nexec {" ".join(PIP)} --python {self.python} "$@"\n')
-        (self.bin / "pytest").write_text(f'#!/bin/sh\nexec {self.python} -m pytest -q -p no:cacheprovider "$@"\n')
-        for name in ("pip", "pytest"):
-            (self.bin / name).chmod(0o755)
+        (self.bin / "pip").write_text(f'#!/bin/sh\nexec {" ".join(PIP)} --python {self.bin / "python"} "$@"\n')
+        (self.bin / "pip").chmod(0o755)
+        kept_out = {name: None for name in os.environ if name.startswith(("PYTHON", "PYTEST", "DOMTRANS_PLUGINS"))}
+        pip = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+        path = {"PATH": f"{self.bin}:{os.environ['PATH']}", "VIRTUAL_ENV": str(self.folder)}
+        self.variables = kept_out | SETTINGS | pip | path
 
-    def run(self, *command, check=True, **environment):
-        """Run a command in the environment."""
-        clean = {
-            key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYTEST", "DOMTRANS_PLUGINS"))
-        }
-        path = {"PATH": f"{self.bin}:{os.environ['PATH']}", "NO_COLOR": "1", "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1"}
-        more = {"PIP_NO_BUILD_ISOLATION": "0", "OMP_NUM_THREADS": "1", "VIRTUAL_ENV": str(self.folder)}
-        done = subprocess.run(
-            [str(word) for word in command],
-            cwd=self.work,
-            env=clean | path | more | environment,
-            capture_output=True,
-            text=True,
-            check=False,
+    def run(self, *command):
+        """Run a command; returns its standard output."""
+        variables = {name: value for name, value in (os.environ | self.variables).items() if value is not None}
+        return output_of(
+            subprocess.run([*map(str, command)], cwd=self.work, env=variables, capture_output=True, text=True, check=False)
         )
-        if check:
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done
 
-    def install(self, *paths):
-        self.run(*PIP, "--python", self.python, "install", "--quiet", *BUILD, *paths)
+    def python(self, *words, **variables):
+        """Run ``python WORDS``; returns its standard output."""
+        return output_of(run(*words, python=str(self.bin / "python"), cwd=self.work, env=self.variables | variables))
+
+
+def output_of(done):
+    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +65,7 @@ def wheels(tmp_path_factory):
     """The wheels of domtrans and of the example package."""
     folder = tmp_path_factory.mktemp("wheels")
     command = [*PIP, "wheel", "--quiet", *BUILD, "--wheel-dir", folder, ROOT, ROOT / "examples" / "domtrans-kmnist"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    output_of(subprocess.run([*map(str, command)], capture_output=True, text=True, check=False))
     return folder
 
 
@@ -78,12 +73,11 @@ def wheels(tmp_path_factory):
 def environment(wheels, tmp_path_factory):
     """An environment with both wheels, and with a new plugin of every kind."""
     made = Environment(tmp_path_factory.mktemp("installed"))
-    made.install(*wheels.glob("*.whl"))
-    code = (
-        "import sys; from domtrans.cli.scaffold import new_plugin; [new_plugin(f'new-{kind}', kind) for kind in sys.argv[1:]]"
-    )
-    made.run(made.python, "-c", code, *USES)
-    made.install(*(made.work / f"domtrans-new-{kind}" for kind in USES))
+    install = ("pip", "install", "--quiet", *BUILD)
+    made.run(*install, *wheels.glob("*.whl"))
+    code = "import sys; from domtrans.cli.scaffold import new_plugin; [new_plugin(f'new-{k}', k) for k in sys.argv[1:]]"
+    made.run("python", "-c", code, *USES)
+    made.run(*install, *(made.work / f"domtrans-new-{kind}" for kind in USES))
     return made
 
 
@@ -101,13 +95,12 @@ def test_the_wheel_is_complete_and_has_no_other_files(wheels):
 
 
 def test_domtrans_comes_from_the_wheel(environment):
-    code = "import domtrans, domtrans_dtn; print(domtrans.__file__, domtrans_dtn.__file__)"
-    where = environment.run(environment.python, "-c", code).stdout
+    where = environment.run("python", "-c", "import domtrans, domtrans_dtn; print(domtrans.__file__, domtrans_dtn.__file__)")
     assert all(path.startswith(str(environment.folder)) for path in where.split()), where
 
 
 def test_installed_plugins_are_listed(environment):
-    found = {one["name"]: one for one in json.loads(environment.run("domtrans", "plugins", "--json").stdout)}
+    found = {one["name"]: one for one in json.loads(environment.run("domtrans", "plugins", "--json"))}
     assert not [one for one in found.values() if one["error"]]
     kmnist = found["kmnist"]
     assert kmnist["registers"] == {"domain": ["kmnist"], "recipe": ["brushed-digits"]}
@@ -116,26 +109,23 @@ def test_installed_plugins_are_listed(environment):
         assert found[f"new-{kind}"]["registers"] == {kind: [f"new-{kind}"]}
 
 
-def test_the_recipe_of_a_plugin_trains_and_doctor_finds_nothing_wrong(environment):
-    code = (
-        "import pathlib, sys; from domtrans.cli.app import main; sys.path.insert(0, sys.argv.pop(1));"
-        "import test_domtrans_kmnist; test_domtrans_kmnist.write_small(pathlib.Path())\n"
-        "for command in (sys.argv[1:], ['doctor', '--json']):\n"
-        "    try: main(command)\n"
-        "    except SystemExit as end: assert not end.code, (command, end.code)"
-    )
+def test_doctor_finds_nothing_wrong(environment):
+    assert json.loads(environment.python("-m", "domtrans", "doctor", "--json"))["healthy"]
+
+
+def test_the_recipe_of_a_plugin_trains(environment):
+    code = "import pathlib, test_domtrans_kmnist; test_domtrans_kmnist.write_small(pathlib.Path())"
+    environment.python("-c", code, PYTHONPATH=ROOT / "examples" / "domtrans-kmnist")
     small = ["fit.steps=2", "train.steps=2", "train.batch_size=8", "generator.width=8", "discriminator.width=8"]
     command = ["train", "brushed-digits", "target.root=.", *small, "--out", "brushed"]
-    done = environment.run(environment.python, "-c", code, ROOT / "examples" / "domtrans-kmnist", *command)
-    assert "kmnist, test split, 20 images" in done.stdout
+    assert "kmnist, test split, 20 images" in environment.python("-m", "domtrans", *command)
     assert list((environment.work / "brushed" / "samples").iterdir())
-    assert json.loads(done.stdout[done.stdout.index("\n{") :])["healthy"]
 
 
 def test_the_tests_of_new_plugins_and_of_the_example_pass(environment):
     folders = [environment.work / f"domtrans-new-{kind}" for kind in USES]
-    done = environment.run(environment.bin / "pytest", "-W", "error", *folders, ROOT / "examples" / "domtrans-kmnist")
-    assert f"{len(USES) + 4} passed" in done.stdout
+    tests = ("-q", "-p", "no:cacheprovider", "-W", "error", *folders, ROOT / "examples" / "domtrans-kmnist")
+    assert f"{len(USES) + 4} passed" in environment.python("-m", "pytest", *tests)
 
 
 def test_every_snippet_of_the_tutorial_runs(environment):
@@ -149,10 +139,14 @@ def test_every_snippet_of_the_tutorial_runs(environment):
             assert file.is_file(), "the tutorial replaces a file that new-plugin writes"
             file.write_text(code)
         elif language == "python":
-            (environment.work / "snippet.py").write_text(code)
-            environment.run(environment.python, "-W", "error", "snippet.py")
+            environment.python("-c", code, PYTHONWARNINGS="error")
         elif language == "sh":
-            environment.run("bash", "-euo", "pipefail", "-c", code)
+            for line in code.replace("\\\n", "").splitlines():
+                words = shlex.split(line)
+                if words[0] in ("domtrans", "pytest") and "&&" not in words:
+                    environment.python("-m", *words)
+                else:
+                    environment.run("bash", "-euo", "pipefail", "-c", line)
         else:
             assert language == "toml" and code in (environment.work / "domtrans-rings" / "pyproject.toml").read_text()
         ran.append(language)
