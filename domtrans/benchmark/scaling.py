@@ -23,7 +23,7 @@ from domtrans.benchmark.bench import (
     time_in_turns,
 )
 from domtrans.benchmark.tables import refusals, scaling_table
-from domtrans.compute import torchrun
+from domtrans.compute import launcher
 from domtrans.data.image_files import to_pil
 from domtrans.data.image_set import ImageSet
 from domtrans.data.lazy_images import StoredImages
@@ -79,7 +79,7 @@ AXES = {
     "batch size": Axis((16, 32, 64, 128, 256), "train.batch_size"),
     "image size": Axis((32, 48, 64, 96, 128), "image_size"),
     "images of each domain": Axis((500, 2_000, 8_000, 32_000), images=repeat_images),
-    "processes that decode": Axis([n for n in (0, 1, 2, 4, 8) if n <= torchrun.cores()], "train.workers", write_to_file),
+    "processes that decode": Axis([n for n in (0, 1, 2, 4, 8) if n <= launcher.cores()], "train.workers", write_to_file),
 }
 
 

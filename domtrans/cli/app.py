@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans.cli import bench, demo, inspect, make, report, reproduce, share, show, transfer
+from domtrans.cli import bench, demo, inspect, make, models, report, reproduce, share, show, transfer
 from domtrans.cli.shared import (
     INTERRUPTED,
     SOME_FAILED,
@@ -36,12 +36,12 @@ from domtrans.cli.shared import (
     load_plugins,
     run_context,
 )
-from domtrans.compute import torchrun
+from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped
 from domtrans.storage.paths import expand_home
 
 DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
-"""Commands that several processes of torchrun can work on together."""
+"""Commands that several processes of torchrun or srun can work on together."""
 
 app = typer.Typer(
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
@@ -92,9 +92,10 @@ def options(
 ) -> None:
     """Options that come before a command."""
     command = context.invoked_subcommand
-    if torchrun.size() > 1 and command not in DISTRIBUTED_COMMANDS:
+    if launcher.size() > 1 and command not in DISTRIBUTED_COMMANDS:
         names = ", ".join(DISTRIBUTED_COMMANDS)
-        raise DomtransError(f"torchrun can start {names} only; run `domtrans {command}` without torchrun")
+        by = launcher.name()
+        raise DomtransError(f"{by} can start {names} only in several processes; run `domtrans {command}` without {by}")
 
 
 @app.command(
@@ -134,12 +135,13 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Run the command."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
+    from domtrans.cli.interrupt import stop_on_signals
     from domtrans.evaluation.results import declared_values
     from domtrans.runs.folder import default_folder
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
-    is_main = torchrun.rank() == 0  # of several processes, only the first prints, unless another fails
+    is_main = launcher.rank() == 0  # of several processes, only the first prints, unless another fails
     registry = load_plugins().registry
     resolved = find_recipe(recipe, changes, registry)
     if out is None:
@@ -147,8 +149,8 @@ def train(
     options = [] if device == "auto" else ["--device", device]
     options += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
     options += [word for tracker in track or [] for word in ("--track", tracker)]
-    command = shlex.join([*torchrun.command(), "train", recipe, *changes, "--out", str(out), *options, "--resume"])
-    with progress.stop_on_signals() as stop:
+    command = shlex.join([*launcher.command(), "train", recipe, *changes, "--out", str(out), *options, "--resume"])
+    with stop_on_signals() as stop:
         try:
             with run_context(stop, registry=registry, quiet=quiet, verbose=verbose) as context:
                 run = domtrans.train(
@@ -241,4 +243,5 @@ reproduce.add_to(app)
 bench.add_to(app)
 make.add_to(app)
 inspect.add_to(app)
+models.add_to(app)
 show.add_to(app)

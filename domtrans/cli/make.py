@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from domtrans.cli.shared import INTERRUPTED, Out, Quiet, explain, load_plugins, output_and_rest, run_context
-from domtrans.compute import torchrun
+from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped
 
 MAX_IMAGES_PER_SHARD = 100_000
@@ -49,7 +49,8 @@ def make(
     quiet: Quiet = False,
 ) -> None:
     """Run the command."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
+    from domtrans.cli.interrupt import stop_on_signals
     from domtrans.data.rendered import RenderedDomain
     from domtrans.data.shard_writer import Shards, Share
     from domtrans.recipe.overrides import parse
@@ -66,25 +67,25 @@ def make(
         raise DomtransError(f"the domain '{domain}' is not a rendered domain; use one such as avatars")
     rendered = factory.rendered(split, size, **registry.arguments("domain", use(domain, **given)))
     rendered = replace(rendered, count=count or rendered.count)
-    shards, share = Shards(rendered, folder, shard), Share(torchrun.rank(), torchrun.size())
+    shards, share = Shards(rendered, folder, shard), Share(launcher.rank(), launcher.size())
     shards.prepare({"domain": domain, "split": split})
     missing = shards.missing(share)
     total, start = sum(end - first for first, end in missing.values()), time.perf_counter()
-    with progress.stop_on_signals() as stop:
+    with stop_on_signals() as stop:
         try:
             with run_context(stop, registry=registry, quiet=quiet) as context:
 
                 def report(done: int) -> None:
                     rate = {"images_per_second": done / (time.perf_counter() - start)} if done else {}
-                    context.listener(Progress("rendering", done, total, rate))
+                    context.listener(Progress("render", done, total, rate))
                     if stop.is_set():
                         raise Stopped
 
-                shards.write(missing, workers or max(1, torchrun.cores()), report)
+                shards.write(missing, workers or max(1, launcher.cores()), report)
         except (Stopped, KeyboardInterrupt):
             finished = len(missing) - len(shards.missing(share))
             terminal.print_note(f"stopped; {finished} of {len(missing)} shards are finished; the next one starts from scratch")
-            terminal.print_note(f"continue with: {shlex.join([*torchrun.command(), *sys.argv[1:]])}")
+            terminal.print_note(f"continue with: {shlex.join([*launcher.command(), *sys.argv[1:]])}")
             raise typer.Exit(INTERRUPTED) from None
     shard_count = f"{len(missing)} shard{'' if len(missing) == 1 else 's'}"
     typer.echo(f"wrote {total:,} images to {folder} in {shard_count}" if missing else f"{folder} is already complete")

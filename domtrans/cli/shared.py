@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import domtrans
-from domtrans.cli.completion import complete_change, complete_recipe, complete_tracker
-from domtrans.compute import torchrun
+from domtrans.cli.completion import complete_change, complete_recipe, complete_run, complete_tracker
+from domtrans.compute import launcher
 from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ DataChanges = Annotated[
         help="Other data or metrics, e.g. source=svhn; only source, target and metrics can change.",
     ),
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, a model file, or OWNER/NAME on a model hub.")]
+RUN_HELP = "A run folder, a model file, models:NAME that comes with domtrans, or hf://OWNER/NAME on a model hub."
+RunPath = Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete_run, help=RUN_HELP)]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="Compute on auto, cpu, cuda, cuda:N or mps.")]
 Track = Annotated[
     list[str] | None,
@@ -81,7 +82,7 @@ class RunContext:
     registry: Registry
     listener: Listener
 
-    def load(self, path: Path, device: str) -> Run:
+    def load(self, path: str, device: str) -> Run:
         """Load a trained run."""
         return domtrans.load(path, device=device, registry=self.registry, listeners=(self.listener,))
 
@@ -99,12 +100,11 @@ def run_context(
     Standard output is for the result alone: whatever plugins and downloads print inside the block goes to standard error.
     Of several processes, only the first shows progress.
     """
-    from domtrans.cli import progress
+    from domtrans.progress.display import show_progress
 
     registry = registry or load_plugins().registry
-    quiet = quiet or torchrun.rank() > 0
     # The progress bars wrap standard output while they run, so the redirection has to be the outer block.
-    with redirect_stdout(sys.stderr), progress.watch(stop, quiet=quiet, verbose=verbose) as listener:
+    with redirect_stdout(sys.stderr), show_progress(not quiet, stop=stop, verbose=verbose) as listener:
         yield RunContext(registry, listener)
 
 
@@ -131,7 +131,7 @@ def load_plugins(*, warn: bool = True) -> Plugins:
 
     with redirect_stdout(sys.stderr):
         plugins = domtrans.load_plugins()
-    if warn and torchrun.rank() == 0:
+    if warn and launcher.rank() == 0:
         for info in plugins.broken:
             terminal.print_warning(f"the plugin '{info.name}' of {info.distribution} {info.version} was skipped: {info.error}")
         for info in plugins.infos:

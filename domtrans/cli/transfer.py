@@ -13,7 +13,7 @@ import typer
 import domtrans
 from domtrans.cli.completion import complete_detector
 from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Device, Out, Quiet, RunPath, explain, run_context
-from domtrans.compute import torchrun
+from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped, one_line
 
 if TYPE_CHECKING:
@@ -96,13 +96,14 @@ def transfer(
     quiet: Quiet = False,
 ) -> None:
     """Run the command."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
+    from domtrans.cli.interrupt import stop_on_signals
     from domtrans.compute.distributed import local_device, process_group
 
     *sources, destination = paths if out is None else [*paths, out]
     if not sources:
         raise DomtransError(f"there is no output for {destination}; give one: domtrans transfer RUN INPUT... OUTPUT")
-    with progress.stop_on_signals() as stop:
+    with stop_on_signals() as stop:
         try:
             device = local_device(device)
             inputs, output = [*map(_input, sources)], _output(destination)
@@ -137,7 +138,7 @@ def transfer(
         except (Stopped, KeyboardInterrupt) as stopped:
             again = [word for word in sys.argv[1:] if word != "--skip-existing"]
             terminal.print_note(str(stopped) or "aborted; every written file is complete")
-            terminal.print_note(f"continue with: {shlex.join([*torchrun.command(), *again, '--skip-existing'])}")
+            terminal.print_note(f"continue with: {shlex.join([*launcher.command(), *again, '--skip-existing'])}")
             raise typer.Exit(INTERRUPTED) from None
     for _, reason in done.failed:
         terminal.print_note(f"skipped: {reason}")

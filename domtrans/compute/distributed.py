@@ -1,4 +1,4 @@
-"""Training in several processes that torchrun started, with torch.distributed (docs/distributed.md).
+"""Training in several processes that torchrun or srun started, with torch.distributed (docs/distributed.md).
 
 Each process takes its part of every batch. Gradients, losses and batch-norm statistics are averaged over all processes
 before they are used, so all processes keep the same weights. Only the main process decides, writes files and prints.
@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from domtrans.compute import torchrun
+from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped
 
 STEP_TIMEOUT = timedelta(minutes=10)
@@ -207,12 +207,12 @@ def _mean(tensor: Tensor) -> Tensor:
 
 
 def local_device(name: str) -> str:
-    """Return the device of this process: under torchrun, ``auto`` and ``cuda`` become one GPU for each process.
+    """Return the device of this process: of several, ``auto`` and ``cuda`` become one GPU for each process.
 
     Raises:
         DomtransError: If several processes would use one device, or there is no GPU for this process.
     """
-    if torchrun.size() == 1:
+    if launcher.size() == 1:
         return name
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -220,9 +220,10 @@ def local_device(name: str) -> str:
         raise DomtransError(f"several processes train on cpu, or on cuda with one GPU each, not on '{name}'")
     if name == "cpu":
         return name
-    gpu, gpus = torchrun.local_rank(), torch.cuda.device_count()
+    gpu, gpus = launcher.gpu(), torch.cuda.device_count()
     if gpu >= gpus:
-        raise DomtransError(f"there are more processes here than GPUs ({gpus}); start torchrun with --nproc-per-node {gpus}")
+        option = f"{launcher.name()} with {launcher.processes_option()} {gpus}"
+        raise DomtransError(f"there are more processes here than GPUs ({gpus}); start {option}")
     return f"cuda:{gpu}"
 
 
@@ -238,10 +239,10 @@ def process_group(device: str, stop: threading.Event) -> Iterator[Group]:
         DomtransError: In the remaining processes, if one has ended.
         Stopped: Likewise, if they were asked to stop.
     """
-    if torchrun.size() == 1:
+    if launcher.size() == 1:
         yield SINGLE_PROCESS
         return
-    place = f"process {torchrun.rank() + 1} of {torchrun.size()}"
+    place = f"process {launcher.rank() + 1} of {launcher.size()}"
     try:
         group = _join(torch.device(device))
     except (RuntimeError, ValueError) as error:

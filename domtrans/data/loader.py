@@ -10,7 +10,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from domtrans.compute import torchrun
+from domtrans.compute import launcher
 from domtrans.data.batches import Batches
 from domtrans.data.decode_worker import DecodeErrors
 from domtrans.data.image_set import ImageSet
@@ -30,7 +30,7 @@ class DecodePool:
     """
 
     def __init__(self, workers: int | None = 0) -> None:
-        self.count = min(MAX_DEFAULT_WORKERS, max(1, torchrun.cores() - 1)) if workers is None else workers
+        self.count = min(MAX_DEFAULT_WORKERS, max(1, launcher.cores() - 1)) if workers is None else workers
         advice = "if memory is short, lower train.workers, or set it to 0 to decode in the training process"
         self.workers = WorkerPool("domtrans.data.decode_worker", max(1, self.count), task="decode", advice=advice)
 
@@ -78,7 +78,7 @@ class BatchLoader:
         """``(index, images)`` of batch ``k``: int64 [B], uint8 [B, C, H, W]."""
         pixels, start = self.images.pixels, time.perf_counter()
         if isinstance(pixels, Tensor):
-            index = self.batches[k].to(pixels.device)
+            index = self.batches[k].to(pixels.device, non_blocking=True)
             return index, pixels[index]
         if self.decode_pool.count:
             index, batch = self._decode_ahead(pixels, k)
@@ -86,7 +86,7 @@ class BatchLoader:
             index = self.batches[k]
             batch = self.images.batch(index)
         self._wait_seconds += time.perf_counter() - start
-        return index.to(pixels.device), batch
+        return index.to(pixels.device, non_blocking=True), batch
 
     def pop_wait_seconds(self) -> float:
         """Seconds spent waiting for images in files since the last call."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from domtrans.compute import torchrun
+from domtrans.compute import launcher
 from domtrans.data.aspect import Aspect
 from domtrans.errors import DomtransError
 from domtrans.registry.parts import Part
@@ -63,4 +63,4 @@ class TransferOptions:
 
 def default_workers() -> int:
     """One thread per core, up to ``MAX_DEFAULT_WORKERS``."""
-    return min(MAX_DEFAULT_WORKERS, max(1, torchrun.cores()))
+    return min(MAX_DEFAULT_WORKERS, max(1, launcher.cores()))

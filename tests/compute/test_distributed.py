@@ -11,7 +11,6 @@ from torch import nn
 
 from commands import SMALL, in_process
 from domtrans import Batches, DomtransError, find_recipe, override
-from domtrans.compute import torchrun
 from domtrans.compute.distributed import SINGLE_PROCESS, Group, local_device
 from domtrans.evaluation.health import DIVERSITY
 from domtrans.runs.folder import RunFolder
@@ -203,15 +202,3 @@ def test_a_command_for_one_process_is_refused_under_torchrun(monkeypatch, capsys
     monkeypatch.setenv("RANK", "0")
     code, _, errors = in_process(capsys, "recipes")
     assert code == 2 and "run `domtrans recipes` without torchrun" in errors
-
-
-def test_how_a_process_was_started_is_read_from_its_environment(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    assert (torchrun.rank(), torchrun.size(), torchrun.command()) == (0, 1, ["domtrans"])
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    assert torchrun.size() == 1  # a scheduler sets this variable too
-    monkeypatch.setenv("RANK", "5")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert (torchrun.rank(), torchrun.size()) == (5, 8)
-    assert torchrun.command() == ["torchrun", "--nnodes", "2", "--nproc-per-node", "4", "-m", "domtrans"]
