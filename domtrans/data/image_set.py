@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from domtrans.data.aspect import Aspect, square_tensor
 from domtrans.data.batches import evenly
 from domtrans.data.classes import read_labels
+from domtrans.data.engine import DrawingEngine
 from domtrans.data.lazy_images import StoredImages
 from domtrans.errors import DomtransError
 
@@ -58,6 +59,9 @@ class ImageSet:
         about: One line for people that says what the data is.
         attributes: Further labels by name, e.g. "glasses", each with N values.
         notes: Sentences for people about what the domain skipped or lacks, e.g. "class 7 has no test images".
+        engine: What drew the images from parameters, or None.
+        parameters: int64 [N, S], the value of each of the engine's S slots as an index; -1 where it does not show. None if
+            they are not known.
     """
 
     pixels: Tensor | StoredImages
@@ -66,6 +70,8 @@ class ImageSet:
     about: str = field(default="", compare=False)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=(), compare=False)
+    engine: DrawingEngine | None = field(default=None, compare=False)
+    parameters: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         count, shape = len(self), list(self.shape)
@@ -76,6 +82,8 @@ class ImageSet:
         for name, attribute in self.attributes.items():
             if len(attribute.index) != count:
                 raise DomtransError(f"there are {count} images but {len(attribute.index)} values of the attribute '{name}'")
+        if self.parameters is not None:
+            self._check_parameters(self.parameters)
         if self.labels is None:
             return
         if self.labels.dtype != torch.int64 or tuple(self.labels.shape) != (count,):
@@ -85,6 +93,14 @@ class ImageSet:
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= len(self.classes):
             raise DomtransError(f"labels run from {low} to {high}, but there are {len(self.classes)} classes")
+
+    def _check_parameters(self, parameters: Tensor) -> None:
+        expected = (len(self), 0 if self.engine is None else len(self.engine.space.slots))
+        if parameters.dtype != torch.int64 or tuple(parameters.shape) != expected:
+            raise DomtransError(
+                f"parameters must be int64 {list(expected)}, one for each image and slot of the engine, not "
+                f"{parameters.dtype} {list(parameters.shape)}"
+            )
 
     @classmethod
     def from_arrays(
@@ -193,34 +209,37 @@ class ImageSet:
         pixels = torch.empty(self.shape, dtype=torch.uint8)
         for index in torch.arange(len(self)).split(512):
             pixels[index] = self.batch(index)
-        return ImageSet(pixels, self.labels, self.classes, self.about, self.attributes, self.notes)
+        return replace(self, pixels=pixels)
 
     def unlabelled(self) -> ImageSet:
-        """The same images without labels and attributes."""
-        return ImageSet(self.pixels, about=self.about, notes=self.notes)
+        """The same images without labels, attributes and parameters. They keep their engine."""
+        return ImageSet(self.pixels, about=self.about, notes=self.notes, engine=self.engine)
 
     def take(self, index: Tensor) -> ImageSet:
-        """The subset at ``index``, int64 [n], with its labels and attributes. Images in files stay there."""
+        """The subset at ``index``, int64 [n], with its labels, attributes and parameters. Images in files stay there."""
         index = index.to(self.pixels.device)
         pixels = self.pixels[index] if isinstance(self.pixels, Tensor) else self.pixels.take(index)
         labels = None if self.labels is None else self.labels[index]
         attributes = {name: Attribute(known.values, known.index[index]) for name, known in self.attributes.items()}
-        return ImageSet(pixels, labels, self.classes, self.about, attributes, self.notes)
+        parameters = None if self.parameters is None else self.parameters[index]
+        return replace(self, pixels=pixels, labels=labels, attributes=attributes, parameters=parameters)
 
     def some(self, count: int) -> ImageSet:
         """At most ``count`` images in memory, without labels. They are spread evenly, so sorted classes all occur."""
-        return ImageSet(self.batch(evenly(len(self), count)), about=self.about, notes=self.notes)
+        return ImageSet(self.batch(evenly(len(self), count)), about=self.about, notes=self.notes, engine=self.engine)
 
     def to(self, device: torch.device) -> ImageSet:
         """The same set on a device. Images in files go there once they are decoded."""
         labels = None if self.labels is None else self.labels.to(device)
         attributes = {name: Attribute(known.values, known.index.to(device)) for name, known in self.attributes.items()}
-        return ImageSet(self.pixels.to(device), labels, self.classes, self.about, attributes, self.notes)
+        parameters = None if self.parameters is None else self.parameters.to(device)
+        return replace(self, pixels=self.pixels.to(device), labels=labels, attributes=attributes, parameters=parameters)
 
     def fingerprint(self) -> str:
         """SHA-256 over images, labels and attributes, 16 hex digits. Equal data has equal fingerprints.
 
-        For images in files, it covers the names and sizes of all and the bytes of a sample.
+        For images in files, it covers the names and sizes of all and the bytes of a sample. It leaves out parameters, which
+        follow from images and engine, so that a domain that gains an engine keeps its fingerprint.
         """
         digest = hashlib.sha256(repr((tuple(self.shape), self.classes)).encode())
         if isinstance(self.pixels, Tensor):
@@ -258,7 +277,7 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
         return images
     if images.shape[1] == 1:
         return images.expand(-1, channels, -1, -1)
-    weights = images.new_tensor(LUMA).view(1, 3, 1, 1)
+    weights = torch.tensor(LUMA, dtype=images.dtype).to(images.device, non_blocking=True).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
 
 

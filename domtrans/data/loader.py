@@ -49,7 +49,7 @@ class DecodePool:
             receive_into(pipe, pixels.numpy().data.cast("B"))
             return pixels, errors
 
-        return self.workers.submit(images.request(index), receive)
+        return self.workers.submit(lambda: images.request(index), receive)
 
     def close(self) -> None:
         """Wait for requests in progress and end the processes."""

@@ -71,11 +71,17 @@ def normalised_d_loss(outputs: Outputs, real: Sequence[int] = Discriminator.real
         return {}
     count = outputs.target_logits.shape[1]
     generated = [kind for kind in range(count) if kind not in real]
-    loss_of_real = -outputs.target_logits.detach().float().log_softmax(1)[:, list(real)].logsumexp(1).mean()
-    loss_of_fakes = -torch.cat(fakes).detach().float().log_softmax(1)[:, generated].logsumexp(1).mean()
+    loss_of_real = -_log_probability(outputs.target_logits, real).mean()
+    loss_of_fakes = -_log_probability(torch.cat(fakes), generated).mean()
     # At chance all logits are equal: a real image has the probability len(real) / count, a generated one the rest.
     chance = (math.log(count / len(real)) + math.log(count / len(generated))) / 2
     return {D_LOSS: (loss_of_real + loss_of_fakes) / 2 / chance}
+
+
+def _log_probability(logits: Tensor, kinds: Sequence[int]) -> Tensor:
+    """The log of the probability of any of some kinds [B]. A list as an index would make a step wait for the GPU."""
+    log_probabilities = logits.detach().float().log_softmax(1)
+    return torch.stack([log_probabilities[:, kind] for kind in kinds], 1).logsumexp(1)
 
 
 @torch.no_grad()

@@ -56,11 +56,21 @@ class Optimizer:
         """Remove the last gradient."""
         self.torch.zero_grad(set_to_none=True)
 
-    def step(self) -> None:
-        """Update the parameters by their gradient, the mean over all processes."""
+    def step(self, skip: Tensor | None = None) -> None:
+        """Update the parameters by their gradient, the mean over all processes.
+
+        Args:
+            skip: bool [], on the device of the parameters: True leaves parameters and moments as they are. The host does not
+                wait for its value.
+        """
         if self.group.size > 1:
             gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
             torch._foreach_copy_(gradients, self.group.mean(gradients))
+        if skip is not None and self.config.name == "sgd":  # a skipped first step would leave these uninitialised
+            for parameter in self.parameters:
+                self.torch.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+        # The fused kernels read this flag on the device. torch's GradScaler sets it to skip steps in the same way.
+        self.torch.found_inf = None if skip is None else skip.float()  # type: ignore[attr-defined]
         self.torch.step()
 
     def state(self) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from domtrans.compute.seeding import reseed
 from domtrans.data.batches import derive_seed
 from domtrans.data.image_set import to_channels
 from domtrans.errors import DomtransError
-from domtrans.interfaces import Discriminator, Outputs
+from domtrans.interfaces import PARAMETER_FIELDS, Discriminator, Outputs
 from domtrans.model.alignment import FeatureAlignment
 from domtrans.model.transfer import FrozenEncoder
 from domtrans.session import Session
@@ -122,8 +122,8 @@ class Trainer:
             (total / len(batch)).backward()
             totals.append({"total": total.detach()})
             values.append(terms | self.monitor.discriminator(outputs))
-        if self._discriminator_may_step(mean_over_micro_batches(totals)["total"]):
-            self.D_optimizer.step()
+        if not self.hold_discriminator:
+            self.D_optimizer.step(skip=self._below_floor(mean_over_micro_batches(totals)["total"]))
         return mean_over_micro_batches(values)
 
     def train_generator(self, batch: Sequence[Outputs]) -> dict[str, Tensor]:
@@ -147,6 +147,8 @@ class Trainer:
                     outputs = self.judge(outputs, "source_fake", "target_fake")
                 if reads & set(FAKE_FEATURES):
                     outputs = self.encode_fakes(outputs, reads)
+                if reads & PARAMETER_FIELDS:
+                    outputs = self.add_parameters(outputs)
                 total, terms = weighted_sum(losses, outputs, "generator")
             if total is not None:
                 (total / len(batch)).backward()
@@ -174,6 +176,8 @@ class Trainer:
             loaded: dict[str, Any] = {name: images, f"{name}_features": features}
             if name == "source" and self.source.labels is not None:
                 loaded["source_labels"] = self.source.labels[index]
+            if name == "target" and self.target.parameters is not None:
+                loaded["target_parameters"] = self.target.parameters[index]
             outputs = replace(outputs, **loaded)
         return outputs
 
@@ -224,6 +228,16 @@ class Trainer:
         images = {name: getattr(outputs, name.removesuffix("_features")) for name in FAKE_FEATURES if name in reads}
         return replace(outputs, **in_one_pass(self._encode_view, images))
 
+    def add_parameters(self, outputs: Outputs) -> Outputs:
+        """Add the logits of the parameters of G(x), of a g that draws by parameters."""
+        generator = self.experiment.transfer.generator
+        logits: dict[str, Any] = {
+            f"{name}_fake_parameters": generator.parameter_logits(features)
+            for name in DOMAINS
+            if (features := self.generator_input(name, None, getattr(outputs, f"{name}_features"))) is not None
+        }
+        return replace(outputs, **logits)
+
     def set_micro_batch_size(self, size: int) -> None:
         """Set the images of each domain in a micro-batch."""
         self.micro_batch_size = size
@@ -243,12 +257,10 @@ class Trainer:
         for optimizer in (self.g_optimizer, self.D_optimizer):
             optimizer.set_learning_rate(self.step_number, ROLLBACK_RATE**self.rollbacks)
 
-    def _discriminator_may_step(self, loss: Tensor) -> bool:
-        """Whether D is updated: not while the health watch holds it, and not while L_D is below the recipe's floor."""
-        if self.hold_discriminator:
-            return False
+    def _below_floor(self, loss: Tensor) -> Tensor | None:
+        """Whether L_D is below the recipe's floor, so that D is not updated; a scalar on the device. None without a floor."""
         floor = self.config.discriminator_floor
-        return not floor or float(self.session.group.mean([loss])[0]) >= floor
+        return self.session.group.mean([loss])[0] < floor if floor else None
 
     def _encode_view(self, images: Tensor) -> Tensor:
         images = to_channels(images, self.f.encoder.channels)

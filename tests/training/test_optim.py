@@ -106,3 +106,23 @@ def test_the_ema_is_saved_and_loaded(tmp_path):
     for key, value in run.model.generator.state_dict().items():
         assert torch.equal(value, state[f"average.{key}"])
     assert not torch.equal(state["generator.layers.1.weight"], state["average.layers.1.weight"])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_skipped_update_changes_nothing(name):
+    """Also the first one, before there are moments."""
+    plain, skipping = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    skipping.load_state_dict(plain.state_dict())
+    optimizers = [Optimizer(network, OptimizerConfig(name=name, lr=0.1), 10) for network in (plain, skipping)]
+    for values in ((1.0,), (2.0,)):
+        for network in (plain, skipping):
+            network.weight.grad, network.bias.grad = torch.full((2, 3), *values), torch.full((2,), *values)
+        before = skipping.weight.clone()
+        optimizers[1].step(skip=torch.tensor(True))
+        assert torch.equal(skipping.weight, before)
+        optimizers[0].step()
+        optimizers[1].step(skip=torch.tensor(False))
+        assert torch.equal(skipping.weight, plain.weight) and not torch.equal(skipping.weight, before)
+    states = [optimizer.state() for optimizer in optimizers]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
