@@ -105,6 +105,6 @@ def test_a_wait_is_found():
             "two devices": lambda: images + torch.ones(4, 3),
         }
         for name, wait in waits.items():
-            with pytest.raises(Exception, match="wait|aten|device"):
+            with pytest.raises(Exception, match=r"wait|aten|device"):
                 wait()
                 pytest.fail(f"{name} was not found")
