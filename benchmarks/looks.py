@@ -3,7 +3,7 @@
 python benchmarks/looks.py
 
 Two annotators independently labelled the same 597 photographs of the test people (``looks_twice.csv``). The domain ``lfw`` has
-only the labels on which they agree.
+only the labels on which they agree. Both tables have hashes of the photographs' file names, which are names of people.
 """
 
 import csv

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import re
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from PIL import Image, ImageDraw
 
 from domtrans import DomtransError, load_domain, use
 from domtrans.testing import check_domain
-from domtrans_faces.domains.lfw_labels import attributes_of, labels_by_photo
+from domtrans_faces.domains import lfw_labels
+from domtrans_faces.domains.lfw_labels import labels_by_photo, photo_key
 from domtrans_faces.domains.photo_files import MAX_PHOTO_BYTES, in_test_split
 from domtrans_faces.vocabulary import VOCABULARY
-from paths import SHARED
+from paths import ROOT, SHARED
 from tiny import registry
 
 REAL_LFW = SHARED / "data" / "lfw" / "lfw_480ids_160px.zip"
@@ -279,8 +282,17 @@ def test_a_failed_download_is_a_clear_error(tmp_path):
 # Labels of LFW
 
 
-def test_labelled_photographs_have_attributes(tmp_path):
-    for name in ("Aaron_Peirsol/Aaron_Peirsol_0001", "Nobody/Nobody_0001"):
+def test_labelled_photographs_have_attributes(tmp_path, monkeypatch):
+    row = {
+        "skin": "light",
+        "facial_hair": "no",
+        "glasses": "no",
+        "hair_length": "short",
+        "hair_colour": "blond",
+        "mouth": "open",
+    }
+    monkeypatch.setitem(labels_by_photo(), photo_key("Anybody_0001.jpg"), row)
+    for name in ("Anybody/Anybody_0001", "Nobody/Nobody_0001"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / f"{name}.png").write_bytes(photo(PEOPLE[0]))
     found = domain("lfw", tmp_path, "train", holdout=1e-9).attributes
@@ -295,9 +307,17 @@ def test_unlabelled_photographs_have_no_attributes(tmp_path):
 def test_every_label_is_in_the_vocabulary():
     rows = labels_by_photo()
     assert len(rows) == 2870 and all(len(row) == 6 for row in rows.values())
-    attributes = attributes_of([f"0000/{name}.jpg" for name in rows])
-    assert all((one.index >= 0).float().mean() > 0.9 for one in attributes.values())
-    assert 0.1 < attributes["glasses"].index.float().mean() < 0.3
+    for name in next(iter(rows.values())):
+        values = [row[name] for row in rows.values() if row[name]]
+        assert set(values) <= set(VOCABULARY[name]) and len(values) > 0.9 * len(rows)
+    assert 0.1 < sum(row["glasses"] == "yes" for row in rows.values()) / len(rows) < 0.3
+
+
+def test_no_table_of_labels_names_a_person():
+    tables = [Path(lfw_labels.__file__).with_suffix(".csv"), ROOT / "benchmarks" / "looks_twice.csv"]
+    for table in tables:
+        keys = [line.partition(",")[0] for line in table.read_text(encoding="ascii").splitlines()[1:]]
+        assert all(re.fullmatch("[0-9a-f]{16}", key) for key in keys), "a hash of the file name"
 
 
 @pytest.mark.skipif(not REAL_LFW.is_file(), reason=f"the real LFW is not at {REAL_LFW}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,16 +15,21 @@ from domtrans import Attribute
 from domtrans_faces.vocabulary import VOCABULARY
 
 
+def photo_key(name: str) -> str:
+    """The key of a photograph in the table: a hash of its file name, because LFW's file names are names of people."""
+    return hashlib.sha256(PurePosixPath(name).stem.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
 @cache
 def labels_by_photo() -> dict[str, dict[str, str]]:
-    """Labels by name of the photograph, e.g. ``Aaron_Peirsol_0001``; an empty value is unknown."""
+    """Labels by the key of the photograph; an empty value is unknown."""
     lines = (files("domtrans_faces.domains") / "lfw_labels.csv").read_text(encoding="ascii").splitlines()
     return {row.pop("photograph"): row for row in csv.DictReader(lines)}
 
 
 def attributes_of(names: Sequence[str]) -> dict[str, Attribute]:
     """Attributes of photographs by file name, -1 where unknown; without the attributes that are unknown for all."""
-    rows = [labels_by_photo().get(PurePosixPath(name).stem, {}) for name in names]
+    rows = [labels_by_photo().get(photo_key(name), {}) for name in names]
     return {
         attribute: Attribute(values, torch.tensor([index_of(values, row.get(attribute, "")) for row in rows]))
         for attribute, values in VOCABULARY.items()
