@@ -9,7 +9,9 @@ from .data.classes import align_labels as align_labels
 from .data.classes import class_list as class_list
 from .data.classes import list_names as list_names
 from .data.classes import natural_key as natural_key
+from .data.domains import find_engine as find_engine
 from .data.domains import load_domain as load_domain
+from .data.engine import DrawingEngine as DrawingEngine
 from .data.from_python import python_data as python_data
 from .data.image_files import decode_image as decode_image
 from .data.image_files import decode_picture as decode_picture
@@ -29,6 +31,10 @@ from .data.image_set import to_channels as to_channels
 from .data.image_set import to_float as to_float
 from .data.image_set import to_uint8 as to_uint8
 from .data.lazy_images import StoredImages as StoredImages
+from .data.parameters import Choice as Choice
+from .data.parameters import Colour as Colour
+from .data.parameters import Parameters as Parameters
+from .data.parameters import ParameterSpace as ParameterSpace
 from .data.rendered import DrawnDomain as DrawnDomain
 from .data.rendered import DrawnSet as DrawnSet
 from .data.rendered import RenderedDomain as RenderedDomain
@@ -67,6 +73,10 @@ from .model.weights import load_exactly as load_exactly
 from .model.weights import read_weights as read_weights
 from .optional import library as library
 from .optional import require_extra as require_extra
+from .optional import require_extra_file as require_extra_file
+from .pretrained.models import PretrainedModel as PretrainedModel
+from .pretrained.models import list_models as list_models
+from .progress.display import show_progress as show_progress
 from .recipe.files import find_recipe as find_recipe
 from .recipe.overrides import override as override
 from .recipe.schema import EncoderPart as EncoderPart
@@ -92,6 +102,7 @@ from .runs.run import load as load
 from .runs.trackers import Tracker as Tracker
 from .runs.verify import Verification as Verification
 from .runs.verify import verify as verify
+from .session import Phase as Phase
 from .session import Progress as Progress
 from .session import Session as Session
 from .sharing.export import Exported as Exported
@@ -100,7 +111,13 @@ from .sharing.generate import Generated as Generated
 from .sharing.generate import generate as generate
 from .sharing.pack import Packed as Packed
 from .sharing.pack import pack as pack
+from .storage.address import DataPath as DataPath
+from .storage.address import is_remote as is_remote
 from .storage.cache import Cache as Cache
+from .storage.data_file import DataFile as DataFile
+from .storage.data_file import data_file as data_file
+from .storage.data_file import find_file as find_file
+from .storage.requests import list_folder as list_folder
 from .studies.reproduce import reproduce as reproduce
 from .studies.strategies import STRATEGIES as STRATEGIES
 from .studies.study import Column as Column

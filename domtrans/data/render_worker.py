@@ -20,8 +20,11 @@ from domtrans.errors import DomtransError
 RenderedImage = npt.NDArray[np.uint8] | bytes
 """uint8 [size, size, 3], or a PNG file of such an image."""
 
-RenderFunction = Callable[..., Iterable[tuple[RenderedImage, Mapping[str, str]]]]
-"""``(numbers, **options)`` to an image and its attribute values for each number, without attributes that it does not show."""
+Rendered = tuple[RenderedImage, Mapping[str, str]] | tuple[RenderedImage, Mapping[str, str], Mapping[str, str]]
+"""An image, the values of the attributes that it shows, and, if an engine drew it, its parameters."""
+
+RenderFunction = Callable[..., Iterable[Rendered]]
+"""``(numbers, **options)`` to what is rendered for each number."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class Block:
     attributes: list[dict[str, str]]
     """The values of each image by attribute name."""
 
+    parameters: list[dict[str, str]]
+    """The parameters of each image; empty for images that no engine drew."""
+
 
 def render_block(render: RenderFunction, first: int, end: int, *, files: bool) -> Block:
     """The images ``first`` to ``end`` - 1, as PNG files or (``files=False``) as the bytes of uint8 [size, size, 3]."""
     rendered = list(render(range(first, end)))
     convert = encode_png if files else pixel_bytes
-    return Block([convert(image) for image, _ in rendered], [dict(attributes) for _, attributes in rendered])
+    parameters = [dict(item[2]) for item in rendered if len(item) == 3]
+    return Block([convert(item[0]) for item in rendered], [dict(item[1]) for item in rendered], parameters)
 
 
 def encode_png(image: RenderedImage) -> bytes:
@@ -68,7 +75,8 @@ def serve(requests: Iterator[Any], responses: BinaryIO) -> None:
         except DomtransError as error:
             send(responses, {"error": str(error)})
         else:
-            header = {"lengths": [len(image) for image in block.images], "attributes": block.attributes}
+            lengths = [len(image) for image in block.images]
+            header = {"lengths": lengths, "attributes": block.attributes, "parameters": block.parameters}
             send(responses, header, b"".join(block.images))
 
 

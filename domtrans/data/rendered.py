@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from domtrans.data.engine import DrawingEngine
 from domtrans.data.render_worker import Block, RenderFunction, render_block
 from domtrans.data.worker_process import WorkerPool, receive_bytes, receive_message
 from domtrans.errors import DomtransError
@@ -43,7 +44,7 @@ class RenderedSet:
     Args:
         draw: ``draw(numbers, **options)``, a function at the top level of a module. It yields ``(image, attributes)`` for each
             number of a range: uint8 [size, size, 3] or the bytes of a PNG file, and the attribute values by name. Attributes
-            that the image does not show are left out.
+            that the image does not show are left out. With an engine, it yields ``(image, attributes, parameters)``.
         options: Plain values, as JSON has them.
         size: Side of the images in pixels.
         count: Images in the set.
@@ -51,6 +52,7 @@ class RenderedSet:
         about: One line for people.
         depends: Anything else that the images depend on, such as versions of libraries. A change makes the cache render the set
             again.
+        engine: What draws the images from parameters, or None.
     """
 
     draw: RenderFunction
@@ -60,13 +62,15 @@ class RenderedSet:
     vocabulary: Mapping[str, tuple[str, ...]]
     about: str = ""
     depends: Mapping[str, Any] = field(default_factory=dict)
+    engine: DrawingEngine | None = None
 
     @property
     def key(self) -> dict[str, Any]:
         """Plain values that determine image ``i``."""
         function = f"{self.draw.__module__}.{self.draw.__qualname__}"
         vocabulary = {name: list(values) for name, values in self.vocabulary.items()}
-        return {"draw": function, "size": self.size, "vocabulary": vocabulary, **self.options, **self.depends}
+        parameters = {} if self.engine is None else {"parameters": self.engine.space.json_schema()["properties"]}
+        return {"draw": function, "size": self.size, "vocabulary": vocabulary, **parameters, **self.options, **self.depends}
 
     def load(self, cache: Cache | None = None, workers: int | None = None) -> ImageSet:
         """Render the whole set into memory, or take it from the cache.
@@ -76,7 +80,7 @@ class RenderedSet:
             workers: Processes that render. None means one per core, fewer for a small set.
 
         Raises:
-            DomtransError: If an image has another size or an attribute value is not in the vocabulary.
+            DomtransError: If an image has another size, or an attribute value or a parameter is not in the vocabulary.
         """
         from domtrans.data.image_set import Attribute, ImageSet
         from domtrans.storage.cache import Cache
@@ -85,7 +89,13 @@ class RenderedSet:
         # The cache kind "drawn" and the key "draw" keep their old names, so that cached sets stay valid.
         tensors = (cache or Cache()).tensors("drawn", {**self.key, "count": self.count}, partial(self._tensors, workers))
         attributes = {name: Attribute(tuple(values), tensors[f"attribute.{name}"]) for name, values in self.vocabulary.items()}
-        return ImageSet(tensors["images"], about=self.about, attributes=attributes)
+        return ImageSet(
+            tensors["images"],
+            about=self.about,
+            attributes=attributes,
+            engine=self.engine,
+            parameters=tensors.get("parameters"),
+        )
 
     def blocks(self, spans: Iterable[Span], *, files: bool, workers: int) -> Generator[Block, None, None]:
         """Render the images of every span, in order, with ``workers`` processes. ``files``: see ``render_block``."""
@@ -114,17 +124,30 @@ class RenderedSet:
 
         images = torch.empty(self.count, 3, self.size, self.size, dtype=torch.uint8)
         attributes: list[dict[str, str]] = []
+        parameters: list[list[int]] = []
         for block in self.blocks(split_into_spans(0, self.count), files=False, workers=workers):
             if any(len(image) != 3 * self.size**2 for image in block.images):
                 raise DomtransError(f"an image of {self.about or 'a rendered set'} is not uint8 [{self.size}, {self.size}, 3]")
             pixels = np.frombuffer(b"".join(block.images), np.uint8).reshape(-1, self.size, self.size, 3)
             images[len(attributes) : len(attributes) + len(pixels)] = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2)
             attributes += block.attributes
+            parameters += self._parameter_indices(block)
         indices = {
             f"attribute.{name}": torch.tensor([self.value_index(name, values) for values in attributes])
             for name in self.vocabulary
         }
+        if self.engine is not None:
+            indices["parameters"] = torch.tensor(parameters)
         return {"images": images, **indices}
+
+    def _parameter_indices(self, block: Block) -> list[list[int]]:
+        """The indices of the parameters of every image that an engine drew, -1 for those that do not show."""
+        if self.engine is None:
+            return []
+        if len(block.parameters) != len(block.images):
+            raise DomtransError(f"{self.about or 'a rendered set'} has an engine, but its images come without parameters")
+        space = self.engine.space
+        return [space.shown_indices(space.check(parameters)) for parameters in block.parameters]
 
 
 DrawnSet = RenderedSet
@@ -148,6 +171,10 @@ class RenderedDomain:
     def __call__(self, split: str, size: int, **options: Any) -> ImageSet:
         """The images of a split."""
         return self.rendered(split, size, **options).load()
+
+    def engine(self, **options: Any) -> DrawingEngine | None:
+        """What draws the images with these options, or None. No image is rendered."""
+        return self.rendered("train", 1, **options).engine
 
     @property
     def drawn(self) -> Callable[..., RenderedSet]:
@@ -182,4 +209,5 @@ def receive_block(pipe: BinaryIO) -> Block:
     header = receive_message(pipe)
     if "error" in header:
         raise DomtransError(header["error"])
-    return Block([receive_bytes(pipe, length) for length in header["lengths"]], header["attributes"])
+    images = [receive_bytes(pipe, length) for length in header["lengths"]]
+    return Block(images, header["attributes"], header["parameters"])

@@ -1,6 +1,7 @@
 """Writes rendered sets as tar shards in the WebDataset layout. A shard is complete or missing, never partial.
 
-For every image, a shard holds ``00000042.png`` and ``00000042.json``, ``{"attributes": {"hair_colour": "brown", ...}}``.
+For every image, a shard holds ``00000042.png`` and ``00000042.json``, ``{"attributes": {"hair_colour": "brown", ...}}``, with
+"parameters" beside "attributes" if an engine drew the image.
 ``vocabulary.json`` beside the shards lists the values of every attribute; ``make.json`` records how the set was made.
 """
 
@@ -112,9 +113,12 @@ class Shards:
 
 def tar_members(first: int, block: Block) -> Iterator[bytes]:
     """The files of a block as they stand in a tar archive. The bytes depend on the block alone: no times, no users."""
-    for number, image, attributes in zip(itertools.count(first), block.images, block.attributes, strict=False):
+    labels = [{"attributes": attributes} for attributes in block.attributes]
+    for label, parameters in zip(labels, block.parameters, strict=False):  # none of a set without an engine
+        label["parameters"] = parameters
+    for number, image, label in zip(itertools.count(first), block.images, labels, strict=False):
         yield from tar_member(f"{number:08d}.png", image)
-        yield from tar_member(f"{number:08d}.json", json.dumps({"attributes": attributes}).encode())
+        yield from tar_member(f"{number:08d}.json", json.dumps(label).encode())
 
 
 def tar_member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:

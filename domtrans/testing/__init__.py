@@ -15,6 +15,7 @@ from domtrans.testing.contracts import CONTRACTS as CONTRACTS
 from domtrans.testing.data import check_augmentation as check_augmentation
 from domtrans.testing.data import check_domain as check_domain
 from domtrans.testing.detection import check_detector as check_detector
+from domtrans.testing.engines import check_engine as check_engine
 from domtrans.testing.losses import check_distance as check_distance
 from domtrans.testing.losses import check_loss as check_loss
 from domtrans.testing.losses import example_outputs as example_outputs

@@ -28,6 +28,11 @@ CONTRACTS = {
     "domain-holdout": "an option ``holdout`` is the share of the images in the test split, up to 1",
     "domain-rendered": "image i of a RenderedDomain and its labels depend only on i and the options, in every process; the "
     "labels are in the vocabulary",
+    "domain-parameters": "the parameters of every image are in the space of the engine; indices and JSON give the same "
+    "parameters back, and a hidden slot has no effect",
+    "domain-engine": "an engine draws every image of its domain exactly from the parameters, shows the same attributes, is "
+    "deterministic, and can be made again from its options",
+    "domain-svg": "a drawing is SVG that only draws, without scripts, links and other files",
     "domain-about": "``about`` is one line for people, and the images are not all equal",
     "network-forward": "for a batch of any size, the network returns finite float32 tensors of the shape that its base class "
     "states",

@@ -14,6 +14,7 @@ from domtrans.data.rendered import RenderedDomain
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import HOLDOUT
 from domtrans.testing.contracts import Subject, check_pickle, examine, seeded
+from domtrans.testing.engines import check_engine_of
 
 
 def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None:
@@ -48,6 +49,7 @@ def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None
     load(subject, "test", size // 2, seed=1)
     if isinstance(subject.entry.factory, RenderedDomain):
         check_rendered(subject, subject.entry.factory, size)
+        check_engine_of(subject, subject.entry.factory, size)
     if HOLDOUT in type(subject.registry.options("domain", subject.part)).model_fields:
         other = Part(name=subject.part.name, options=subject.part.options | {HOLDOUT: 1.0})
         with subject.works("domain-holdout", f"its test split is loaded with {HOLDOUT}=1"):

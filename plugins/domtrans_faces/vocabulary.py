@@ -92,6 +92,12 @@ def palette(kind: str, attributes: Mapping[str, str]) -> tuple[str, ...]:
     return CLOTHES_COLOURS
 
 
+def whole_palette(kind: str) -> tuple[str, ...]:
+    """All colours of a kind, whatever the attribute values."""
+    groups = {"skin": SKIN_COLOURS.values(), "hair": HAIR_COLOURS.values(), "frames": (DARK_FRAMES, LIGHT_FRAMES)}
+    return tuple(colour for colours in groups.get(kind, (CLOTHES_COLOURS,)) for colour in colours)
+
+
 SKIN_COLOURS = {
     "light": ("#ffdbb4", "#f1c3a5", "#f7cdb5"),
     "medium": ("#d08b5b", "#c68e7a", "#b98e6a"),

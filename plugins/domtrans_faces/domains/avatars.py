@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from domtrans import RenderedDomain, RenderedSet
 from domtrans_faces.domains.drawing import credit, rasterise, rendering_dependencies, sample_face, to_svg
+from domtrans_faces.domains.engine import DiceBearEngine, parameters_of
 from domtrans_faces.domains.styles import STYLES, Style
 from domtrans_faces.vocabulary import VOCABULARY, AttributeShares, Shares
 
@@ -54,16 +55,17 @@ def avatars(
         count=number,
         vocabulary=VOCABULARY,
         about=f"avatars (drawn, {credit(style)}), {split} split, {number:,} images",
-        depends=rendering_dependencies("avatars"),
+        depends=rendering_dependencies("avatars", "engine"),
+        engine=DiceBearEngine(style, background),
     )
 
 
 def draw_avatars(
     numbers: range, *, size: int, split: str, style: str, seed: int, background: str, shares: AttributeShares
-) -> Iterator[tuple[bytes, Mapping[str, str]]]:
-    """Avatars as PNG files, with their attributes."""
+) -> Iterator[tuple[bytes, Mapping[str, str], Mapping[str, str]]]:
+    """Avatars as PNG files, with their attributes and parameters."""
     faces = [sample_face(STYLES[style], shares, random.Random(f"{seed}/{split}/{number}")) for number in numbers]
     # All Python work first: resvg evicts the processor's caches, after which this would take twice as long.
     drawings = [to_svg(face, background=background) for face in faces]
     for face, drawing in zip(faces, drawings, strict=True):
-        yield rasterise(drawing, size), face.attributes
+        yield rasterise(drawing, size), face.attributes, parameters_of(face)
