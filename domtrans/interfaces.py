@@ -55,6 +55,8 @@ class Encoder(nn.Module, ABC):
     """1 (grey) or 3 (RGB): the channels that ``forward`` takes. The engine converts."""
     feature_size: int
     """F: length of a feature vector."""
+    sizes: ClassVar[Sequence[int] | None] = None
+    """The image sizes that it supports, such as ``(32,)`` or ``range(32, 1025)``; None: any."""
 
     @cached_property
     def heads(self) -> Heads:
@@ -133,6 +135,10 @@ class Generator(nn.Module, ABC):
 
     reads_images: ClassVar[bool] = False
     """True: G does not contain f (an ablation of the paper). ``forward`` then gets x itself, RGB [B, 3, size, size]."""
+    sizes: ClassVar[Sequence[int] | None] = None
+    """The image sizes that it supports, such as ``(32,)`` or ``range(32, 1025)``; None: any."""
+    drawn_size: int | None = None
+    """The side of the images that it draws before it resizes them to the image size; None: the image size itself."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
@@ -150,6 +156,9 @@ class Discriminator(nn.Module, ABC):
     """Index of D_3: the image is a real target image."""
     real_logits: ClassVar[tuple[int, ...]] = (REAL_TARGET,)
     """The logits that mean "real"; all others mean "generated". The health checks read it."""
+
+    sizes: ClassVar[Sequence[int] | None] = None
+    """The image sizes that it supports, such as ``(32,)`` or ``range(32, 1025)``; None: any."""
 
     condition_classes: int = 0
     """K of a class-conditional D, whose ``forward(images, classes=None)`` also gets a condition, one-hot [B, K]. 0: none.

@@ -17,6 +17,7 @@ from domtrans.benchmark.roofline import lower_bound
 from domtrans.compute.deterministic import isolated_algorithms
 from domtrans.compute.memory import enough_memory, peak_memory
 from domtrans.errors import DomtransError
+from domtrans.model.image_sizes import check_image_size
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override
 from domtrans.recipe.schema import Recipe
@@ -123,6 +124,7 @@ def build_trainer(
     Returns:
         The trainer, and the seconds that it took to build. They go into f of every image, which no step has to compute then.
     """
+    check_image_size(recipe, registry)
     config = recipe.train.model_copy(update={"steps": RUN_STEPS})
     unfitted = recipe.model_copy(update={"fit": None, "adapt": None, "train": config})
     experiment = alter(prepare(unfitted, registry, session))
@@ -155,7 +157,7 @@ def time_in_turns(contenders: Steps, steps: int, trainer: Trainer) -> dict[str, 
         By name of the contender, what ``summarise`` says of its times, and their ratio to those of domtrans.
     """
     session, times = trainer.session, {name: StepTimes() for name in contenders}
-    phase = session.during("timing steps")
+    phase = session.during("time")
     for group in [tuple(contenders)] if is_in_memory(trainer) else [(name,) for name in contenders]:
         with enough_memory("these steps side by side", "take a smaller --batch-size"):
             for turn in range(WARM_UP_STEPS + steps):
@@ -184,7 +186,7 @@ def summarise(times: StepTimes) -> dict[str, Any]:
 
 def profile(trainer: Trainer, steps: int) -> dict[str, Any]:
     """The time of a step by part, the share that waits for images if they are read from files, and the lower bound."""
-    phase = trainer.session.during("profiling a step")
+    phase = trainer.session.during("profile")
     phase.progress(0, 2)
     parts = profile_step(trainer, steps)
     phase.progress(1, 2)

@@ -15,7 +15,7 @@ SECTIONS = {
     ),
     "checks": (
         "supervision", "data_from_python", "not_measured", "health", "test_images_in_training", "measured_before_at", "changed",
-        "best",
+        "best", "enlarged",
     ),
 }  # fmt: skip
 """The sections with their keys. Every other key of a file without sections is a metric."""
@@ -118,6 +118,9 @@ def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "measured_before_at" in checks:
         steps = ", ".join(f"{step:,}" for step in checks["measured_before_at"])
         yield "measured before", f"at step {steps}; training on from there was a choice with test metrics in sight"
+    enlarged = _table(checks.get("enlarged"))
+    if enlarged:
+        yield "image size", enlarged_in_words(enlarged["from"], enlarged["to"])
     from_python = checks.get("data_from_python")
     if isinstance(from_python, list | tuple) and from_python:
         names = " and ".join(str(name) for name in from_python)
@@ -127,6 +130,11 @@ def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in best.items():
         if name != "step":
             yield "best model", f"{name} {format_value(name, value)} at step {best['step']:,}"
+
+
+def enlarged_in_words(drawn: int, size: int) -> str:
+    """A sentence for a G whose images are enlarged."""
+    return f"g draws {drawn} x {drawn} pixels, and they are enlarged to {size} x {size}; this adds no detail"
 
 
 def run_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

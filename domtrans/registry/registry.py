@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from domtrans.errors import DomtransError
+from domtrans.registry.image_sizes import NETWORKS, check_size
 from domtrans.registry.parts import Nested, Part, did_you_mean, positional_parameters, schema, validate
 from domtrans.storage.paths import expand_home
 
@@ -248,6 +249,9 @@ class Registry:
         if KINDS[kind].is_function and not inspect.isclass(factory):
             function = functools.partial(factory, **options)
             return _with_optional_classify(factory, function) if kind == "distance" else function
+        if kind in NETWORKS:
+            size = dict(zip(KINDS[kind].arguments, arguments, strict=False)).get("size")
+            check_size(kind, part.name, factory, size)
         try:
             return factory(*arguments, **options)
         except Exception as fault:

@@ -19,7 +19,8 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure
 from domtrans.evaluation.label_free_score import SCORE
 from domtrans.evaluation.leak_guard import NOTABLE_REPEATS, count_repeated, evaluators_kept_out, supervision
-from domtrans.evaluation.results import results_of
+from domtrans.evaluation.results import enlarged_in_words, results_of
+from domtrans.model.image_sizes import check_image_size, enlarged_from
 from domtrans.recipe.data import check_data_is_here, python_domains, split_off_data, use_data
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override, parse
@@ -101,6 +102,7 @@ def train(
     allowed = _changeable(allow_changes, resume=resume)
     if allowed and _steps_done(folder) >= config.steps:
         raise DomtransError(f"the run in {folder.path} is finished; to change it, resume it with more train.steps as well")
+    check_image_size(resolved, registry)
     if folder.results() is None or _steps_done(folder) < config.steps:
         check_data_is_here(resolved, registry, "domtrans.train")
     stop = stop or threading.Event()
@@ -176,6 +178,9 @@ def _train_and_measure(
         "target": count_repeated(experiment.target, target_test),
     }
     _warn_about_repeats(session.during("data"), repeats, {"source": len(source_test), "target": len(target_test)})
+    drawn_size = enlarged_from(experiment.transfer.generator, recipe.image_size)
+    if drawn_size:
+        session.during("data").note(2, 2, enlarged_in_words(drawn_size, recipe.image_size))
     losses = (*experiment.generator_losses, *experiment.discriminator_losses)
     about = origin_of(recipe, registry, session, experiment.source, experiment.target)
     about["supervision"] = supervision(recipe.oracle, (item.loss.reads for item in losses))
@@ -207,6 +212,7 @@ def _train_and_measure(
     from_python = python_domains(recipe)
     checks |= {"data_from_python": from_python} if from_python else {}
     checks |= {"data_notes": data_notes} if data_notes else {}
+    checks |= {"enlarged": {"from": drawn_size, "to": recipe.image_size}} if drawn_size else {}
     checks |= {"measured_before_at": measured_before} if measured_before else {}
     checks |= {"best": {SCORE: loop.best_score, "step": loop.best_step}} if recipe.train.validate_every else {}
     results = results_of(measured, run=run, checks=checks)

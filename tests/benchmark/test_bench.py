@@ -207,7 +207,7 @@ def test_curves_are_written_and_name_what_a_recipe_cannot_do(tmp_path, monkeypat
         "| processes that decode 0",
         "| processes that decode 1",
     ]
-    assert lines[-1].startswith("not measured: image size 16: ") and "works at 32 pixels" in lines[-1]
+    assert lines[-1].startswith("not measured: image size 16: ") and "supports 32 pixels" in lines[-1]
     assert all(("data_wait" in point) == (point["axis"] == "processes that decode") for point in found["points"])
 
 

@@ -5,6 +5,7 @@ import torch
 
 import domtrans
 from domtrans import DomtransError, ImageSet, Session, use
+from domtrans_digits.networks.dtn import DigitEvaluator
 from tiny import bars, registry, tiny_recipe, tiny_trainer
 from tiny_runs import go
 
@@ -99,5 +100,10 @@ def test_a_gradient_reaches_every_weight_of_a_generator(name):
 def test_networks_of_one_size_refuse_another(kind):
     arguments = {"encoder": (48, 10), "generator": (24, 1, 48), "discriminator": (1, 48)}[kind]
     for name in (name for name in registry().names(kind) if name.startswith("digit-")):
-        with pytest.raises(DomtransError, match="works at 32 pixels, not 48"):
+        with pytest.raises(DomtransError, match="supports 32 pixels, not 48"):
             registry().build(kind, use(name), *arguments)
+
+
+@pytest.mark.parametrize("size", [8, 16, 24, 28, 48])
+def test_the_evaluator_reads_images_of_other_sizes(size):
+    assert DigitEvaluator(1, 10).eval()(torch.zeros(2, 1, size, size)).shape == (2, 10)

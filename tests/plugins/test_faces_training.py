@@ -250,7 +250,7 @@ def test_d_accepts_64_and_96_pixels(size, norm):
 
 
 def test_d_refuses_small_images():
-    with pytest.raises(DomtransError, match="32 pixels or more, not 16"):
+    with pytest.raises(DomtransError, match="supports 32 to 1,024 pixels, not 16"):
         registry().build("discriminator", use("face-discriminator"), 3, 16)
 
 

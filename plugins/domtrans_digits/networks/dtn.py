@@ -6,19 +6,16 @@ import itertools
 from typing import Annotated, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from domtrans import Discriminator, DomtransError, Encoder, Evaluator, Generator
+from domtrans import Discriminator, Encoder, Evaluator, Generator
 
 Width = Annotated[int, Field(ge=4, le=1024)]
-
-
-def check_size(size: int, part: str) -> None:
-    """Raise DomtransError unless the size is 32, the only one that these networks support."""
-    if size != 32:
-        raise DomtransError(f"the {part} works at 32 pixels, not {size}; set image_size=32 or choose another {part}")
+SIZE = 32
+"""The only image side that these networks support, pixels."""
 
 
 class DigitEncoder(Encoder):
@@ -32,11 +29,11 @@ class DigitEncoder(Encoder):
 
     channels = 3
     feature_size = 128
+    sizes = (SIZE,)
 
     def __init__(self, size: int, classes: int, *, head: PositiveInt | None = None, even_contrast: bool = False) -> None:
         super().__init__()
         self.even_contrast = even_contrast
-        check_size(size, "encoder 'digit-encoder'")
         classes = classes if head is None else head
         self.heads = {"class": classes} if classes > 1 else {}
         # One Sequential with the head, so that the weights of a classifier trained elsewhere load by layer position.
@@ -74,9 +71,10 @@ class DigitGenerator(Generator):
         width: Channels of the last hidden layer; each layer before it has twice as many.
     """
 
+    sizes = (SIZE,)
+
     def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64) -> None:
         super().__init__()
-        check_size(size, "generator 'digit-generator'")
 
         def up(before: int, after: int, stride: int = 2, padding: int = 1) -> list[nn.Module]:
             return [nn.ConvTranspose2d(before, after, 4, stride, padding, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
@@ -106,6 +104,7 @@ class DigitImageGenerator(Generator):
     """
 
     reads_images = True
+    sizes = (SIZE,)
 
     def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64) -> None:
         super().__init__()
@@ -133,6 +132,8 @@ class DigitDiscriminator(Discriminator):
             predicts for x. This adds three logits per class. 0, as in the paper: D is unconditional.
     """
 
+    sizes = (SIZE,)
+
     def __init__(
         self,
         channels: int,
@@ -143,7 +144,6 @@ class DigitDiscriminator(Discriminator):
         classes: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
-        check_size(size, "discriminator 'digit-discriminator'")
 
         def conv(before: int, after: int, stride: int = 2, padding: int = 1) -> nn.Module:
             layer = nn.Conv2d(before, after, 4, stride, padding)
@@ -160,6 +160,10 @@ class DigitDiscriminator(Discriminator):
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Images [B, channels, 32, 32], and one-hot classes [B, K] if D is conditional, to logits [B, 3]."""
         return self.condition(self.layers(images), classes)
+
+
+MIN_SIZE = 24
+"""The smallest side of images that the layers of the evaluator do not reduce to nothing; smaller ones are enlarged."""
 
 
 class DigitEvaluator(Evaluator):
@@ -185,7 +189,9 @@ class DigitEvaluator(Evaluator):
         )
 
     def forward(self, images: Tensor, *, hidden: bool = False) -> Tensor:
-        """Images [B, C, 32, 32] in [-1, 1] to class logits [B, K], or to the last hidden layer [B, 4 * width]."""
+        """Images [B, C, H, W] in [-1, 1] to class logits [B, K], or to the last hidden layer [B, 4 * width]."""
+        if images.shape[-1] < MIN_SIZE:
+            images = F.interpolate(images, (SIZE, SIZE), mode="bilinear", align_corners=False)
         *before, last = self.layers
         for layer in before:
             images = layer(images)

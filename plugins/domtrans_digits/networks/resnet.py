@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from domtrans import Encoder
-from domtrans_digits.networks.dtn import check_size
+from domtrans_digits.networks.dtn import SIZE
 
 
 class Block(nn.Module):
@@ -41,6 +41,7 @@ class DigitResNet(Encoder):
     """
 
     channels = 3
+    sizes = (SIZE,)
 
     def __init__(
         self,
@@ -52,7 +53,6 @@ class DigitResNet(Encoder):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
-        check_size(size, "encoder 'digit-resnet'")
         self.heads, self.feature_size = {"class": classes} if classes > 1 else {}, 64 * width
         layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)]
         before = 16

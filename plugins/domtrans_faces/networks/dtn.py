@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from domtrans import Discriminator, DomtransError, Generator
+from domtrans import Discriminator, Generator
 
 Width = Annotated[int, Field(ge=4, le=512)]
 
@@ -27,6 +27,8 @@ class FaceGenerator(Generator):
         last: The last layer: "transposed", as in the study, or "nearest", nearest-neighbour upsampling and a 3 x 3
             convolution, which avoids checkerboard artefacts.
     """
+
+    drawn_size = 64
 
     def __init__(
         self,
@@ -57,7 +59,9 @@ class FaceGenerator(Generator):
         """Features [B, F] to images [B, channels, size, size]."""
         # float32, because in bfloat16 tanh rounds to exactly -1 or 1, where its gradient is 0 and the pixel stops learning.
         images = torch.tanh(self.layers(features).float())
-        return images if self.size == 64 else F.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
+        if self.size == self.drawn_size:
+            return images
+        return F.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
 
 
 class FaceDiscriminator(Discriminator):
@@ -69,10 +73,9 @@ class FaceDiscriminator(Discriminator):
             for each kind of image.
         classes: Number of logits of f's heads, for a class-conditional D: it judges an image as one of a face with the
             attributes that f predicts for x. 32 for the encoder 'attributes'. 0, as in the paper: D is unconditional.
-
-    Raises:
-        DomtransError: For images below 32 pixels.
     """
+
+    sizes = range(32, 1025)
 
     def __init__(
         self,
@@ -84,10 +87,6 @@ class FaceDiscriminator(Discriminator):
         classes: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
-        if size < 32:
-            raise DomtransError(
-                f"the discriminator 'face-discriminator' needs 32 pixels or more, not {size}; set image_size=64"
-            )
 
         def conv(before: int, after: int, kernel: int = 4, stride: int = 2, padding: int = 1) -> nn.Module:
             layer = nn.Conv2d(before, after, kernel, stride, padding)
