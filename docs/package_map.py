@@ -32,6 +32,7 @@ PLACES = {
     "inspection": (5, 4),
     "runs": (2, 5),
     "evaluation": (2, 6),
+    "progress": (1, 6),
     "session": (1, 7),
     "model": (2, 7),
     "interfaces": (2, 8),

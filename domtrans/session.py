@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +21,16 @@ from domtrans.data.loader import BatchLoader, DecodePool
 from domtrans.errors import DomtransError, Stopped
 from domtrans.storage.cache import Cache
 
+Phase = Literal[
+    "data", "fit", "adapt", "oracle", "train", "evaluate", "generate", "transfer", "inspect", "render", "time", "profile"
+]
+"""What a long call is doing.
+
+"data": loading the domains. "fit", "adapt", "oracle": training f, adapting it, training the classifier of the loss ``oracle``.
+"train": training g and D. "evaluate": measuring. "generate": writing a generated set. "transfer": transferring files.
+"inspect", "render": reading a data set, drawing one. "time", "profile": a benchmark.
+"""
+
 RANDOM_STREAMS = {phase: phase for phase in ("data", "fit", "adapt", "train", "evaluate", "generate", "oracle")}
 """The name of each phase in the seeds of its random numbers. To rename a phase, change the key only: another value would
 change the results of every recipe."""
@@ -30,15 +41,14 @@ class Progress:
     """How far a phase has come.
 
     Args:
-        phase: "data" (loading the domains), "fit" and "adapt" (training f), "train" (training g and D), "evaluate",
-            "generate" or "transfer".
+        phase: What the call is doing; see Phase.
         step: Steps done in this phase, 0 at its start.
         steps: Steps of the whole phase.
         values: The latest values by name, e.g. losses.
         note: A sentence for the user about something that stops nothing; empty for plain progress.
     """
 
-    phase: str
+    phase: Phase
     step: int
     steps: int
     values: Mapping[str, float] = field(default_factory=dict)
@@ -49,10 +59,17 @@ Listener = Callable[[Progress], None]
 """Called with every Progress. It must not change anything in the training."""
 
 
-def check_listeners(listeners: object) -> None:
-    """Raise DomtransError if somebody passed one function instead of a tuple of functions."""
-    if callable(listeners):
-        raise DomtransError("listeners takes several functions; pass a single one as a tuple: listeners=(listener,)")
+Listeners = Listener | Iterable[Listener]
+"""One listener, or several."""
+
+
+def as_listeners(listeners: Any) -> tuple[Listener, ...]:
+    """One listener or several as a tuple; raises DomtransError for anything that is not a function."""
+    each = (listeners,) if callable(listeners) or not isinstance(listeners, Iterable) else tuple(listeners)
+    for listener in each:
+        if not callable(listener):
+            raise DomtransError(f"a listener is a function that gets every Progress, not {type(listener).__name__}")
+    return each
 
 
 @dataclass(frozen=True)
@@ -66,7 +83,7 @@ class Session:
         cache: Keeps what can be computed again.
         listeners: Called with every Progress.
         stop: Set by the caller to stop.
-        phase: The present phase; see Progress.
+        phase: The present phase, "data" until ``during`` begins another; see Phase.
         stream: Names the random numbers of the phase.
         decode_pool: Worker processes that decode images.
         group: The processes that train together.
@@ -78,7 +95,7 @@ class Session:
     cache: Cache = field(default_factory=Cache)
     listeners: tuple[Listener, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
-    phase: str = ""
+    phase: Phase = "data"
     stream: str = ""
     decode_pool: DecodePool = field(default_factory=DecodePool)
     group: Group = SINGLE_PROCESS
@@ -90,7 +107,7 @@ class Session:
         *,
         precision: Precision = "auto",
         seed: int = 0,
-        listeners: tuple[Listener, ...] = (),
+        listeners: Listeners = (),
         stop: threading.Event | None = None,
         cache: Cache | None = None,
         workers: int | None = 0,
@@ -102,29 +119,28 @@ class Session:
             device: "cpu", "cuda", "cuda:N", "mps", or "auto" for the best one here.
             precision: "float32", "bf16", or "auto": bf16 where the hardware has it.
             seed: The seed of the run.
-            listeners: Called with every Progress.
+            listeners: One function, or several, called with every Progress.
             stop: An event that the caller sets to stop.
             cache: A cache; by default the user's.
             workers: Processes that decode images for ``batch_loader``; None: one for every core but one.
             group: The processes that train together.
 
         Raises:
-            DomtransError: If the device is not available, or ``listeners`` is a single function.
+            DomtransError: If the device is not available, or a listener is not a function.
         """
-        check_listeners(listeners)
         chosen = pick_device(device)
         return cls(
             chosen,
             pick_dtype(precision, chosen),
             seed,
             cache or Cache(),
-            listeners,
+            as_listeners(listeners),
             stop or threading.Event(),
             decode_pool=DecodePool(workers),
             group=group,
         )
 
-    def during(self, phase: str) -> Session:
+    def during(self, phase: Phase) -> Session:
         """The same session in another phase, with random numbers of its own."""
         return replace(self, phase=phase, stream=RANDOM_STREAMS.get(phase, phase))
 
@@ -158,6 +174,10 @@ class Session:
         """
         for listener in self.listeners:
             listener(Progress(self.phase, step, steps, values or {}))
+        self.raise_if_stopped()
+
+    def raise_if_stopped(self) -> None:
+        """Raise Stopped if the caller asked to stop. Work that reports no progress for seconds calls this in between."""
         if self.stop.is_set():
             raise Stopped(f"stopped during {self.phase}")
 

@@ -18,6 +18,7 @@ from domtrans.compute.deterministic import isolated_algorithms
 from domtrans.compute.memory import enough_memory, peak_memory
 from domtrans.errors import DomtransError
 from domtrans.model.image_sizes import check_image_size
+from domtrans.progress.display import with_display
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override
 from domtrans.recipe.schema import Recipe
@@ -25,7 +26,7 @@ from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import versions
 from domtrans.runs.provenance import computed_on
-from domtrans.session import Listener, Session
+from domtrans.session import Listeners, Session
 from domtrans.training.domain import LoadingStatistics
 from domtrans.training.experiment import Experiment, prepare
 from domtrans.training.out_of_memory import guarded_step
@@ -50,7 +51,8 @@ def bench(
     steps: int = 20,
     device: str = "auto",
     registry: Registry | None = None,
-    listeners: tuple[Listener, ...] = (),
+    progress: bool | None = None,
+    listeners: Listeners = (),
 ) -> dict[str, Any]:
     """Time training steps of a recipe, alternating with the steps that they are compared with, in this process.
 
@@ -64,7 +66,8 @@ def bench(
         steps: Timed steps of each.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         registry: Parts to use; by default those of all plugins.
-        listeners: Called with every progress report.
+        progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
+        listeners: One function, or several, called with every Progress.
 
     Returns:
         What ``domtrans bench --json`` prints; docs/benchmarks.md describes it.
@@ -79,13 +82,14 @@ def bench(
     resolved = override(resolved, overrides, registry) if overrides else resolved
     changed = {change: override(resolved, [change], registry) for change in against if change != "plain"}
     with ExitStack() as stack:
-        session = stack.enter_context(open_session(resolved, device, listeners))
+        everyone = stack.enter_context(with_display(listeners, progress))
+        session = stack.enter_context(open_session(resolved, device, everyone))
         trainer, setup_seconds = build_trainer(resolved, registry, session)
         contenders: dict[str, Callable[[], object]] = {OURS: lambda: guarded_step(trainer)}
         if "plain" in against:
             contenders |= plain_steps(trainer)
         for change, other in changed.items():
-            other_session = stack.enter_context(open_session(other, device, listeners))
+            other_session = stack.enter_context(open_session(other, device, everyone))
             contenders[change] = build_trainer(other, registry, other_session)[0].step
         times = time_in_turns(contenders, steps, trainer)
         return {
@@ -102,7 +106,7 @@ def bench(
 
 
 @contextmanager
-def open_session(recipe: Recipe, device: str, listeners: tuple[Listener, ...]) -> Iterator[Session]:
+def open_session(recipe: Recipe, device: str, listeners: Listeners) -> Iterator[Session]:
     """Open a session as the training of this recipe does."""
     config = recipe.train
     session = Session.start(device, precision=config.precision, seed=recipe.seed, listeners=listeners, workers=config.workers)

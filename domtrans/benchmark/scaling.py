@@ -33,7 +33,7 @@ from domtrans.recipe.schema import Recipe
 from domtrans.registry.registry import Registry
 from domtrans.reporting.markdown import markdown_table
 from domtrans.reporting.plots import scaling_png
-from domtrans.session import Listener
+from domtrans.session import Listeners
 from domtrans.storage.atomic import write_bytes, write_json
 from domtrans.training.experiment import Experiment
 from domtrans.training.out_of_memory import guarded_step
@@ -90,7 +90,7 @@ def measure_scaling(
     steps: int,
     device: str,
     registry: Registry,
-    listeners: tuple[Listener, ...] = (),
+    listeners: Listeners = (),
     axes: Mapping[str, Axis] = AXES,
 ) -> dict[str, Any]:
     """Time steps of domtrans and of the plain loop with its data, at every value of every axis.

@@ -160,7 +160,8 @@ def train(
                     resume=resume,
                     allow_changes=allow_changes or [],
                     registry=registry,
-                    listeners=(context.listener,),
+                    progress=False,
+                    listeners=context.listener,
                     stop=stop,
                     track=track or [],
                 )
@@ -199,7 +200,7 @@ def evaluate(
     with run_context(quiet=quiet) as context, process_group(device, threading.Event()) as group:
         loaded = context.load(run, device)
         loaded.session = replace(loaded.session, group=group)
-        results = loaded.evaluate(changes or [])
+        results = loaded.evaluate(changes or [], progress=False)
         group.barrier()  # torchrun ends the others as soon as one process ends with an error
     if not group.is_main:
         return
@@ -226,7 +227,7 @@ def verify(run: RunPath, as_json: Json = False, device: Device = "auto", quiet: 
     from domtrans.cli import terminal
 
     with run_context(quiet=quiet) as context:
-        verification = domtrans.verify(context.load(run, device))
+        verification = domtrans.verify(context.load(run, device), progress=False)
     if as_json:
         terminal.print_json(verification.to_json())
     else:

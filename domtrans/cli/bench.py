@@ -63,7 +63,7 @@ def bench(
         raise DomtransError("--curves always compares with the plain loop; leave out --against")
     changes = [*(changes or []), *([f"train.batch_size={batch_size}"] if batch_size else [])]
     with run_context(quiet=quiet) as context:
-        resolved, listeners = find_recipe(recipe, changes, context.registry), (context.listener,)
+        resolved, listeners = find_recipe(recipe, changes, context.registry), context.listener
         if curves is None:
             data = domtrans.bench(
                 resolved,
@@ -71,6 +71,7 @@ def bench(
                 steps=steps or 20,
                 device=device,
                 registry=context.registry,
+                progress=False,
                 listeners=listeners,
             )
         else:

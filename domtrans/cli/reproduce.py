@@ -94,18 +94,21 @@ def reproduce(
 
 def _run_jobs(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
     """Run the jobs that are not done, each with its own progress. A job that fails does not stop the others."""
-    from domtrans.cli import progress, terminal
+    from domtrans.cli import terminal
+    from domtrans.cli.interrupt import stop_on_signals
+    from domtrans.progress.display import show_progress
+    from domtrans.progress.lines import clock
 
     jobs = [job for job in study.jobs if not study.is_done(job)]
-    with progress.stop_on_signals() as stop:
+    with stop_on_signals() as stop:
         for number, job in enumerate(jobs, 1):
             if not quiet:
                 left = study.seconds_left(len(jobs) - number + 1)
-                when = "" if left is None else f"; about {progress.clock(left)} left"
+                when = "" if left is None else f"; about {clock(left)} left"
                 terminal.print_note(f"{job}: run {number} of {len(jobs)}{when}")
             try:
-                with progress.watch(stop, quiet=quiet, verbose=verbose) as listener:
-                    study.run(job, listeners=(listener,), stop=stop)
+                with show_progress(not quiet, stop=stop, verbose=verbose) as listener:
+                    study.run(job, listeners=listener, stop=stop)
             except (Stopped, KeyboardInterrupt) as stopped:
                 terminal.print_note(str(stopped) or "aborted; what was saved before is intact")
                 terminal.print_note(f"continue with: {shlex.join(['domtrans', *sys.argv[1:]])}")

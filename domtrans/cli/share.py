@@ -72,7 +72,7 @@ def export(
     with run_context(quiet=quiet) as context:
         loaded = context.load(run, device)
         precision: GraphPrecision = "fp16" if fp16 else "int8" if int8 else "float32"
-        exported = domtrans.export(loaded, file, changes, precision=precision, tolerance=tolerance, force=force)
+        exported = domtrans.export(loaded, file, changes, precision=precision, tolerance=tolerance, force=force, progress=False)
     if as_json:
         terminal.print_json(exported.to_json())
     else:
@@ -120,7 +120,7 @@ def generate(
 
     with run_context(quiet=quiet) as context:
         loaded = context.load(run, device)
-        generated = domtrans.generate(loaded, output_of(folder, out), format=format, split=split, count=count)
+        generated = domtrans.generate(loaded, output_of(folder, out), format=format, split=split, count=count, progress=False)
     labels = f"of {len(generated.classes)} classes" if generated.classes else "without classes"
     typer.echo(f"wrote {generated.count:,} images {labels} to {one_line(str(generated.folder))}")
     if generated.attributes and format == "imagefolder":

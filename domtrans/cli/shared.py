@@ -84,7 +84,7 @@ class RunContext:
 
     def load(self, path: str, device: str) -> Run:
         """Load a trained run."""
-        return domtrans.load(path, device=device, registry=self.registry, listeners=(self.listener,))
+        return domtrans.load(path, device=device, registry=self.registry, listeners=self.listener)
 
 
 @contextmanager

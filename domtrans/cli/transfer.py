@@ -127,7 +127,8 @@ def transfer(
                     workers=workers,
                     part=(group.rank, group.size),
                     registry=context.registry,
-                    listeners=(context.listener,),
+                    progress=False,
+                    listeners=context.listener,
                     stop=stop,
                 )
                 # All wait here for all: torchrun ends the others as soon as one process ends with an error.

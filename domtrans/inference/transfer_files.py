@@ -23,10 +23,11 @@ from domtrans.inference.jobs import Plan, output_names, plan_jobs, read_stream
 from domtrans.inference.options import BATCH_SIZE, Format, TransferOptions, default_workers
 from domtrans.inference.output_files import check_replaceable, write_output
 from domtrans.inference.pipeline import Detector, JobResult, Pipeline
+from domtrans.progress.display import with_display
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
 from domtrans.runs.run import Run, as_run
-from domtrans.session import Listener, Progress, check_listeners
+from domtrans.session import Listener, Listeners, Progress
 from domtrans.storage.paths import expand_home
 
 __all__ = ["BATCH_SIZE", "Format", "Transferred", "output_names", "transfer"]
@@ -75,7 +76,8 @@ def transfer(
     aspect: Aspect | None = None,
     max_pixels: int | None = None,
     registry: Registry | None = None,
-    listeners: tuple[Listener, ...] = (),
+    progress: bool | None = None,
+    listeners: Listeners = (),
     stop: threading.Event | None = None,
 ) -> Transferred:
     """Transfer an image file to a file, or all images of a folder to a folder, as PNG.
@@ -112,7 +114,8 @@ def transfer(
             "squeeze". None: as the run read its source, or "crop".
         max_pixels: Limit of an image's width times height; 0: none; None: DOMTRANS_MAX_PIXELS, or Pillow's limit.
         registry: Where to look up parts; by default that of the run, or of the installed plugins.
-        listeners: Called with the progress.
+        progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
+        listeners: One function, or several, called with the progress.
         stop: Once set, the files in progress are finished and Stopped is raised.
 
     Returns:
@@ -146,19 +149,19 @@ def transfer(
     run = as_run(run, device=device, registry=registry)
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
     framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side, aspect or run.aspect)
-    progress = ProgressReporter(listeners, stop or threading.Event())
     skipped = {job for job in jobs if skip_existing and job.target_exists}
     pending = [job for job in jobs if job not in skipped]
     contact_sheet = ContactSheet(len(pending) if options.sheet else 0)
     results: list[JobResult] = []
     pool = ThreadPoolExecutor(options.workers, "domtrans-transfer")
     try:
-        with silence_pillow_warnings(), pixel_limit(max_pixels):
-            on_frames = progress.frames_done if single else lambda *_: progress.check_stop(len(results), len(pending))
+        with silence_pillow_warnings(), pixel_limit(max_pixels), with_display(listeners, progress) as everyone:
+            reporter = ProgressReporter(everyone, stop or threading.Event())
+            on_frames = reporter.frames_done if single else lambda *_: reporter.check_stop(len(results), len(pending))
             pipeline = Pipeline(run.transfer, framing, detector, options, pool, contact_sheet, on_frames)
             for result in pipeline.run(pending):
                 results.append(result)
-                progress.files_done(len(results), len(pending))
+                reporter.files_done(len(results), len(pending))
     finally:
         pool.shutdown(cancel_futures=True)
     results.sort(key=lambda result: result.position)
@@ -201,7 +204,6 @@ class ProgressReporter:
     """Calls the listeners of a transfer, and ends the transfer when the caller asks to stop."""
 
     def __init__(self, listeners: tuple[Listener, ...], stop: threading.Event) -> None:
-        check_listeners(listeners)
         self.listeners, self.stop = listeners, stop
         self.start = self.last_report = time.monotonic()
 

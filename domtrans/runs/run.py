@@ -17,6 +17,7 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
 from domtrans.model.transfer import FrozenEncoder, Transfer
+from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, split_off_data, use_data
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.plugins import load_plugins
@@ -26,7 +27,7 @@ from domtrans.runs.hub import fetch, is_on_hub
 from domtrans.runs.inputs import InputReader, Range
 from domtrans.runs.model_file import read_model
 from domtrans.runs.notebook import newest_sample, run_html, run_line
-from domtrans.session import Listener, Session
+from domtrans.session import Listeners, Session
 from domtrans.storage.paths import expand_home, why_no_folder
 
 Images = TypeVar("Images")
@@ -156,6 +157,7 @@ class Run:
         *,
         source: Any = None,
         target: Any = None,
+        progress: bool | None = None,
     ) -> dict[str, Any]:
         """Measure the recipe's metrics on test images.
 
@@ -163,6 +165,7 @@ class Run:
             changes: Changes to the source, the target or the metrics of the recipe, e.g. ``{"source": "svhn"}``.
             source: Other source data, in the forms that ``train`` takes. All images of a set without splits are measured.
             target: Other target data, likewise. Of a set without splits, an eighth of every class are the test images.
+            progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
 
         Returns:
             Metrics by name, the data that they were measured on, and what could not be measured.
@@ -177,8 +180,9 @@ class Run:
         data = {name: value for name, value in domains.items() if is_data(value)}
         recipe, registry = use_data(recipe, data, self.registry, all_source=True)
         check_data_is_here(recipe, registry, "evaluate")
-        with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; the caller's random state stays
-            results = measure(self.model, recipe, registry, self.session, self.about.get("classes", ()))
+        # A metric may seed what it fits; the caller's random state stays.
+        with torch.random.fork_rng(devices=[]), session_with_display(self.session, progress) as session:
+            results = measure(self.model, recipe, registry, session, self.about.get("classes", ()))
         supervision = self.about.get("supervision")
         return results | ({"supervision": supervision} if isinstance(supervision, str) else {})
 
@@ -187,7 +191,7 @@ class Run:
 
 
 def load(
-    path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: tuple[Listener, ...] = ()
+    path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: Listeners = ()
 ) -> Run:
     """Load a run.
 
@@ -196,7 +200,7 @@ def load(
             model on a model hub, which needs the extra "hub". A path that exists is never looked up on the hub.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         registry: The parts to build the networks from; by default those of the installed plugins.
-        listeners: Called with the progress of measurements.
+        listeners: One function, or several, called with the progress of measurements.
 
     Returns:
         The run, ready to transfer images. The training data is not needed.
@@ -245,6 +249,7 @@ def evaluate(
     source: Any = None,
     target: Any = None,
     device: str = "auto",
+    progress: bool | None = None,
 ) -> dict[str, Any]:
     """Measure a run, or the run at a path; see ``Run.evaluate``."""
-    return as_run(run, device=device).evaluate(changes, source=source, target=target)
+    return as_run(run, device=device).evaluate(changes, source=source, target=target, progress=progress)

@@ -16,13 +16,13 @@ from domtrans.recipe.overrides import parse
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part, check_plain, validate
 from domtrans.registry.registry import Registry
-from domtrans.session import Session
+from domtrans.session import Phase, Session
 from domtrans.storage.atomic import write_bytes
 
 IDENTITY_FILE = "identity"
 """File of a run folder with the identity that trackers get."""
 
-Note = Callable[[str, int, str], None]
+Note = Callable[[Phase, int, str], None]
 """(phase, step, sentence): tells the user something."""
 
 
@@ -90,7 +90,7 @@ class Trackers:
         self._call("evaluate" if results else "train", "close", results)
         self.active = []
 
-    def _call(self, phase: str, method: str, *arguments: Any) -> None:
+    def _call(self, phase: Phase, method: str, *arguments: Any) -> None:
         for name, tracker in tuple(self.active):
             try:
                 getattr(tracker, method)(*arguments)
@@ -131,7 +131,7 @@ def open_trackers(
         DomtransError: If a tracker raises it because the user must do something first, e.g. install an extra.
     """
 
-    def note(phase: str, step: int, sentence: str) -> None:
+    def note(phase: Phase, step: int, sentence: str) -> None:
         session.during(phase).note(step, recipe.train.steps, sentence)
 
     trackers = Trackers(note)

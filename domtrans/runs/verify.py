@@ -53,12 +53,13 @@ class Verification:
         return asdict(self) | {"differences": [asdict(difference) for difference in self.differences]}
 
 
-def verify(run: Run | str | Path, *, device: str = "auto") -> Verification:
+def verify(run: Run | str | Path, *, device: str = "auto", progress: bool | None = None) -> Verification:
     """Measure a run again and compare with its ``results.json``.
 
     Args:
         run: A run or its folder.
         device: Where to measure a run that is given as a folder.
+        progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
 
     Returns:
         The differences. Results must be equal to the last digit if device, precision, threads, torch and domtrans are as
@@ -70,7 +71,7 @@ def verify(run: Run | str | Path, *, device: str = "auto") -> Verification:
     run = as_run(run, device=device)
     if not run.results:
         raise DomtransError(f"the run in {run.path} has recorded no results to compare with; finish it with `domtrans train`")
-    before, after = in_sections(run.results), in_sections(run.evaluate())
+    before, after = in_sections(run.results), in_sections(run.evaluate(progress=progress))
     # Besides the metrics, an evaluation gives the data that they are of, and which of them could not be measured.
     recorded = before["metrics"] | {key: before[section][key] for section, key in _shared(before, after)}
     found = after["metrics"] | after["run"] | after["checks"]

@@ -24,9 +24,11 @@ from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.evaluation.results import declared_values
 from domtrans.interfaces import Generator
 from domtrans.model.transfer import Transfer
+from domtrans.progress.display import session_with_display
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.folder import versions
 from domtrans.runs.run import Run, as_run
+from domtrans.session import Session
 from domtrans.sharing import onnx_graph
 from domtrans.storage.atomic import write_bytes
 
@@ -122,6 +124,7 @@ def export(
     precision: GraphPrecision = "float32",
     tolerance: int | None = None,
     force: bool = False,
+    progress: bool | None = None,
 ) -> Exported:
     """Write G of a run, with the scaling of its images, as an ``.onnx`` file or as ``.pt2`` for torch.export.
 
@@ -133,6 +136,7 @@ def export(
         tolerance: Levels of 255 by which a pixel may differ from the original. None: 1 for float32, unlimited for fp16
             and int8.
         force: Replace a file that ``export`` did not write.
+        progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
 
     Returns:
         The file and its comparison with the original.
@@ -160,7 +164,8 @@ def export(
     exported = Exported(file, precision, graph.opset, len(pixels), largest, mean, {}, {})
     if precision != "float32" and recipe.metrics:
         exported_transfer = Transfer(run.model.encoder, GraphGenerator(graph.run))
-        before, after = (_measure(transfer, recipe, run) for transfer in (run.model, exported_transfer))
+        with session_with_display(run.session, progress) as session:
+            before, after = (_measure(transfer, recipe, run, session) for transfer in (run.model, exported_transfer))
         exported = replace(exported, before=before, after=after)
     write_bytes(file, graph.to_bytes(_metadata(run, exported)))
     return exported
@@ -259,9 +264,9 @@ def _compare(graph: Graph, original: PixelTransfer, pixels: np.ndarray) -> tuple
     return int(np.abs(levels).max()), round(float(np.abs(levels).mean()), 5)
 
 
-def _measure(transfer: Transfer, recipe: Recipe, run: Run) -> dict[str, Any]:
+def _measure(transfer: Transfer, recipe: Recipe, run: Run, session: Session) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; this keeps the caller's generator as it is
-        results = measure(transfer, recipe, run.registry, run.session)
+        results = measure(transfer, recipe, run.registry, session)
     declared = declared_values(run.registry, recipe)
     return {key: value for key, value in results.items() if key not in declared or declared[key].measures_g}
 

@@ -24,9 +24,11 @@ from domtrans.data.image_files import to_pil
 from domtrans.data.image_scan import SYSTEM_NAMES
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
+from domtrans.progress.display import session_with_display
 from domtrans.runs.folder import versions
 from domtrans.runs.provenance import credits_of
 from domtrans.runs.run import Run, as_run
+from domtrans.session import Session
 from domtrans.storage.atomic import new_folder
 
 BATCH_SIZE = 256
@@ -76,6 +78,7 @@ def generate(
     format: str = "imagefolder",
     split: str = "train",
     count: int | None = None,
+    progress: bool | None = None,
 ) -> Generated:
     """Transfer the source images of a run's recipe and write them, as PNG, with the source's labels.
 
@@ -90,6 +93,7 @@ def generate(
             (class and attributes by name).
         split: Split of the source: "train" or "test".
         count: Number of images at most, evenly spread over the split.
+        progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
 
     Returns:
         What was written.
@@ -106,15 +110,14 @@ def generate(
     source = load_domain(run.registry, run.recipe.source, split, run.recipe.image_size)
     if count is not None and count < len(source):
         source = source.take(torch.linspace(0, len(source) - 1, count).long())
-    with new_folder(folder) as unfinished:
-        WRITERS[format](unfinished, source, transfer_set(run, source))
+    with new_folder(folder) as unfinished, session_with_display(run.session, progress) as session:
+        WRITERS[format](unfinished, source, transfer_set(run, source, session.during("generate")))
         (unfinished / "about.json").write_text(json.dumps(_about(run, source, split), indent=2) + "\n", encoding="utf-8")
     return Generated(folder, len(source), source.classes, tuple(source.attributes))
 
 
-def transfer_set(run: Run, source: ImageSet) -> Iterator[LabelledImage]:
+def transfer_set(run: Run, source: ImageSet, session: Session) -> Iterator[LabelledImage]:
     """G of every image of a set, in order."""
-    session = run.session.during("generate")
     for index in torch.arange(len(source)).split(BATCH_SIZE):
         session.progress(int(index[0]), len(source))
         images = to_pil(run.transfer(source.batch(index)))

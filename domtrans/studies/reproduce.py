@@ -13,13 +13,14 @@ from typing import Any
 from domtrans.data.domains import load_domain
 from domtrans.errors import DomtransError
 from domtrans.evaluation.label_free_score import SCORE, LabelFreeScore
+from domtrans.progress.display import with_display
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.run import Run
-from domtrans.session import Listener
+from domtrans.session import Listeners
 from domtrans.studies.folder import StudyFolder
 from domtrans.studies.study import Row, find_study, select_rows
 from domtrans.studies.tables import RunResults, StudyResults, assignments, evaluation_changes, evaluation_key, tables_of
@@ -82,7 +83,7 @@ class Reproduction:
         """Whether a job is trained and everything of it is measured."""
         return not self._missing(job)
 
-    def run(self, job: Job, *, listeners: tuple[Listener, ...] = (), stop: threading.Event | None = None) -> None:
+    def run(self, job: Job, *, listeners: Listeners = (), stop: threading.Event | None = None) -> None:
         """Train and measure what is missing, and write the tables, with the error message if the job fails.
 
         Raises:
@@ -90,7 +91,8 @@ class Reproduction:
         """
         start, out = time.monotonic(), self.folder.run(job.name, job.seed)
         try:
-            run = train(self.recipe(job), out, device=self.device, registry=self.registry, listeners=listeners, stop=stop)
+            recipe = self.recipe(job)
+            run = train(recipe, out, device=self.device, registry=self.registry, progress=False, listeners=listeners, stop=stop)
             if stop is not None:
                 run.session = replace(run.session, stop=stop)  # measuring can be stopped too
             for changes in self._missing(job):
@@ -137,7 +139,7 @@ class Reproduction:
 
     def _measure(self, job: Job, run: Run, changes: Mapping[str, Any]) -> None:
         before = self._measured(job)
-        results = run.evaluate(changes) if changes else run.results
+        results = run.evaluate(changes, progress=False) if changes else run.results
         score = self._score(run) if before.score is None else before.score
         after = replace(before, passes={**before.passes, evaluation_key(changes): dict(results)}, score=score)
         self.folder.note(run.path, after)
@@ -170,7 +172,8 @@ def reproduce(
     changes: Sequence[str] = (),
     device: str = "auto",
     registry: Registry | None = None,
-    listeners: tuple[Listener, ...] = (),
+    progress: bool | None = None,
+    listeners: Listeners = (),
     stop: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Train and measure the rows of a registered study. A row that fails does not stop the others.
@@ -184,7 +187,8 @@ def reproduce(
         changes: ``path=value`` changes to every row, after its own.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         registry: Parts to use; by default those of all plugins.
-        listeners: Called with every progress report.
+        progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
+        listeners: One function, or several, called with every Progress.
         stop: An event that stops the study.
 
     Returns:
@@ -197,5 +201,6 @@ def reproduce(
     study = Reproduction(name, out, options=options, seeds=seeds, only=only, changes=changes, device=device, registry=registry)
     for job in study.jobs:
         if not study.is_done(job):
-            study.run(job, listeners=listeners, stop=stop)
+            with with_display(listeners, progress) as everyone:
+                study.run(job, listeners=everyone, stop=stop)
     return study.write()

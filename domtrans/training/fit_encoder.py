@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -39,7 +34,7 @@ def fit_encoder(
         "size": recipe.image_size,
         "computed": f"{session.device.type} {session.dtype}",
     }
-    stages = [("fit", recipe.fit), ("adapt", recipe.adapt)]
+    stages: list[tuple[Literal["fit", "adapt"], Part | None]] = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:
         load_encoder(encoder, Path(expand_home(recipe.encoder.weights)))
         stages = stages[1:]

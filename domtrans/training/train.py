@@ -21,6 +21,7 @@ from domtrans.evaluation.label_free_score import SCORE
 from domtrans.evaluation.leak_guard import NOTABLE_REPEATS, count_repeated, evaluators_kept_out, supervision
 from domtrans.evaluation.results import enlarged_in_words, results_of
 from domtrans.model.image_sizes import check_image_size, enlarged_from
+from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, python_domains, split_off_data, use_data
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override, parse
@@ -35,7 +36,7 @@ from domtrans.runs.provenance import computed_on, origin_of
 from domtrans.runs.resume import DATA, check_data, describe_data, may_change
 from domtrans.runs.run import Run, load
 from domtrans.runs.trackers import Trackers, open_trackers, resolve_trackers
-from domtrans.session import Listener, Session
+from domtrans.session import Listeners, Session, as_listeners
 from domtrans.training.experiment import Experiment, prepare
 from domtrans.training.loop import Loop, follow
 from domtrans.training.out_of_memory import check_memory
@@ -56,7 +57,8 @@ def train(
     resume: bool = False,
     allow_changes: list[str] | tuple[str, ...] | Mapping[str, Any] = (),
     registry: Registry | None = None,
-    listeners: tuple[Listener, ...] = (),
+    progress: bool | None = None,
+    listeners: Listeners = (),
     stop: threading.Event | None = None,
     track: Sequence[str | Part] = (),
 ) -> Run:
@@ -79,7 +81,8 @@ def train(
         allow_changes: Other changes to the recipe that a resumed run accepts, in the form of ``overrides``; "data" accepts
             other data than the run was started with. The results name them.
         registry: Where parts are looked up; by default what the installed plugins registered.
-        listeners: Functions that are called with every Progress.
+        progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
+        listeners: One function, or several, called with every Progress.
         stop: When it is set, training saves and raises Stopped.
         track: Trackers: each a part, its name, or its table as JSON (docs/trackers.md).
 
@@ -109,7 +112,7 @@ def train(
     device = local_device(device)
     with process_group(device, stop) as group:
         group.micro_batch_size(config.batch_size, config.accumulate)  # refuses a batch before anything takes time
-        listeners = listeners if group.is_main else ()
+        listeners = as_listeners(listeners) if group.is_main else ()
         session = Session.start(
             device,
             precision=config.precision,
@@ -119,7 +122,11 @@ def train(
             workers=config.workers,
             group=group,
         )
-        with closing(session.decode_pool), isolated_algorithms(session.device, deterministic=config.deterministic):
+        with (
+            session_with_display(session, progress) as session,
+            closing(session.decode_pool),
+            isolated_algorithms(session.device, deterministic=config.deterministic),
+        ):
             if group.is_main:
                 with folder.open(resolved, registry, resume=resume, allowed=allowed) as changed:
                     unfinished = folder.results() is None or _steps_done(folder) < config.steps

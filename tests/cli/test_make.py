@@ -13,7 +13,7 @@ from PIL import Image
 
 from commands import domtrans, in_process
 from domtrans import DomtransError, load_domain, use
-from domtrans.cli import progress
+from domtrans.cli import interrupt
 from domtrans.data import shard_writer
 from processes import start, wait_until
 from tiny import registry
@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_complete_shards_and_prints_how_to_continue(tmp_path, capsy
         stop.set()
         yield stop
 
-    monkeypatch.setattr(progress, "stop_on_signals", at_once)
+    monkeypatch.setattr(interrupt, "stop_on_signals", at_once)
     monkeypatch.setattr(sys, "argv", ["domtrans", "make", "avatars", "an out"])
     code, out, err = make(capsys, tmp_path / "out")
     assert code == 130 and out == ""

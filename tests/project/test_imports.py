@@ -25,6 +25,7 @@ PACKAGES = [
     "inspection",
     "model",
     "session",
+    "progress",
     "evaluation",
     "runs",
     "reporting",

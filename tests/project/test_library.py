@@ -8,7 +8,6 @@ import torch
 
 import domtrans
 from domtrans import Stopped, load_plugins, override, train
-from domtrans.inference.transfer_files import ProgressReporter
 from tiny import tiny_recipe
 
 
@@ -104,10 +103,3 @@ def test_a_stranger_s_fault_says_whose_it_is(tmp_path):
     with pytest.raises(ZeroDivisionError) as fault:
         domtrans.load_domain(registry, domtrans.use("faulty"), "train", 32)
     assert fault.value.__notes__ == ["raised while building the domain 'faulty' of plugin 'Plugin'"]
-
-
-def test_a_single_listener_without_a_tuple_is_refused_in_one_sentence(tmp_path):
-    with pytest.raises(domtrans.DomtransError, match=r"pass a single one as a tuple: listeners=\(listener,\)"):
-        train(tiny_recipe(tmp_path), tmp_path / "run", device="cpu", listeners=lambda progress: None)
-    with pytest.raises(domtrans.DomtransError, match="as a tuple"):
-        ProgressReporter(lambda progress: None, threading.Event())

@@ -5,7 +5,8 @@ import threading
 
 from rich.console import Console
 
-from domtrans.cli.progress import MAX_NOTES, Bars, Lines
+from domtrans.progress.bars import MAX_NOTES, Bars
+from domtrans.progress.lines import Lines
 from domtrans.session import Progress
 
 

@@ -11,17 +11,18 @@ import pytest
 from rich.console import Console
 
 from commands import in_process
-from domtrans.cli import progress
-from domtrans.cli.progress import TREND_WIDTH, Bars, Lines, trend
 from domtrans.cli.shared import run_context
+from domtrans.progress import lines as lines_module
+from domtrans.progress.bars import TREND_WIDTH, Bars, trend
+from domtrans.progress.lines import Lines
 from domtrans.session import Progress
 from processes import run
 
 VALUES = {"generator.const": 0.5, "health.surprise": 0.7, "images_per_second": 400.0, "memory_mb": 80.0}
 TRAINING = """
 from types import SimpleNamespace
-from domtrans.cli.progress import watch
-with watch() as listener:
+from domtrans.progress.display import show_progress
+with show_progress() as listener:
     for step in range(5):
         listener(SimpleNamespace(phase="train", step=step, steps=4, values={"generator.const": 5.0 - step}, note=""))
 """
@@ -113,7 +114,7 @@ def test_a_trend_has_a_width_and_takes_any_values():
 
 def test_plain_lines_become_rarer_with_time(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(lines_module.time, "monotonic", lambda: now[0])
     lines = Lines()
     for step in range(3600):
         now[0] = step
