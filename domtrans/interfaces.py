@@ -130,6 +130,9 @@ def _heads_of_classifier(encoder: Encoder) -> Heads:
             module.training = mode
 
 
+_NO_PARAMETERS = "the generator {} draws pixels and has no parameters; choose one that draws by parameters"
+
+
 class Generator(nn.Module, ABC):
     """g: features to target images. Built as ``cls(feature_size, channels, size, **options)``."""
 
@@ -140,9 +143,40 @@ class Generator(nn.Module, ABC):
     drawn_size: int | None = None
     """The side of the images that it draws before it resizes them to the image size; None: the image size itself."""
 
+    draws_by_parameters: ClassVar[bool] = False
+    """True: g draws by the parameters of the target's engine, and has ``parameter_logits`` and ``parameter_indices``. It is built with
+    a fourth argument, ``engine``, the target's DrawingEngine or None. Final images are the engine's own drawings."""
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features [B, F] to images [B, channels, size, size] in [-1, 1]."""
+
+    def prepare(self, target: Any, session: Any) -> None:
+        """Fit parts of g that training leaves as they are. Called once, before training, in the main process.
+
+        Not called where the weights of g come from a file: when a run is loaded. A resumed run calls it, too, and then loads
+        its weights, so what takes long belongs into ``session.cache``.
+
+        Args:
+            target: Target training images, an ImageSet without labels. If g draws by parameters, it has those of the drawings.
+            session: Device, cache and random numbers, a Session.
+        """
+
+    def parameter_logits(self, features: Tensor) -> Sequence[Tensor]:
+        """Standardised features [B, F] to the logits [B, n] of every slot of the engine, float32.
+
+        Raises:
+            DomtransError: If g does not draw by parameters.
+        """
+        raise DomtransError(_NO_PARAMETERS.format(type(self).__name__))
+
+    def parameter_indices(self, features: Tensor) -> Tensor:
+        """Standardised features [B, F] to parameters of the engine: int64 [B, S], the index of every slot's value.
+
+        Raises:
+            DomtransError: If g does not draw by parameters.
+        """
+        raise DomtransError(_NO_PARAMETERS.format(type(self).__name__))
 
 
 class Discriminator(nn.Module, ABC):
@@ -233,6 +267,13 @@ class Outputs:
     """D(G(x_t)) [B, 3]"""
     target_logits: Tensor | None = None
     """D(x_t) [B, 3]"""
+    source_fake_parameters: Sequence[Tensor] | None = None
+    """Logits [B, n] of every slot of G(x_s), of a g that draws by parameters"""
+    target_fake_parameters: Sequence[Tensor] | None = None
+    """Logits [B, n] of every slot of G(x_t), likewise"""
+    target_parameters: Tensor | None = None
+    """int64 [B, S]: what an engine drew x_t with; -1 where a slot does not show. Only for a loss that declares it; the results
+    then say "target parameters"."""
     source_labels: Tensor | None = None
     """int64 [B], only for a loss that declares it; the results then say "source labels"."""
     classify: Callable[[Tensor], Tensor] | None = None
@@ -240,6 +281,9 @@ class Outputs:
 
 
 OUTPUT_FIELDS = frozenset(field.name for field in fields(Outputs))
+
+PARAMETER_FIELDS = frozenset({"source_fake_parameters", "target_fake_parameters", "target_parameters"})
+"""The fields of Outputs for a g that draws by parameters."""
 
 
 class Loss(nn.Module, ABC):

@@ -19,6 +19,7 @@ NOTABLE_REPEATS = 0.01
 """Share of repeated test images above which the user is told; a few occur in real data."""
 
 UNSUPERVISED, SOURCE_LABELS, ORACLE = "none of the target", "source labels", "supervised: oracle"
+TARGET_PARAMETERS = "parameters of target drawings"
 """The supervision of g in the results, by what its losses were given."""
 
 _training: ContextVar[bool] = ContextVar("training", default=False)
@@ -76,7 +77,9 @@ def supervision(oracle: bool, reads: Iterable[frozenset[str]]) -> str:
     """The supervision of g, for the results; ``reads`` are the fields of Outputs that each loss reads."""
     if oracle:
         return ORACLE
-    return SOURCE_LABELS if any("source_labels" in fields for fields in reads) else UNSUPERVISED
+    fields = frozenset().union(*reads)
+    given = {SOURCE_LABELS: "source_labels", TARGET_PARAMETERS: "target_parameters"}
+    return ", ".join(name for name, field in given.items() if field in fields) or UNSUPERVISED
 
 
 def count_repeated(train: ImageSet, test: ImageSet) -> int | None:

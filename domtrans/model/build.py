@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 from domtrans.compute.memory import enough_memory
 from domtrans.compute.seeding import seeded
 from domtrans.data.batches import derive_seed
+from domtrans.data.domains import find_engine
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder, Generator
 from domtrans.model.transfer import FrozenEncoder, Transfer
 from domtrans.recipe.schema import Recipe
-from domtrans.registry.parts import Part
+from domtrans.registry.parts import Part, positional_parameters
 from domtrans.registry.registry import Registry
 
 
@@ -32,9 +33,12 @@ def build_transfer(recipe: Recipe, registry: Registry, classes: int, channels: i
     expect(encoder, Encoder, "encoder", recipe.encoder)
     frozen = FrozenEncoder(encoder)
     with initial_weights(recipe, "generator"), fits_memory("generator", recipe.generator):
-        generator = registry.build("generator", recipe.generator, frozen.feature_size, channels, recipe.image_size)
+        arguments = [frozen.feature_size, channels, recipe.image_size]
+        takes_engine = "engine" in positional_parameters(registry.get("generator", recipe.generator.name).factory)
+        engine = find_engine(registry, recipe.target) if takes_engine else None
+        generator = registry.build("generator", recipe.generator, *arguments, *([engine] if takes_engine else []))
     expect(generator, Generator, "generator", recipe.generator)
-    return Transfer(frozen, generator)
+    return Transfer(frozen, generator, engine)
 
 
 def fits_memory(kind: str, part: Part) -> AbstractContextManager[None]:

@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
         Kind("domain", ("split", "size"), "an ImageSet"),
         Kind("encoder", ("size", "classes"), "an Encoder, f"),
         Kind("fit", ("encoder", "source", "session"), "None: it trains f in place", optional=("target",), is_function=True),
-        Kind("generator", ("feature_size", "channels", "size"), "a Generator, g"),
+        Kind("generator", ("feature_size", "channels", "size"), "a Generator, g", optional=("engine",)),
         Kind("discriminator", ("channels", "size"), "a Discriminator, D"),
         Kind("loss", (), "a Loss", optional=("session",)),
         Kind("distance", ("a", "b"), "a scalar", optional=("classify",), is_function=True),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.evaluation.leak_guard import check_for_evaluators, evaluators_kept_out
-from domtrans.interfaces import Augmentation, Discriminator
+from domtrans.interfaces import PARAMETER_FIELDS, Augmentation, Discriminator
 from domtrans.model.build import build_transfer, expect, fits_memory, initial_weights
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, TrainConfig
@@ -68,13 +68,20 @@ def prepare(
         generator_losses = build_losses(registry, recipe.generator_losses, session)
         discriminator_losses = build_losses(registry, recipe.discriminator_losses, session)
 
+    losses = (*generator_losses, *discriminator_losses)
+    by_parameters = transfer.generator.draws_by_parameters
+    unlabelled_target = target.unlabelled()
+    if by_parameters:
+        unlabelled_target = replace(unlabelled_target, parameters=target.parameters)
+    _check_parameters(recipe, target, losses, by_parameters=by_parameters)
+
     def augmentation(part: Part | None) -> Any:
         return None if part is None else registry.build("augmentation", part)
 
     experiment = Experiment(
         config=recipe.train,
         source=source,
-        target=target.unlabelled(),
+        target=unlabelled_target,
         transfer=transfer,
         discriminator=discriminator,
         generator_losses=generator_losses,
@@ -89,9 +96,10 @@ def prepare(
     if session.group.is_main:
         with evaluators_kept_out(oracle=recipe.oracle):
             fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
+            transfer.generator.to(session.device).prepare(unlabelled_target, session.during("fit"))
         transfer.encoder.to(session.device).standardize(source)
     if session.group.size > 1:
-        transfer.encoder.load_state_dict(session.group.broadcast(transfer.encoder.state_dict()))
+        transfer.load_state_dict(session.group.broadcast(transfer.state_dict()))
     return experiment
 
 
@@ -140,6 +148,22 @@ def _check_parts_fit(recipe: Recipe, source: ImageSet, transfer: Transfer, discr
             f"align_features=true moves features, but the generator '{recipe.generator.name}' takes images; "
             "set align_features=false"
         )
+
+
+def _check_parameters(recipe: Recipe, target: ImageSet, losses: tuple[WeightedLoss, ...], *, by_parameters: bool) -> None:
+    """Raise DomtransError for a loss of parameters without a g or a target that has them."""
+    for item in losses:
+        read = item.loss.reads & PARAMETER_FIELDS
+        if read and not by_parameters:
+            raise DomtransError(
+                f"the loss '{item.term.name}' reads the parameters of G(x), but the generator '{recipe.generator.name}' draws "
+                "pixels; choose the generator 'parameters', or remove the loss"
+            )
+        if "target_parameters" in read and target.parameters is None:
+            raise DomtransError(
+                f"the loss '{item.term.name}' reads the parameters of the target's drawings, which the domain "
+                f"'{recipe.target.name}' does not give; choose a target that an engine draws, such as 'avatars'"
+            )
 
 
 def _learning_parts(experiment: Experiment, recipe: Recipe, registry: Registry) -> dict[str, object]:

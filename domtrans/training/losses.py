@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,8 +60,9 @@ def weighted_sum(losses: Iterable[WeightedLoss], outputs: Outputs, network: str)
     for item in losses:
         if all(getattr(outputs, name) is None for name in item.loss.reads - {"classify"}):
             continue
-        # Only a loss that declares the source labels gets them.
-        value = item.loss(outputs if "source_labels" in item.loss.reads else replace(outputs, source_labels=None))
+        # Only a loss that declares source labels or the parameters of target drawings gets them.
+        withheld: dict[str, Any] = dict.fromkeys({"source_labels", "target_parameters"} - item.loss.reads)
+        value = item.loss(replace(outputs, **withheld))
         total = item.term.weight * value + (0 if total is None else total)
         values[f"{network}.{item.name}"] = value.detach()
     return total, values

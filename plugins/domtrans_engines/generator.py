@@ -1,0 +1,156 @@
+"""g for domains that a drawing engine draws: features to parameters, and parameters through e to images."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from domtrans import DomtransError, DrawingEngine, Generator, ImageSet, Session, seeded
+from domtrans_engines.renderer import DifferentiableRenderer, fit_renderer, one_hot
+
+Width = Annotated[int, Field(ge=4, le=2048)]
+
+SMALLEST_SHARE = 1e-3
+"""Share of a value that no drawing has, where logits begin at the shares of the target's drawings."""
+
+
+class ParameterGenerator(Generator):
+    """g: features to the parameters of a drawing, which e, a differentiable renderer, turns into an image.
+
+    Wolf, Taigman, Polyak: Unsupervised Creation of Parameterized Avatars, ICCV 2017 ("tied output synthesis"). Every image is
+    one that the engine can draw: G(x) cannot have speckles, and its parameters can be edited. Parameters are discrete: e
+    gets one-hot values, and the gradient is that of the softmax (straight-through Gumbel-softmax; Jang, Gu, Poole, ICLR 2017).
+
+    f does not see everything that is drawn. In training, g therefore samples values from its own distribution. A trained g
+    samples, too, with a noise that is a fixed function of the features, so that an image always gets the same avatar.
+
+    Args:
+        hidden: Units of the hidden layer.
+        temperature: Of the values that a trained g samples. 1: as often as g believes in them; near 0: always the most
+            likely one.
+        renderer_channels: Channels of e's map of a value.
+        renderer_width: Channels of e's layers.
+        renderer_steps: Steps in which e is fitted on drawings of the target.
+        renderer_batch_size: Drawings in such a step.
+        renderer_lr: Highest learning rate of e.
+
+    Raises:
+        DomtransError: If the target is not drawn by an engine, or not in colour.
+    """
+
+    draws_by_parameters = True
+
+    def __init__(
+        self,
+        feature_size: int,
+        channels: int,
+        size: int,
+        engine: DrawingEngine | None,
+        *,
+        hidden: Width = 256,
+        temperature: Annotated[float, Field(ge=0, le=2)] = 0.5,
+        renderer_channels: Annotated[int, Field(ge=1, le=32)] = 4,
+        renderer_width: Width = 48,
+        renderer_steps: PositiveInt = 2000,
+        renderer_batch_size: PositiveInt = 32,
+        renderer_lr: PositiveFloat = 5e-3,
+    ) -> None:
+        super().__init__()
+        if engine is None or channels != 3:
+            raise DomtransError(
+                "the generator 'parameters' needs a target in colour that a drawing engine draws, such as 'avatars'; choose "
+                "another target or another generator"
+            )
+        self.sizes, self.temperature = list(engine.space.sizes), temperature
+        values = sum(self.sizes)
+        self.layers = nn.Sequential(
+            nn.Linear(feature_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, values)
+        )
+        self.noise = ImageNoise(feature_size, values)
+        self.fit_options = {"steps": renderer_steps, "batch_size": renderer_batch_size, "lr": renderer_lr}
+        self.build_renderer = partial(
+            DifferentiableRenderer, engine.space, size, channels=renderer_channels, width=renderer_width
+        )
+        self.renderer = as_buffers(self.build_renderer())
+
+    def prepare(self, target: ImageSet, session: Session) -> None:
+        """Fit e on the target's drawings, and begin with their distribution of parameters.
+
+        Raises:
+            DomtransError: If the target has no parameters.
+        """
+        if target.parameters is None:
+            raise DomtransError("the target has no parameters, although an engine draws it; its domain must give them")
+        with seeded(0):  # every seed of a run has the same e
+            renderer = self.build_renderer().to(session.device)
+        error = fit_renderer(renderer, target, session, **self.fit_options)
+        self.renderer.load_state_dict(renderer.state_dict())
+        steps = self.fit_options["steps"]
+        session.note(steps, steps, f"the renderer differs from held-out drawings by {error:.2f} of 255 grey levels on average")
+        with torch.no_grad():
+            columns = zip(target.parameters.unbind(1), self.sizes, strict=True)
+            last = self.layers[-1]
+            last.bias.copy_(torch.cat([log_shares(index, size) for index, size in columns]))
+            last.weight.mul_(0.1)  # what g begins with is close to these shares for every image
+
+    def parameter_logits(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Standardised features [B, F] to the logits [B, n] of every slot, float32."""
+        return self.layers(features).float().split(self.sizes, 1)
+
+    def parameter_indices(self, features: Tensor) -> Tensor:
+        """Standardised features [B, F] to the index of every slot's value: int64 [B, S]."""
+        slots = self.parameter_logits(features)
+        if self.temperature:
+            noise = self.noise(features).split(self.sizes, 1)
+            slots = tuple(logits / self.temperature + each for logits, each in zip(slots, noise, strict=True))
+        return torch.stack([logits.argmax(1) for logits in slots], 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, F] to images [B, 3, size, size] as e draws them."""
+        if not self.training:
+            return self.renderer(one_hot(self.parameter_indices(features), self.sizes))
+        self.noise(features)  # measures the features' distribution
+        slots = self.parameter_logits(features)
+        return self.renderer(torch.cat([F.gumbel_softmax(logits, hard=True) for logits in slots], 1))
+
+
+class ImageNoise(nn.Module):
+    """Standard Gumbel noise [B, P] that is a fixed, smooth function of the features [B, F], and so similar for similar images.
+
+    The features are projected in random directions; what that gives is close to normally distributed.
+    """
+
+    directions: Tensor
+
+    def __init__(self, feature_size: int, values: int) -> None:
+        super().__init__()
+        self.register_buffer("directions", torch.randn(feature_size, values) / feature_size**0.5)
+        self.normalise = nn.BatchNorm1d(values, affine=False, momentum=0.01)
+
+    @torch.no_grad()
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, F] to noise [B, P], float32."""
+        with torch.autocast(features.device.type, enabled=False):
+            normal = self.normalise(features.float() @ self.directions)
+        uniform = (torch.special.ndtr(normal)).clamp(1e-6, 1 - 1e-6)
+        return -torch.log(-torch.log(uniform))
+
+
+def log_shares(index: Tensor, size: int) -> Tensor:
+    """The logarithm of the share of every value among known indices [N]: [size]."""
+    counts = torch.bincount(index[index >= 0].cpu(), minlength=size).float()
+    return (counts / counts.sum().clamp_min(1)).clamp_min(SMALLEST_SHARE).log()
+
+
+def as_buffers(module: DifferentiableRenderer) -> DifferentiableRenderer:
+    """Turn weights into buffers: saved and moved with the module, but not trained by g's optimizer."""
+    for part in module.modules():
+        for name, weight in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, weight.detach())
+    return module

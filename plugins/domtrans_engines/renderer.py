@@ -1,0 +1,150 @@
+"""e: a differentiable network that draws what a drawing engine draws, fitted on drawn pairs."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from domtrans import Batches, Choice, Colour, ImageSet, ParameterSpace, Session, to_float
+
+HELD_OUT = 10
+"""One of so many drawings is not fitted, but judges the fit."""
+
+
+class DifferentiableRenderer(nn.Module):
+    """e: the parameters of a drawing, one-hot, to its image; the gradient reaches the parameters.
+
+    Every value of a choice has a map of a few channels for each pixel. Two layers, the same for every pixel, turn the maps
+    of the chosen values into opacities: how much of the pixel is of which colour slot, or of a colour of its own. An engine
+    composes an image of layers in this way, so a drawing is exact and sharp after a short fit, and the network can draw
+    any colour. The idea of a fitted e: Wolf, Taigman, Polyak: Unsupervised Creation of Parameterized Avatars, ICCV 2017.
+
+    Args:
+        space: The parameters.
+        size: Side of the images in pixels.
+        channels: Channels of a value's map.
+        width: Channels of the two layers.
+    """
+
+    def __init__(self, space: ParameterSpace, size: int, *, channels: int = 4, width: int = 48) -> None:
+        super().__init__()
+        self.size, self.channels = size, channels
+        self.sizes = list(space.sizes)
+        slots = list(space.slots.values())
+        self.choices = [i for i, slot in enumerate(slots) if isinstance(slot, Choice)]
+        self.colours = [i for i, slot in enumerate(slots) if isinstance(slot, Colour)]
+        self.maps = nn.ParameterList(nn.Parameter(torch.randn(self.sizes[i], channels * size**2) / 10) for i in self.choices)
+        for i in self.colours:
+            self.register_buffer(f"palette{i}", torch.tensor([to_rgb(colour) for colour in slots[i].palette]))
+        self.pixel = nn.Sequential(
+            nn.Conv2d(channels * len(self.choices), width, 1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 1),
+            nn.ReLU(),
+            nn.Conv2d(width, len(self.colours) + 4, 1),  # an opacity for each colour and for a colour of its own; that colour
+        )
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """One-hot parameters [B, P], all slots side by side, to images [B, 3, size, size] in [-1, 1].
+
+        Weights that are not one-hot give a mixture of drawings.
+        """
+        slots = weights.split(self.sizes, 1)
+        maps = [slots[i] @ values for i, values in zip(self.choices, self.maps, strict=True)]
+        # Channels last, in which convolutions of one pixel take a fifth of the time on a CPU.
+        pixels = torch.cat([each.unflatten(1, (self.size, self.size, -1)) for each in maps], 3).permute(0, 3, 1, 2)
+        layers = self.pixel(pixels).float()
+        opacity, own = layers[:, :-3].softmax(1), layers[:, -3:].sigmoid()
+        image = opacity[:, -1:] * own
+        if self.colours:
+            colours = torch.stack([slots[i].float() @ getattr(self, f"palette{i}") for i in self.colours], 1)
+            image = image + torch.einsum("bkhw,bkc->bchw", opacity[:, :-1], colours)
+        return image * 2 - 1
+
+
+def to_rgb(colour: str) -> list[float]:
+    """ "#rrggbb" to three numbers in [0, 1]."""
+    return [int(colour[first : first + 2], 16) / 255 for first in (1, 3, 5)]
+
+
+def one_hot(parameters: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Indices int64 [B, S] to one-hot slots side by side, float32 [B, P]; a hidden slot (-1) counts as its first value."""
+    slots = parameters.clamp_min(0).unbind(1)
+    return torch.cat([F.one_hot(index, size) for index, size in zip(slots, sizes, strict=True)], 1).float()
+
+
+def fit_renderer(
+    renderer: DifferentiableRenderer, drawings: ImageSet, session: Session, *, steps: int, batch_size: int, lr: float
+) -> float:
+    """Fit e on drawings with their parameters, or load it from the cache.
+
+    Args:
+        renderer: e; its weights are fixed afterwards.
+        drawings: Drawings of the engine, with their parameters.
+        session: Device, random numbers and cache.
+        steps: Steps of Adam, with a decaying rate.
+        batch_size: Drawings per step.
+        lr: Highest learning rate.
+
+    Returns:
+        The mean absolute difference between e's image and the drawing, over drawings that were not fitted, in grey levels
+        (0 to 255).
+    """
+    parameters = drawings.parameters
+    assert parameters is not None
+    everything = torch.arange(len(drawings))
+    held_out, fitted = everything[::HELD_OUT], everything[everything % HELD_OUT != 0]
+
+    def fit() -> None:
+        renderer.train()
+        batches = Batches(len(fitted), batch_size, 0)
+        optimizer = torch.optim.Adam(renderer.parameters(), lr, fused=True)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = lr * rate(step, steps)
+            index = fitted[batches[step]]
+            images = to_float(drawings.batch(index).to(session.device))
+            with session.autocast():
+                drawn = renderer(one_hot(parameters[index.to(parameters.device)].to(session.device), renderer.sizes))
+            error = drawn - images
+            loss = error.abs().mean() + error.square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step % 50 == 49:
+                session.progress(step + 1, steps, {"renderer_loss": loss.item()})
+
+    code = (DifferentiableRenderer, fit_renderer, one_hot)
+    key = {
+        "drawings": drawings.fingerprint(),
+        "shapes": {name: list(tensor.shape) for name, tensor in renderer.state_dict().items()},
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "computed": f"{session.device.type} {session.dtype}",
+        "code": "".join(map(inspect.getsource, code)),
+    }
+    session.cache.fitted(renderer, "renderers", key, fit)
+    renderer.requires_grad_(False).eval()
+    return rendering_error(renderer, drawings, held_out)
+
+
+@torch.no_grad()
+def rendering_error(renderer: DifferentiableRenderer, drawings: ImageSet, index: Tensor) -> float:
+    """Mean absolute difference between e's images and the drawings ``index``, in grey levels (0 to 255)."""
+    assert drawings.parameters is not None
+    device, total = next(renderer.buffers()).device, 0.0
+    for block in index.split(64):
+        images = to_float(drawings.batch(block).to(device))
+        drawn = renderer(one_hot(drawings.parameters[block.to(drawings.parameters.device)].to(device), renderer.sizes))
+        total += float((drawn - images).abs().mean()) * len(block)
+    return 127.5 * total / len(index)
+
+
+def rate(step: int, steps: int, warmup: int = 50) -> float:
+    """Linear warm-up, then cosine decay to 2 %: a factor on the learning rate."""
+    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
