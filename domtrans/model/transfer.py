@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.data.batches import evenly
+from domtrans.data.engine import DrawingEngine
 from domtrans.data.image_set import ImageSet, inference_batches, to_channels, to_float, to_uint8
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder, Generator, head_sizes
@@ -117,10 +120,16 @@ class FrozenEncoder(nn.Module):
         self.std.copy_(deviation.clamp_min(max(1e-6, 0.01 * float(deviation.mean()))))
 
     @torch.no_grad()
-    def encode(self, images: ImageSet) -> Tensor:
-        """Standardised features [N, F] of a whole set, float32, on the device of f."""
+    def encode(self, images: ImageSet, *, before_batch: Callable[[], None] | None = None) -> Tensor:
+        """Standardised features [N, F] of a whole set, float32, on the device of f.
+
+        Args:
+            images: N images.
+            before_batch: Called before every batch; it may raise Stopped.
+        """
         device = self.mean.device
-        return torch.cat([self(to_float(images.batch(index).to(device))) for index in inference_batches(len(images), device)])
+        batches = _batches(images, inference_batches(len(images), device), before_batch)
+        return torch.cat([self(to_float(batch.to(device))) for batch in batches])
 
 
 class Transfer(nn.Module):
@@ -129,29 +138,57 @@ class Transfer(nn.Module):
     Args:
         encoder: f.
         generator: g.
+        engine: What draws the images from g's parameters; None for a g that draws pixels.
     """
 
-    def __init__(self, encoder: FrozenEncoder, generator: Generator) -> None:
+    def __init__(self, encoder: FrozenEncoder, generator: Generator, engine: DrawingEngine | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.generator = generator
+        self.engine = engine
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, H, W] in [-1, 1] to target images [B, C, size, size] in [-1, 1]."""
         return self.generator(to_channels(images, 3) if self.generator.reads_images else self.encoder(images))
 
+    def parameter_indices(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] to the parameters of their transfers: int64 [B, S], an index for every slot.
+
+        Raises:
+            DomtransError: If g does not draw by parameters.
+        """
+        return self.generator.parameter_indices(self.encoder(images))
+
     @torch.no_grad()
-    def apply_to(self, images: ImageSet, *, group: Group = SINGLE_PROCESS) -> Tensor:
-        """G of every image of a set, in eval mode.
+    def apply_to(
+        self, images: ImageSet, *, group: Group = SINGLE_PROCESS, before_batch: Callable[[], None] | None = None
+    ) -> Tensor:
+        """G of every image of a set, in eval mode. If g draws by parameters, the engine draws the images.
 
         Args:
             images: N images.
             group: The processes that share the work. Each of them gets all images.
+            before_batch: Called before every batch; it may raise Stopped.
 
         Returns:
             uint8 [N, C, size, size], on the CPU.
         """
         self.eval()
         device = self.encoder.mean.device
-        blocks = (images.batch(index) for index in group.my_part(inference_batches(len(images), device)))
-        return group.all_gather([to_uint8(self(to_float(block.to(device)))).cpu() for block in blocks])
+        blocks = _batches(images, group.my_part(inference_batches(len(images), device)), before_batch)
+        return group.all_gather([self.pictures(to_float(block.to(device))) for block in blocks])
+
+    def pictures(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, size, size] to final images of the target: uint8 [B, C, size, size], on the CPU."""
+        if self.engine is None:
+            return to_uint8(self(images)).cpu()
+        rows, size = self.parameter_indices(images).tolist(), images.shape[-1]
+        drawings = [self.engine.rasterise(self.engine.space.parameters(row), size) for row in rows]
+        return torch.from_numpy(np.stack(drawings)).permute(0, 3, 1, 2).contiguous()
+
+
+def _batches(images: ImageSet, indices: Iterable[Tensor], before_batch: Callable[[], None] | None) -> Iterator[Tensor]:
+    for index in indices:
+        if before_batch is not None:
+            before_batch()
+        yield images.batch(index)
