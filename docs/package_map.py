@@ -40,6 +40,7 @@ PLACES = {
     "data": (1, 9),
     "compute": (1, 10),
     "registry": (2, 10),
+    "pretrained": (3, 10),
     "storage": (2, 11),
 }
 """Column and row of every package. Those that import nothing but errors from the engine, or only start it, are left out."""

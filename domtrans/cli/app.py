@@ -17,15 +17,17 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans.cli import bench, demo, inspect, make, models, report, reproduce, share, show, transfer
+from domtrans.cli import bench, demo, inspect, make, models, render, report, reproduce, share, show, transfer
 from domtrans.cli.shared import (
     INTERRUPTED,
+    LOST_PROCESS,
     SOME_FAILED,
     USER_ERROR,
     Changes,
     DataChanges,
     Device,
     Json,
+    MaxTime,
     Quiet,
     RecipeName,
     RunPath,
@@ -37,7 +39,7 @@ from domtrans.cli.shared import (
     run_context,
 )
 from domtrans.compute import launcher
-from domtrans.errors import DomtransError, Stopped
+from domtrans.errors import DomtransError, LostProcessError, Stopped
 from domtrans.storage.paths import expand_home
 
 DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
@@ -53,7 +55,11 @@ app = typer.Typer(
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 some files failed or differ, 2 an error that the user can fix, 130 stopped."""
+    """Run the command line and exit.
+
+    The exit code is 0 when done, 1 if some files failed or differ, 2 after an error that the user can fix, 130 after a stop,
+    and 138 if another process was lost. After 130 and 138 the same command continues.
+    """
     code: int | str | None = 0
     try:
         app(args=[*map(_expand_home, sys.argv[1:] if args is None else args)], prog_name="domtrans")
@@ -63,7 +69,7 @@ def main(args: list[str] | None = None) -> None:
         from domtrans.cli import terminal
 
         terminal.print_error(str(error))
-        code = USER_ERROR
+        code = LOST_PROCESS if isinstance(error, LostProcessError) else USER_ERROR
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, e.g. `head`, has ended
@@ -129,6 +135,7 @@ def train(
         ),
     ] = None,
     track: Track = None,
+    max_time: MaxTime = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(metavar="N", help="The same as seed=N.")] = None,
     quiet: Quiet = False,
@@ -149,8 +156,9 @@ def train(
     options = [] if device == "auto" else ["--device", device]
     options += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
     options += [word for tracker in track or [] for word in ("--track", tracker)]
+    options += [] if max_time is None else ["--max-time", max_time]
     command = shlex.join([*launcher.command(), "train", recipe, *changes, "--out", str(out), *options, "--resume"])
-    with stop_on_signals() as stop:
+    with stop_on_signals(max_time) as stop:
         try:
             with run_context(stop, registry=registry, quiet=quiet, verbose=verbose) as context:
                 run = domtrans.train(
@@ -169,7 +177,7 @@ def train(
             if not is_main:
                 raise typer.Exit(INTERRUPTED) from None
             saved = "" if (out / "training.safetensors").is_file() else "; the training of g and D had not begun"
-            terminal.print_note(f"{stopped}{saved}")
+            terminal.print_note(stop.explain(f"{stopped}{saved}"))
             terminal.print_note(f"continue with: {command}")
             raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
@@ -237,6 +245,7 @@ def verify(run: RunPath, as_json: Json = False, device: Device = "auto", quiet: 
 
 
 transfer.add_to(app)
+render.add_to(app)
 share.add_to(app)
 demo.add_to(app)
 report.add_to(app)

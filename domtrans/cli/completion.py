@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from domtrans.pretrained.models import list_models
 from domtrans.storage.paths import cache_folder
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ def complete_recipe(incomplete: str) -> list[Suggestion]:
     """Complete the name of a recipe, a recipe file or a folder."""
     suggestions = [(name, help) for name, help in known()["parts"].get("recipe", []) if name.startswith(incomplete)]
     return suggestions + [(path, "") for path in _paths(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[Suggestion]:
+    """Complete the name of a model that comes with domtrans, or a folder."""
+    models = [(model.name, model.description) for model in list_models() if model.name.startswith(incomplete)]
+    return models + [(path, "") for path in _paths(incomplete)]
 
 
 def complete_change(context: typer.Context, incomplete: str) -> list[Suggestion]:

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 import domtrans
+from domtrans.cli.completion import complete_run
 from domtrans.cli.shared import explain, run_context
 from domtrans.errors import one_line
 
-Runs = Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, finished or not.")]
+Runs = Annotated[
+    list[str], typer.Argument(metavar="RUN", autocompletion=complete_run, help="Run folders, finished or not; or models:NAME.")
+]
 Out = Annotated[
     Path | None,
     typer.Option(

@@ -31,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
         help=explain(
             "Write a run as a folder for a model hub. It holds model, recipe, results, model card, sample grid and checksums.",
             "domtrans pack runs/digits-dtn digits-dtn --licence mit",
+            "domtrans pack runs/digits-dtn digits-dtn --fp16",
         )
     )(pack)
     app.command(
@@ -87,12 +88,15 @@ def pack(
         str | None,
         typer.Option(metavar="ID", help="Licence of the model, as model hubs abbreviate it, e.g. mit.  [default: not stated]"),
     ] = None,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Round the weights to float16: half the size. The results are measured again.")
+    ] = False,
 ) -> None:
     """Run the command."""
     from domtrans.cli import terminal
 
     with run_context() as context:
-        packed = domtrans.pack(context.load(run, "cpu"), output_of(folder, out), licence=licence)
+        packed = domtrans.pack(context.load(run, "cpu"), output_of(folder, out), licence=licence, fp16=fp16)
     typer.echo(f"wrote {one_line(str(packed.folder))}: {', '.join(packed.files)}")
     if packed.places:
         terminal.print_warning(

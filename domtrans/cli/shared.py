@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 SOME_FAILED = 1
 INTERRUPTED = 130
+LOST_PROCESS = 138
+"""Schedulers retry a job that ends with one of the last two codes, and not with the others."""
 
 RecipeName = Annotated[
     str,
@@ -61,6 +63,10 @@ Track = Annotated[
         autocompletion=complete_tracker,
         help="Log to tensorboard, wandb or mlflow, or to a tracker given as a JSON table with options; repeatable.",
     ),
+]
+MaxTime = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Stop and save after this time, e.g. 55m or 1h30m; the exit code is 130."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

@@ -15,7 +15,7 @@ SECTIONS = {
     ),
     "checks": (
         "supervision", "data_from_python", "not_measured", "health", "test_images_in_training", "measured_before_at", "changed",
-        "best", "enlarged",
+        "best", "begins_with", "enlarged",
     ),
 }  # fmt: skip
 """The sections with their keys. Every other key of a file without sections is a metric."""
@@ -115,6 +115,9 @@ def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ]
     if repeats:
         yield "test images in training", ", ".join(repeats)
+    begun = _table(checks.get("begins_with"))
+    if begun:
+        yield "begins with", f"{begun.get('run')}, whose supervision is: {begun.get('supervision')}"
     if "measured_before_at" in checks:
         steps = ", ".join(f"{step:,}" for step in checks["measured_before_at"])
         yield "measured before", f"at step {steps}; training on from there was a choice with test metrics in sight"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from domtrans.errors import DomtransError
 from domtrans.storage.tensors import first_difference, read_tensors
 
-F_PREFIX = "encoder.encoder."
-"""Prefix of f's weights in a model file: ``Transfer.encoder`` is a ``FrozenEncoder``, whose ``encoder`` is f."""
+F_PREFIX, G_PREFIX = "encoder.encoder.", "generator."
+"""Prefixes of f's and g's weights in a model file: ``Transfer.encoder`` is a ``FrozenEncoder``, whose ``encoder`` is f."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -65,6 +65,23 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
     weights = read_weights(path / "model.safetensors" if path.is_dir() else path)
     of_f = {name.removeprefix(F_PREFIX): tensor for name, tensor in weights.items() if name.startswith(F_PREFIX)}
     load_exactly(encoder, of_f or weights, path, f"the encoder {type(encoder).__name__}")
+
+
+def load_generator(generator: nn.Module, path: Path) -> None:
+    """Load the weights of g.
+
+    Args:
+        generator: g.
+        path: A run folder or a model file.
+
+    Raises:
+        DomtransError: Unless names and shapes are exactly those of the generator; it names the first difference.
+    """
+    weights = read_weights(path / "model.safetensors" if path.is_dir() else path)
+    of_g = {name.removeprefix(G_PREFIX): tensor for name, tensor in weights.items() if name.startswith(G_PREFIX)}
+    if not of_g:
+        raise DomtransError(f"{path} holds no weights of a generator; name a run folder or a model file")
+    load_exactly(generator, of_g, path, f"the generator {type(generator).__name__}")
 
 
 def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: Path, description: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 
 from domtrans.errors import DomtransError
+from domtrans.pretrained.locate import is_address, local_path
 from domtrans.recipe.overrides import differences, merge
 from domtrans.recipe.schema import Recipe, make_recipe
 from domtrans.registry.parts import MAX_DEPTH, Part
@@ -24,8 +25,9 @@ def find_recipe(name: str, registry: Registry) -> Recipe:
     """Find a recipe and resolve it.
 
     Args:
-        name: A ``.toml`` or ``.json`` file, the name of a registered recipe, or a run folder. A file holds a whole recipe,
-            or ``extends = "NAME"`` and what differs.
+        name: A ``.toml`` or ``.json`` file, the name of a registered recipe, a run folder, or ``models:NAME`` or
+            ``hf://OWNER/NAME`` for the recipe of such a run. A file holds a whole recipe, or ``extends = "NAME"`` and what
+            differs.
         registry: The parts.
 
     Returns:
@@ -51,6 +53,8 @@ def to_toml(recipe: Recipe, registry: Registry) -> str:
 
 
 def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recipe:
+    if is_address(name):
+        return _read(local_path(name) / "recipe.json", registry, extended_by).resolve(registry)
     path = Path(name)
     if path.suffix in (".toml", ".json"):
         return _read(path, registry, extended_by).resolve(registry)

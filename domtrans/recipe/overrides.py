@@ -147,7 +147,7 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
     if isinstance(inner, type) and issubclass(inner, Part):
         _set_part(data, key, rest, value, path, TERM_FIELDS if issubclass(inner, Term) else ())
     elif not rest:
-        data[key] = value
+        data[key] = None if value == "none" and path == "train.begin" else value
     elif isinstance(inner, type) and issubclass(inner, BaseModel):
         _set(inner, data.setdefault(key, {}), rest, value, path)  # an earlier assignment may have emptied the table
     else:

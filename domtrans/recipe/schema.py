@@ -36,7 +36,7 @@ class EncoderPart(Part):
     """An encoder f, optionally with weights to load instead of fitting it.
 
     Attributes:
-        weights: A file of weights, a model file or a run folder; see ``load_encoder``.
+        weights: A file of weights, a model file, a run folder, or ``models:NAME``; see ``load_encoder``.
     """
 
     weights: str | None = None
@@ -81,6 +81,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    begin: str | None = None
+    """A run folder, a model file, models:NAME or hf://OWNER/NAME, whose g and D training begins with."""
     steps: PositiveInt = 1000
     """Training steps."""
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -111,6 +113,8 @@ class TrainConfig(BaseModel):
     """Steps between two lines of metrics.jsonl."""
     save_every: PositiveInt = 200
     """Steps between two checkpoints."""
+    save_minutes: NonNegativeFloat = 0.0
+    """Minutes after which a checkpoint is written between those of ``save_every``; the next replaces it. 0: none."""
     sample_every: PositiveInt = 200
     """Steps between two sample grids."""
     workers: NonNegativeInt | None = None

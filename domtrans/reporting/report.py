@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from domtrans.errors import DomtransError
+from domtrans.pretrained.locate import is_address, local_path
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.reporting.page import GENERATOR, render
@@ -26,8 +27,8 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     It is made from the files in the run folders: no model is loaded, and nothing is computed.
 
     Args:
-        runs: One run folder or several, finished or not.
-        out: The file. By default ``report.html``, in the folder of a single run, else in the current folder.
+        runs: One run folder or several, finished or not; also ``models:NAME`` or ``hf://OWNER/NAME``.
+        out: The file. By default ``report.html``, in the folder of a single run of the user's, else in the current folder.
         registry: Parts to use; by default those of all plugins.
 
     Returns:
@@ -36,10 +37,12 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     Raises:
         DomtransError: If a folder is no run, or ``out`` exists and is not a report.
     """
-    paths = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
-    if not paths:
+    names = [runs] if isinstance(runs, str | Path) else list(runs)
+    if not names:
         raise DomtransError("a report needs at least one run; name its folder")
-    default = RunFolder(paths[0]).report_file if len(paths) == 1 else Path("report.html")
+    paths = [local_path(name) for name in names]
+    is_single = len(paths) == 1 and not is_address(names[0])
+    default = RunFolder(paths[0]).report_file if is_single else Path("report.html")
     target = default if out is None else Path(out)
     try:
         records = read_records(paths)

@@ -82,6 +82,13 @@ def read_model(path: Path, registry: Registry) -> tuple[Recipe, Transfer, Mappin
     return recipe, _build(path, weights, recipe, registry, about), about.raw
 
 
+def read_about(path: Path) -> Mapping[str, Any]:
+    """The metadata of a model file about its origin. Raises DomtransError if it is not a model file."""
+    with open_tensors(path) as file:
+        check_format(file.metadata, path)
+        return _about(_json(file, "about"), path).raw
+
+
 def _read_metadata(file: TensorFile, registry: Registry) -> tuple[Recipe, About]:
     about = _about(_json(file, "about"), file.path)
     data = _json(file, "recipe")

@@ -13,12 +13,20 @@ from domtrans.recipe.overrides import differences
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part
 
-FREE_PATHS = ("train.steps", "train.log_every", "train.save_every", "train.sample_every", "train.keep", "train.workers")
+FREE_PATHS = (
+    "train.steps",
+    "train.log_every",
+    "train.save_every",
+    "train.save_minutes",
+    "train.sample_every",
+    "train.keep",
+    "train.workers",
+)
 """Paths that may differ when a run resumes."""
 ALLOWED_PATHS = ("train", "generator_losses", "discriminator_losses", "view", "discriminator_view", "metrics", "description")
 """Paths that may differ if ``--allow-changes`` names them: the saved weights and moments still fit."""
-FORBIDDEN_PATHS = ("train.generator_optimizer.name", "train.discriminator_optimizer.name")
-"""Exceptions: another optimizer cannot use the saved moments."""
+FORBIDDEN_PATHS = ("train.generator_optimizer.name", "train.discriminator_optimizer.name", "train.begin")
+"""Exceptions: another optimizer cannot use the saved moments, and a run begins once."""
 DATA_PATHS = ("source", "target")
 """Paths that may differ if ``--allow-changes data`` is given."""
 DATA = "data"

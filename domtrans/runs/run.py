@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
@@ -12,23 +14,28 @@ from PIL import Image
 from torch import Tensor
 
 from domtrans.data.aspect import Aspect
+from domtrans.data.drawings import Drawing, NamedEngine
 from domtrans.data.from_python import is_data
+from domtrans.data.image_set import to_float
+from domtrans.data.parameters import Parameters
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
 from domtrans.model.transfer import FrozenEncoder, Transfer
+from domtrans.pretrained.hub import fetch, is_on_hub
+from domtrans.pretrained.locate import local_path
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, split_off_data, use_data
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
-from domtrans.runs.hub import fetch, is_on_hub
 from domtrans.runs.inputs import InputReader, Range
 from domtrans.runs.model_file import read_model
 from domtrans.runs.notebook import newest_sample, run_html, run_line
-from domtrans.session import Listeners, Session
-from domtrans.storage.paths import expand_home, why_no_folder
+from domtrans.runs.projection import ProjectedTransfer, project
+from domtrans.session import Listeners, Session, as_listeners
+from domtrans.storage.paths import why_no_folder
 
 Images = TypeVar("Images")
 
@@ -55,6 +62,7 @@ class Run:
     ) -> None:
         self.file, self.path, self.recipe, self.model = file, file.parent, recipe, model.eval()
         self.registry, self.session, self.about = registry, session, about
+        self._projected: Run | None = None
         folder = RunFolder(self.path)
         self.results: Mapping[str, Any] = (folder.results() or {}) if file == folder.model_file else {}
 
@@ -94,7 +102,7 @@ class Run:
             image.show(title=self.recipe.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load_again, (str(self.file.absolute()), str(self.session.device))
+        return _load_again, (str(self.file.absolute()), str(self.session.device), isinstance(self.model, ProjectedTransfer))
 
     @property
     def encoder(self) -> FrozenEncoder:
@@ -122,7 +130,7 @@ class Run:
 
     @torch.no_grad()
     def transfer(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Any:
-        """G(x), of the type of the input.
+        """G(x), of the type of the input. If G draws by parameters, the target's engine draws the images.
 
         Images of another size are made square and resized. The values of floats are detected: -1 to 1, 0 to 1 or 0 to 255. If
         they can mean two of these, ``value_range`` must say which.
@@ -144,7 +152,79 @@ class Run:
             DomtransError: For other shapes or types, if the range of floats is not clear, or if a file cannot be read.
         """
         batch = self._reader(aspect, value_range).read(images)
-        return batch.restore(self.model(batch.squares) if len(batch.squares) else batch.squares)
+        return batch.restore(self._pictures(batch.squares) if len(batch.squares) else batch.squares)
+
+    @property
+    def draws_by_parameters(self) -> bool:
+        """Whether the images of G are drawings by the target's engine, which have parameters."""
+        return self.model.engine is not None
+
+    @cached_property
+    def engine(self) -> NamedEngine:
+        """The drawing engine of the target. Raises DomtransError if the target has none."""
+        named = NamedEngine.of(self.registry, self.recipe.target)
+        if named is None:
+            raise DomtransError(f"the target '{self.recipe.target.name}' of the run in {self.path} is not drawn by an engine")
+        return named
+
+    @torch.no_grad()
+    def parameters(
+        self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None
+    ) -> list[dict[str, str]]:
+        """The parameters of G(x): the value of every slot of the target's engine, for each image.
+
+        The arguments are those of ``transfer``. The parameters of a G that draws pixels are those of ``project()``.
+
+        Raises:
+            DomtransError: Also if the target is not drawn by an engine.
+        """
+        space = self.engine.engine.space
+        model = self.model if self.draws_by_parameters else self.project().model
+        squares = self._reader(aspect, value_range).read(images).squares
+        return [space.parameters(row) for row in model.parameter_indices(squares).tolist()] if len(squares) else []
+
+    def drawing(self, parameters: Parameters) -> Drawing:
+        """The drawing of these parameters, as SVG (``to_svg()``), pixels (``to_pil(size)``) or a file (``to_json()``).
+
+        Raises:
+            DomtransError: If the target is not drawn by an engine, or the engine does not take the parameters.
+        """
+        return self.engine.draw(parameters)
+
+    def draw(self, parameters: Parameters, size: int | None = None) -> Image.Image:
+        """The picture of these parameters, ``size`` pixels wide and high; by default as the network produces it.
+
+        Raises:
+            DomtransError: If the target is not drawn by an engine, or the engine does not take the parameters.
+        """
+        return self.drawing(parameters).to_pil(size or self.recipe.image_size)
+
+    def project(self, *, progress: bool | None = None, listeners: Listeners = ()) -> Run:
+        """The same run with drawings instead of pixels: a network c reads the parameters in G(x), and the engine draws them.
+
+        c is fitted on the target's own drawings, made to look like generated images, and sees nothing of the source. The fit
+        takes some minutes and is cached. A run that draws by parameters is returned as it is.
+
+        Args:
+            progress: Show the progress of the fit on standard error: True always, False never, None on a terminal and in a
+                notebook.
+            listeners: One function, or several, called with the progress.
+
+        Raises:
+            DomtransError: If the target is not drawn by an engine.
+        """
+        if self.draws_by_parameters:
+            return self
+        if self._projected is None:
+            everyone = (*self.session.listeners, *as_listeners(listeners))
+            with session_with_display(replace(self.session, listeners=everyone), progress) as session:
+                model = project(self.model, self.recipe, self.registry, session)
+            self._projected = Run(self.file, self.recipe, model, self.about, self.registry, self.session)
+        return self._projected
+
+    def _pictures(self, squares: Tensor) -> Tensor:
+        """G of images [B, 1 or 3, S, S] in [-1, 1]: float [B, C, S, S] in [-1, 1]."""
+        return to_float(self.model.pictures(squares).to(squares.device)) if self.draws_by_parameters else self.model(squares)
 
     @torch.no_grad()
     def encode(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Tensor:
@@ -190,14 +270,13 @@ class Run:
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
 
 
-def load(
-    path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: Listeners = ()
-) -> Run:
+def load(path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: Listeners = ()) -> Run:
     """Load a run.
 
     Args:
-        path: A run folder; one of its model files, e.g. ``runs/x/best.safetensors``; or ``OWNER/NAME`` (``@REVISION``) of a
-            model on a model hub, which needs the extra "hub". A path that exists is never looked up on the hub.
+        path: A run folder; one of its model files, e.g. ``runs/x/best.safetensors``; ``models:NAME`` of a run that comes with
+            domtrans (``list_models``); or ``hf://OWNER/NAME`` (``@REVISION``) of a model on a model hub, which needs the extra
+            "hub". The hub's models may also be written ``OWNER/NAME``; a path that exists is never looked up on the hub.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         registry: The parts to build the networks from; by default those of the installed plugins.
         listeners: One function, or several, called with the progress of measurements.
@@ -208,9 +287,9 @@ def load(
     Raises:
         DomtransError: If there is no run, it is damaged, it cannot be downloaded, or it needs a plugin that is missing.
     """
-    path = fetch(str(path)) if is_on_hub(str(path)) else path
+    path = fetch(str(path)) if is_on_hub(str(path)) else local_path(path)
     try:
-        file = _model_file(Path(expand_home(str(path))))
+        file = _model_file(path)
     except OSError as error:  # a folder without permission, a name that is too long for a file
         raise DomtransError(f"the run in {path} cannot be opened: {error.strerror}") from None
     registry = registry or load_plugins().registry
@@ -233,8 +312,9 @@ def _model_file(path: Path) -> Path:
     return folder.model_file
 
 
-def _load_again(file: str, device: str) -> Run:
-    return load(file, device=device)
+def _load_again(file: str, device: str, projected: bool = False) -> Run:
+    run = load(file, device=device)
+    return run.project(progress=False) if projected else run
 
 
 def as_run(run: Run | str | Path, *, device: str = "auto", registry: Registry | None = None) -> Run:

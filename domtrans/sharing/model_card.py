@@ -85,6 +85,8 @@ def _origin_rows(run: Run) -> Iterator[tuple[str, Any]]:
     yield "steps", f"{run.about.get('step', 'unknown')}, chosen by: {run.about.get('chosen', 'unknown')}"
     yield "seed", run.recipe.seed
     yield from ((name, text) for name, text in run_rows(run.results) if name != "training steps")
+    if "stored_as" in run.about:
+        yield "weights", f"rounded to {run.about['stored_as']}; the results are those of the rounded weights"
     yield "versions", ", ".join(f"{name} {version}" for name, version in _table(run, "versions").items()) or "unknown"
     git = _table(run, "git")
     if git:

@@ -7,11 +7,15 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from domtrans.data.domains import load_domain
 from domtrans.data.grid import pair_grid
 from domtrans.errors import DomtransError
+from domtrans.runs.discriminator import DISCRIMINATOR_FILE, read_discriminator, write_discriminator
+from domtrans.runs.folder import RunFolder
 from domtrans.runs.run import Run, as_run
+from domtrans.sharing.half import half_run, in_half
 from domtrans.sharing.model_card import model_card
 from domtrans.storage.atomic import new_folder
 
@@ -39,33 +43,45 @@ class Packed:
     places: tuple[str, ...]
 
 
-def pack(run: Run | str | Path, folder: str | Path, *, licence: str | None = None) -> Packed:
+def pack(run: Run | str | Path, folder: str | Path, *, licence: str | None = None, fp16: bool = False) -> Packed:
     """Write the model, its recipe and results, a model card with a sample grid, and checksums for ``sha256sum -c``.
 
-    The folder is written whole or not at all.
+    The folder is written whole or not at all. The last model of a run is written with its D, if the run folder has the
+    training state, so that ``train.begin`` can begin with both.
 
     Args:
         run: A run, its folder or a model file.
         folder: A new or empty folder.
         licence: Licence of the model, as model hubs abbreviate it, e.g. "mit". The licences of the data are taken from the
             docstrings of the domains.
+        fp16: Round the weights to float16, which halves the size, and measure the results again with them.
 
     Returns:
         What was written.
 
     Raises:
-        DomtransError: If the folder is not empty or cannot be written.
+        DomtransError: If the folder is not empty or cannot be written; or with ``fp16``, if a weight is too large or the test
+            data is not available.
     """
     run, folder = as_run(run, device="cpu"), Path(folder)
+    trained = RunFolder(run.path)
     with new_folder(folder) as unfinished:
-        grid = _sample_grid(run)
+        discriminator = read_discriminator(run.path) if run.file == trained.model_file else None
+        if discriminator is not None:
+            write_discriminator(unfinished, in_half(discriminator) if fp16 else discriminator)
+        if fp16:
+            run = half_run(run, unfinished)
+        grid = _sample_grid(run, trained.samples)
         files = {
             "model.safetensors": run.file.read_bytes(),
+            "config.json": _as_json(config(run, licence)),
             "recipe.json": run.recipe.to_json().encode(),
             "README.md": model_card(run, licence=licence, grid=GRID_FILE if grid else None).encode(),
         }
+        if discriminator is not None:
+            files[DISCRIMINATOR_FILE] = (unfinished / DISCRIMINATOR_FILE).read_bytes()
         if run.results:
-            files["results.json"] = (json.dumps(run.results, indent=2) + "\n").encode()
+            files["results.json"] = _as_json(run.results)
         if grid:
             files[GRID_FILE] = grid
         sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
@@ -76,11 +92,22 @@ def pack(run: Run | str | Path, folder: str | Path, *, licence: str | None = Non
     return Packed(folder, tuple(sorted(files)), tuple(sorted(set(LOCAL_PATH.findall(text)))))
 
 
-def _sample_grid(run: Run) -> bytes | None:
+def config(run: Run, licence: str | None) -> dict[str, Any]:
+    """What builds the networks again, as model hubs expect it in config.json: the arguments of a constructor."""
+    about = {"library_name": "domtrans", "license": licence or "unknown"}
+    arguments = {"classes": run.about["classes"], "channels": run.about["channels"]}
+    return about | arguments | {"recipe": run.recipe.model_dump(mode="json")}
+
+
+def _as_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def _sample_grid(run: Run, samples: Path) -> bytes | None:
     """Source test images above their transfers; the last grid of the training if the data is missing."""
     try:
         images = load_domain(run.registry, run.recipe.source, "test", run.recipe.image_size).some(GRID_IMAGES)
     except DomtransError:
-        grids = sorted((run.path / "samples").glob("*.png"))
+        grids = sorted(samples.glob("*.png"))
         return grids[-1].read_bytes() if grids else None
     return pair_grid(images.images, run.model.apply_to(images))

@@ -13,11 +13,12 @@ from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder
 from domtrans.model.weights import load_encoder
+from domtrans.pretrained.locate import local_path
 from domtrans.recipe.schema import Recipe
-from domtrans.registry.parts import Part, nested_parts, positional_parameters
+from domtrans.registry.identity import identity
+from domtrans.registry.parts import Part, positional_parameters
 from domtrans.registry.registry import Registry
 from domtrans.session import Session
-from domtrans.storage.paths import expand_home
 from domtrans.storage.tensors import fingerprint
 
 
@@ -30,13 +31,13 @@ def fit_encoder(
     seed and the data.
     """
     key: dict[str, Any] = {
-        "encoder": _identity(registry, "encoder", recipe.encoder),
+        "encoder": identity(registry, "encoder", recipe.encoder),
         "size": recipe.image_size,
         "computed": f"{session.device.type} {session.dtype}",
     }
     stages: list[tuple[Literal["fit", "adapt"], Part | None]] = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:
-        load_encoder(encoder, Path(expand_home(recipe.encoder.weights)))
+        load_encoder(encoder, local_path(recipe.encoder.weights))
         stages = stages[1:]
     else:
         encoder.load_pretrained()
@@ -49,7 +50,7 @@ def fit_encoder(
         during = session.during(stage)
         fit = registry.build("fit", part)
         takes_target = len(positional_parameters(registry.get("fit", part.name).factory)) == 4
-        key = {"before": key, "by": _identity(registry, "fit", part), "seed": recipe.seed, "source": source.fingerprint()}
+        key = {"before": key, "by": identity(registry, "fit", part), "seed": recipe.seed, "source": source.fingerprint()}
         if takes_target:
             key |= {"target": target.fingerprint()}
         arguments = (encoder, source, during) + ((target.unlabelled(),) if takes_target else ())
@@ -66,19 +67,3 @@ def fit_encoder(
         during.progress(0, 1)
         session.cache.fitted(encoder, "encoders", key, train_f)
         during.progress(1, 1)
-
-
-def _identity(registry: Registry, kind: str, part: Part) -> dict[str, Any]:
-    """What the result of a part depends on: its name, its options, and the code of its module and of its nested parts."""
-    code = hashlib.sha256()
-    for factory in _factories(registry, kind, part):
-        with suppress(TypeError, OSError):  # defined at a prompt: no file to read
-            code.update(Path(inspect.getfile(factory)).read_bytes())
-    return {"name": part.name, "options": part.options, "code": code.hexdigest()[:16]}
-
-
-def _factories(registry: Registry, kind: str, part: Part) -> Iterator[Callable[..., Any]]:
-    yield registry.get(kind, part.name).factory
-    options = registry.options(kind, part)
-    for nested in nested_parts([getattr(options, name) for name in type(options).model_fields]):
-        yield from _factories(registry, nested.kind, nested.part)

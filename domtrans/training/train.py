@@ -37,6 +37,7 @@ from domtrans.runs.resume import DATA, check_data, describe_data, may_change
 from domtrans.runs.run import Run, load
 from domtrans.runs.trackers import Trackers, open_trackers, resolve_trackers
 from domtrans.session import Listeners, Session, as_listeners
+from domtrans.training.begin import begin_with, begun_with
 from domtrans.training.experiment import Experiment, prepare
 from domtrans.training.loop import Loop, follow
 from domtrans.training.out_of_memory import check_memory
@@ -192,6 +193,7 @@ def _train_and_measure(
     about = origin_of(recipe, registry, session, experiment.source, experiment.target)
     about["supervision"] = supervision(recipe.oracle, (item.loss.reads for item in losses))
     prepared = time.perf_counter()
+    begin_with(recipe, experiment, session.during("data"))
     trainer = _trainer(experiment, session)
     loop = Loop(trainer, folder, recipe, source_test.some(SAMPLES), about, trackers)
     with evaluators_kept_out(oracle=recipe.oracle):
@@ -220,6 +222,7 @@ def _train_and_measure(
     checks |= {"data_from_python": from_python} if from_python else {}
     checks |= {"data_notes": data_notes} if data_notes else {}
     checks |= {"enlarged": {"from": drawn_size, "to": recipe.image_size}} if drawn_size else {}
+    checks |= {"begins_with": begun_with(recipe)} if recipe.train.begin else {}
     checks |= {"measured_before_at": measured_before} if measured_before else {}
     checks |= {"best": {SCORE: loop.best_score, "step": loop.best_step}} if recipe.train.validate_every else {}
     results = results_of(measured, run=run, checks=checks)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from commands import in_process
 from domtrans import DomtransError, load, pack, verify
+from domtrans.pretrained.hub import FILES as FETCHED
 from domtrans.sharing import pack as packing
 from domtrans.sharing.model_card import as_text, model_card
 from tiny import bars, registry
@@ -20,7 +21,10 @@ yaml = pytest.importorskip("yaml")
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
 PIXELS = torch.from_numpy(bars(5)[0]).permute(0, 3, 1, 2).contiguous()
-FILES = {"model.safetensors", "recipe.json", "results.json", "README.md", "samples.png", "SHA256SUMS"}
+FILES = {
+    "model.safetensors", "discriminator.safetensors", "config.json", "recipe.json", "results.json", "README.md", "samples.png",
+    "SHA256SUMS",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,7 @@ def test_a_card_without_results_says_so(run, tmp_path):
     folder = shutil.copytree(run.path, tmp_path / "copy")
     shutil.copy(folder / "model.safetensors", folder / "best.safetensors")
     files = pack(folder / "best.safetensors", tmp_path / "digits").files
-    assert set(files) == FILES - {"results.json"}
+    assert set(files) == FILES - {"results.json", "discriminator.safetensors"}, "D is that of the last step, not of the best"
     front, page = card(tmp_path / "digits")
     assert "model-index" not in front and "No results were recorded for this file" in page
 
@@ -162,7 +166,9 @@ def test_a_model_of_the_hub_is_loaded_by_its_name(hub, run):
     assert torch.equal(loaded.transfer(PIXELS), run.transfer(PIXELS)) and loaded.results == run.results
     load("owner/digits@v1.0", device="cpu", registry=registry())
     assert [(name, how["revision"]) for name, how in hub] == [("owner/digits", None), ("owner/digits", "v1.0")]
-    assert {tuple(how["allow_patterns"]) for _, how in hub} == {("model.safetensors", "recipe.json", "results.json")}
+    assert [how["allow_patterns"] for _, how in hub] == 2 * [FETCHED]
+    load("hf://owner/digits@v1.0", device="cpu", registry=registry())
+    assert hub[2] == hub[1]
 
 
 def test_the_commands_take_a_model_of_the_hub(hub, tmp_path, capsys):
@@ -193,8 +199,6 @@ def test_paths_are_never_looked_up_on_the_hub(hub, tmp_path, name):
 def test_no_executable_file_is_downloaded():
     """Only the named files are downloaded; a pickle beside them stays on the hub."""
     from fnmatch import fnmatch
-
-    from domtrans.runs.hub import FILES as FETCHED
 
     there = [
         "model.safetensors",

@@ -9,9 +9,16 @@ from domtrans.errors import DomtransError
 from domtrans.optional import require_extra
 
 HUB_NAME = re.compile(r"(?P<repository>(?P<owner>\w[\w.-]{0,95})/\w[\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}))?", re.ASCII)
+ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^/].*)", re.DOTALL)
+"""``hf://OWNER/NAME``. A ``Path`` of it has one slash less."""
 
-FILES = ["model.safetensors", "recipe.json", "results.json"]
+FILES = ["model.safetensors", "discriminator.safetensors", "config.json", "recipe.json", "results.json"]
 """The files that are downloaded: tensors and plain data, no code."""
+
+
+def is_address(name: str) -> bool:
+    """Whether a name begins with ``hf://``, and is therefore never a path."""
+    return ADDRESS.fullmatch(name) is not None
 
 
 def is_on_hub(name: str) -> bool:
@@ -27,7 +34,7 @@ def fetch(name: str) -> Path:
     """Download a model, or take it from the hub's own cache.
 
     Args:
-        name: ``OWNER/NAME`` or ``OWNER/NAME@REVISION``.
+        name: ``hf://OWNER/NAME`` or ``OWNER/NAME``, and with ``@REVISION`` a branch, a tag or a commit.
 
     Returns:
         A folder with the files of a run.
@@ -35,14 +42,21 @@ def fetch(name: str) -> Path:
     Raises:
         DomtransError: If it cannot be downloaded, or the extra "hub" is not installed.
     """
-    match = HUB_NAME.fullmatch(name)
-    assert match is not None
-    hub = require_extra("huggingface_hub", "hub", f"there is no run in {name}: no such folder; to download it from a model hub")
+    address = ADDRESS.fullmatch(name)
+    match = HUB_NAME.fullmatch(address["name"] if address else name)
+    if match is None:
+        raise DomtransError(f"{name} is not the address of a model; write hf://OWNER/NAME or hf://OWNER/NAME@REVISION")
+    no_path = "" if address else ": no such folder"
+    hub = require_extra("huggingface_hub", "hub", f"there is no run in {name}{no_path}; to download it from a model hub")
     try:
         return Path(hub.snapshot_download(match["repository"], revision=match["revision"], allow_patterns=FILES))
     except Exception as error:  # noqa: BLE001 - no network, no such model, no access, a full disk: each has its own class
-        reason = " ".join(str(error).split())[:200]
         raise DomtransError(
-            f"there is no run in {name}: no such folder, and it could not be downloaded from the model hub ({reason}); "
-            "check the name and the network, or download the model yourself and give its folder"
+            f"there is no run in {name}{no_path or ' here'}, and it could not be downloaded from the model hub "
+            f"({reason(error)}); check the name and the network, or download the model yourself and give its folder"
         ) from None
+
+
+def reason(error: Exception) -> str:
+    """The message of an error of the hub's library on one line, shortened."""
+    return " ".join(str(error).split())[:200]
