@@ -11,6 +11,8 @@ from .data.classes import list_names as list_names
 from .data.classes import natural_key as natural_key
 from .data.domains import find_engine as find_engine
 from .data.domains import load_domain as load_domain
+from .data.drawings import Drawing as Drawing
+from .data.drawings import read_drawing as read_drawing
 from .data.engine import DrawingEngine as DrawingEngine
 from .data.from_python import python_data as python_data
 from .data.image_files import decode_image as decode_image
@@ -52,6 +54,8 @@ from .evaluation.leak_guard import Evaluator as Evaluator
 from .evaluation.realism import frechet_distance as frechet_distance
 from .evaluation.realism import kernel_distance as kernel_distance
 from .evaluation.realism import spread as spread
+from .inference.render_files import Rendered as Rendered
+from .inference.render_files import render as render
 from .inference.transfer_files import Transferred as Transferred
 from .inference.transfer_files import transfer as transfer
 from .interfaces import Augmentation as Augmentation

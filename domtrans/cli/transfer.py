@@ -36,6 +36,7 @@ def add_to(app: typer.Typer) -> None:
             "domtrans transfer runs/digits-dtn 'photos/**/*.jpg' one-more.png transferred/ --format webp --size 128",
             "domtrans transfer runs/digits-dtn street.mp4 digits.mp4 --side-by-side",
             "domtrans transfer runs/faces-dtn group-photo.jpg avatars/ --crop faces",
+            "domtrans transfer runs/avatars-dtn photo.jpg avatar.svg --parameters avatar.json",
             "cat photo.jpg | domtrans transfer runs/digits-dtn - - > made.png",
             "torchrun --nproc-per-node 4 -m domtrans transfer runs/digits-dtn photos/ transferred/",
         )
@@ -54,7 +55,7 @@ def transfer(
     out: Out = None,
     format: Annotated[
         str | None,
-        typer.Option(metavar="FORMAT", help="Format of the images of a folder: png, jpg or webp.  [default: png]"),
+        typer.Option(metavar="FORMAT", help="Format of the images of a folder: png, jpg, webp or svg.  [default: png]"),
     ] = None,
     size: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the output.  [default: as the network produces it]")
@@ -72,6 +73,16 @@ def transfer(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a contact sheet: at most 256 inputs, each above its output.")
     ] = None,
+    parameters: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Also write the parameters of the drawings as JSON: a file, or a folder for several images.",
+        ),
+    ] = None,
+    project: Annotated[
+        bool, typer.Option("--project", help="Of a run that draws pixels, write the nearest drawing that the engine can draw.")
+    ] = False,
     aspect: Annotated[
         str | None,
         typer.Option(
@@ -119,6 +130,8 @@ def transfer(
                     side_by_side=side_by_side,
                     crop=crop or ("faces" if faces else None),
                     sheet=sheet if group.is_main else None,
+                    parameters=parameters,
+                    project=project,
                     aspect=cast("Aspect | None", aspect),
                     max_pixels=max_pixels,
                     skip_existing=skip_existing,
@@ -149,6 +162,8 @@ def transfer(
     if not some_worked:
         names = ", ".join(map(str, sources[:MAX_NAMES]))
         raise DomtransError(f"none of the {len(done.failed)} files in {names} could be transferred")
+    if done.projected and group.is_main and not project:
+        terminal.print_note("this run draws pixels; what was written are the drawings nearest to them, as --project gives them")
     summary = _summarise(done, sources, destination)
     if group.size > 1:
         summary = f"process {group.rank + 1} of {group.size} {summary}"
@@ -161,9 +176,12 @@ def _summarise(done: Transferred, sources: list[Path], destination: Path) -> str
     """One line about the result."""
     from domtrans.data.image_scan import describe_skipped
 
-    is_single = len(sources) == 1 and len(done.written) == 1 and (sources[0] == STREAM or sources[0].is_file())
-    output = str(done.written[0]) if is_single else f"{_count(len(done.written), 'image')} to {destination}"
+    images = [path for path in done.written if path.suffix.lower() != ".json"]
+    is_single = len(sources) == 1 and len(images) == 1 and (sources[0] == STREAM or sources[0].is_file())
+    output = str(images[0]) if is_single else f"{_count(len(images), 'image')} to {destination}"
     summary = f"wrote {one_line(output)}"
+    if len(images) < len(done.written):
+        summary += f" and {_count(len(done.written) - len(images), 'file')} of parameters"
     if done.skipped:
         summary += f"; {_count(len(done.skipped), 'file')} existed already"
     if done.failed:

@@ -57,3 +57,12 @@ def _check_element(element: ElementTree.Element) -> None:
 
 def _unsafe(what: str) -> DomtransError:
     return DomtransError(f"the engine's drawing has {what}; a drawing may only draw, without scripts and links")
+
+
+def with_size(svg: str, size: int) -> str:
+    """The document with this width and height in pixels."""
+    tag = re.search(r"<svg\b[^>]*>", svg)
+    if tag is None:
+        raise DomtransError("the engine's drawing is not SVG: it has no svg element")
+    plain = re.sub(r"\s(width|height)=(\"[^\"]*\"|'[^']*')", "", tag[0])
+    return f'{svg[: tag.start()]}<svg width="{size}" height="{size}"{plain.removeprefix("<svg")}{svg[tag.end() :]}'

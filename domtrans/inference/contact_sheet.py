@@ -26,9 +26,13 @@ class ContactSheet:
         self._positions = set(evenly(count, MAX_PAIRS).tolist())
         self._pairs: list[tuple[Pixels, Pixels]] = []
 
+    def wants(self, position: int) -> bool:
+        """Whether the file at ``position`` is one of those on the sheet."""
+        return position in self._positions and len(self._pairs) < MAX_PAIRS
+
     def add(self, position: int, before: Pixels, after: Pixels) -> None:
         """Keep a pair, uint8 [3, S, S] and [1 or 3, S, S], if the file at ``position`` is one of those on the sheet."""
-        if position in self._positions and len(self._pairs) < MAX_PAIRS:
+        if self.wants(position):
             self._pairs.append((before, after))
 
     def encode(self, format_name: str) -> bytes | None:

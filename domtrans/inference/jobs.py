@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,9 @@ from domtrans.inference.video import ANIMATED_FORMATS, VIDEO_FORMATS
 NUMBERED_STEM = re.compile(r"(.+)-\d+")
 """Stem of a crop's file: ``a-1.png`` is the first crop of the image that becomes ``a.png``."""
 
+SVG = "SVG"
+"""The format of drawings. Pillow does not write it."""
+
 MAX_NAMES = 9
 """Inputs that an error message lists."""
 
@@ -35,13 +38,35 @@ class Job:
         source: The input.
         name: What messages call the input.
         target: The output.
-        format_name: Pillow's name of the output format, or the suffix of a video.
+        format_name: Pillow's name of the output format, "SVG", or the suffix of a video.
+        parameters: Where the parameters of the drawing are written; None: nowhere.
+        crop_format: With crops, the format of each crop if it is not that of the output; see ``crop``.
     """
 
     source: Path | BinaryIO
     name: str
     target: Path | BinaryIO
     format_name: str
+    parameters: Path | None = None
+    crop_format: str | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that the job writes, without those of crops."""
+        return [path for path in (self.target, self.parameters) if isinstance(path, Path)]
+
+    def crop(self, number: int) -> Job:
+        """The job of the ``number``-th crop: ``a-1.png`` beside ``a.png``. Raises DomtransError without file names."""
+        target = numbered_target(self.target, number)
+        target = target.with_suffix(".svg") if self.crop_format == SVG else target
+        parameters = None if self.parameters is None else numbered_target(self.parameters, number)
+        return replace(self, target=target, format_name=self.crop_format or self.format_name, parameters=parameters)
+
+    def with_overview(self) -> Job:
+        """The same job for crops: what it writes itself shows photographs, so ``a.svg`` becomes ``a.png``."""
+        if self.format_name != SVG or not isinstance(self.target, Path):
+            return self
+        return replace(self, target=self.target.with_suffix(".png"), format_name="PNG", crop_format=SVG)
 
     @property
     def is_video(self) -> bool:
@@ -81,6 +106,7 @@ def plan_jobs(
     suffix: str | None = None,
     numbered: bool = False,
     extra_outputs: Sequence[Path] = (),
+    parameters: Path | None = None,
 ) -> Plan:
     """Plan a transfer.
 
@@ -90,6 +116,7 @@ def plan_jobs(
         suffix: Of image outputs that the destination does not name; None: ".png".
         numbered: Whether ``a.png`` comes with ``a-1.png``, ``a-2.png`` and so on, one for each crop.
         extra_outputs: Files that will be written besides, such as a contact sheet.
+        parameters: Where the parameters of drawings are written: a file for a single input, else a folder.
 
     Raises:
         DomtransError: If an input does not exist, or an output would replace an input.
@@ -102,6 +129,10 @@ def plan_jobs(
             jobs = [_plan_single(inputs[0], destination, suffix)]
         else:
             jobs = _plan_many(inputs, destination, suffix, numbered, passed_over)
+        if parameters is not None:
+            jobs = [replace(job, parameters=_parameter_file(job, destination, parameters, single=single)) for job in jobs]
+        if numbered:
+            jobs = [job.with_overview() for job in jobs]
         _check_inputs_kept(jobs, extra_outputs, numbered)
     except (OSError, RuntimeError) as error:  # an invalid file name, or a loop of links
         raise DomtransError(f"{getattr(error, 'filename', None) or destination} cannot be opened: {error}") from None
@@ -134,7 +165,9 @@ def readable_suffixes() -> frozenset[str]:
 
 
 def output_format(target: Path) -> str:
-    """The suffix of a video, or Pillow's name of an image format. Raises DomtransError if the suffix is neither."""
+    """The suffix of a video, "SVG", or Pillow's name of an image format. Raises DomtransError for another suffix."""
+    if target.suffix.lower() == ".svg":
+        return SVG
     return target.suffix.lower() if target.suffix.lower() in VIDEO_FORMATS else image_format(target)
 
 
@@ -205,6 +238,23 @@ def _plan_single(source: Path | BinaryIO, destination: Path | BinaryIO, suffix: 
     return Job(source, name, destination, output_format(destination))
 
 
+def _parameter_file(job: Job, destination: Path | BinaryIO, parameters: Path, *, single: bool) -> Path:
+    """The file for the parameters of a job: in a folder, of the same name as the output."""
+    if not isinstance(job.target, Path):
+        name = Path("picture")
+    elif single or not isinstance(destination, Path):
+        name = Path(job.target.name)
+    else:
+        name = job.target.relative_to(destination)
+    if single and not parameters.is_dir():
+        if parameters.suffix.lower() != ".json":
+            raise DomtransError(f"the file of parameters {parameters} must end in .json")
+        return parameters
+    if parameters.suffix.lower() == ".json" and not parameters.is_dir():
+        raise DomtransError(f"{parameters} has the name of a file; the parameters of several images need a folder")
+    return parameters / name.with_suffix(".json")
+
+
 def _plan_many(
     inputs: Sequence[Path | BinaryIO],
     folder: Path | BinaryIO,
@@ -217,7 +267,7 @@ def _plan_many(
         raise DomtransError("standard input and output take a single image; name files and a folder for several images")
     if folder.is_file():
         raise DomtransError(f"the output {folder} is a file; several images need a folder as the output")
-    if folder.suffix.lower() in readable_suffixes() and not folder.exists():
+    if folder.suffix.lower() in {*readable_suffixes(), ".svg"} and not folder.exists():
         raise DomtransError(f"the output {folder} has the name of an image file; several images need a folder as the output")
     paths = list(dict.fromkeys(path for source in sources for path in _images_of(source, folder, passed_over)))
     if not paths:

@@ -19,7 +19,7 @@ MAX_BATCH_BYTES = 512 * 2**20
 LIMITS = {"size": 8192, "batch_size": 65536, "workers": 256}
 """Largest value of each option."""
 
-Format = Literal["png", "jpg", "webp"]
+Format = Literal["png", "jpg", "webp", "svg"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class TransferOptions:
     part: tuple[int, int] = (0, 1)
     aspect: Aspect | None = None
     max_pixels: int | None = None
+    parameters: Path | None = None
+    project: bool = False
 
     def __post_init__(self) -> None:
         for name, limit in LIMITS.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from domtrans.errors import DomtransError
-from domtrans.inference.output_mark import has_image_mark
+from domtrans.inference.output_mark import has_mark
 from domtrans.inference.video import VIDEO_FORMATS, has_video_mark
 from domtrans.storage.atomic import write_bytes
 
@@ -42,4 +42,4 @@ def _is_foreign(path: Path) -> bool:
             return False
     except OSError:  # an invalid name or a forbidden folder: writing reports it
         return False
-    return not (has_video_mark(path) if path.suffix.lower() in VIDEO_FORMATS else has_image_mark(path))
+    return not (has_video_mark(path) if path.suffix.lower() in VIDEO_FORMATS else has_mark(path))

@@ -8,27 +8,27 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from domtrans.compute.memory import enough_memory
 from domtrans.data.image_files import encode_image, image_errors, open_image
 from domtrans.data.pixels import flatten
 from domtrans.errors import DomtransError
 from domtrans.inference.contact_sheet import ContactSheet, encode_pairs
-from domtrans.inference.framing import FramedImage, Framing, Pixels
-from domtrans.inference.jobs import Job, numbered_target
+from domtrans.inference.framing import FramedImage, Framing
+from domtrans.inference.jobs import SVG, Job
 from domtrans.inference.options import TransferOptions
 from domtrans.inference.output_files import check_replaceable, write_output
-from domtrans.inference.output_mark import mark_options
+from domtrans.inference.output_mark import mark_options, marked_svg
+from domtrans.inference.outputs import DrawnOutput, Network, Output
 from domtrans.inference.video import VIDEO_FORMATS, TimedFrame, encode_clip, is_animated, open_clip
 
 Input = TypeVar("Input")
-Output = TypeVar("Output")
+Result = TypeVar("Result")
 
 Detector = Callable[[Image.Image, int], Sequence[Image.Image]]
 """A built detector: an RGB image and a size to square RGB crops of that size."""
@@ -60,14 +60,14 @@ class Pipeline:
     """Files through the network.
 
     Attributes:
-        network: G, uint8 [B, 3, S, S] to uint8 [B, C, S, S].
+        network: G.
         detector: Crops the images; None: whole images are transferred.
         pool: Threads that decode and encode.
         sheet: Collects the pairs of the contact sheet.
         on_frames: Called with the number of frames of a clip that are done, and of all its frames. It may raise.
     """
 
-    network: Callable[[Tensor], Tensor]
+    network: Network
     framing: Framing
     detector: Detector | None
     options: TransferOptions
@@ -114,48 +114,64 @@ class Pipeline:
             raise DomtransError(f"the detector '{self.options.crop}' found nothing in {job.name}")
         return crops
 
-    def _transfer(self, decoded: Iterable[DecodedInput]) -> Iterator[tuple[DecodedInput, Pixels]]:
+    def _transfer(self, decoded: Iterable[DecodedInput]) -> Iterator[tuple[DecodedInput, list[Output]]]:
         for group in _groups(decoded, self.batch_size):
             outputs = self._run_network([framed for item in group for framed in item.images])
             for item in group:
                 own, outputs = outputs[: len(item.images)], outputs[len(item.images) :]
                 for framed, output in zip(item.images, own, strict=True):
-                    self.sheet.add(item.position, framed.pixels, output)
+                    self._add_to_sheet(item.position, framed, output)
                 yield item, own
 
-    def _run_network(self, images: Sequence[FramedImage]) -> Pixels:
-        """G of images: uint8 [N, C, S, S]."""
+    def _add_to_sheet(self, position: int, framed: FramedImage, output: Output) -> None:
+        if self.sheet.wants(position):
+            self.sheet.add(position, framed.pixels, output.at_size(self.framing.network_size))
+
+    def _run_network(self, images: Sequence[FramedImage]) -> list[Output]:
+        """G of images."""
         if not images:
-            return np.empty(0, np.uint8)
+            return []
         batches = torch.from_numpy(np.stack([framed.pixels for framed in images])).split(self.batch_size)
         with enough_memory(f"{self.batch_size} images at a time", "choose a smaller batch size"):
-            return torch.cat([self.network(batch).cpu() for batch in batches]).numpy()
+            return [output for batch in batches for output in self.network(batch)]
 
-    def _save(self, transferred: tuple[DecodedInput, Pixels]) -> tuple[DecodedInput, JobResult]:
+    def _save(self, transferred: tuple[DecodedInput, list[Output]]) -> tuple[DecodedInput, JobResult]:
         item, outputs = transferred
         pairs, job = list(zip(item.images, outputs, strict=True)), item.job
         if self.detector is None or not pairs:
-            written = [self._write_image(job.target, job, framed, output) for framed, output in pairs]
+            written = [path for pair in pairs for path in self._write_output(job, *pair)]
             return item, JobResult(item.position, job, tuple(written), item.error)
         try:
-            targets = [numbered_target(job.target, number) for number in range(1, len(pairs) + 1)]
+            crops = [job.crop(number) for number in range(1, len(pairs) + 1)]
             if not self.options.force:
-                check_replaceable(targets)
+                check_replaceable([path for crop in crops for path in crop.files])
         except DomtransError as error:
             return item, JobResult(item.position, job, error=str(error))
-        written = [self._write_image(target, job, *pair) for target, pair in zip(targets, pairs, strict=True)]
-        overview = encode_pairs([(framed.pixels, output) for framed, output in pairs], job.format_name)
+        written = [path for crop, pair in zip(crops, pairs, strict=True) for path in self._write_output(crop, *pair)]
+        small = self.framing.network_size
+        overview = encode_pairs([(framed.pixels, output.at_size(small)) for framed, output in pairs], job.format_name)
         written.append(write_output(job.target, overview))  # last, because --skip-existing takes it for all of the job
         return item, JobResult(item.position, job, tuple(written))
 
-    def _write_image(self, target: Path | BinaryIO, job: Job, framed: FramedImage, output: Pixels) -> Path:
-        image = self.framing.compose(output, framed)
-        return write_output(target, encode_image(image, job.format_name, str(target), **mark_options(job.format_name)))
+    def _write_output(self, job: Job, framed: FramedImage, output: Output) -> list[Path]:
+        """Write an image, and its parameters if they are wanted. The image last: --skip-existing takes it for all."""
+        parameters = []
+        if job.parameters is not None and isinstance(output, DrawnOutput):
+            parameters.append(write_output(job.parameters, output.drawing.to_json().encode()))
+        return [write_output(job.target, self._encode(job, framed, output)), *parameters]
+
+    def _encode(self, job: Job, framed: FramedImage, output: Output) -> bytes:
+        if job.format_name == SVG and isinstance(output, DrawnOutput):
+            return marked_svg(output.drawing.to_svg(self.options.size))
+        image = self.framing.compose(output.at_size(self.framing.output_size), framed)
+        return encode_image(image, job.format_name, str(job.target), **mark_options(job.format_name))
 
     def _transfer_clip(self, position: int, job: Job) -> JobResult:
         try:
             if self.detector is not None:
                 raise DomtransError(f"{job.name} is a video; a detector crops single images only")
+            if job.parameters is not None:
+                raise DomtransError(f"{job.name} has many frames; parameters are written for single images only")
             if not job.can_hold_frames:
                 raise DomtransError(f"{job.name} is a video; write a video, such as .mp4, or an animated .gif, .webp or .png")
             with open_clip(job.source, job.name) as clip:
@@ -177,20 +193,20 @@ class Pipeline:
             outputs = self._run_network([framed for framed, _ in batch])
             for (framed, seconds), output in zip(batch, outputs, strict=True):
                 if not done:
-                    self.sheet.add(position, framed.pixels, output)
+                    self._add_to_sheet(position, framed, output)
                 done += 1
-                yield self.framing.compose(output, framed), seconds
+                yield self.framing.compose(output.at_size(self.framing.output_size), framed), seconds
             self.on_frames(done, max(count, done))
 
 
 def map_ahead(
-    pool: Executor, function: Callable[[Input], Output], inputs: Iterable[Input], max_pending: int
-) -> Iterator[Output]:
+    pool: Executor, function: Callable[[Input], Result], inputs: Iterable[Input], max_pending: int
+) -> Iterator[Result]:
     """``function`` of every input, in order, computed ahead by the pool.
 
     Unlike ``Executor.map`` it takes at most ``max_pending`` inputs in advance, which bounds the memory.
     """
-    pending: deque[Future[Output]] = deque()
+    pending: deque[Future[Result]] = deque()
     for item in inputs:
         pending.append(pool.submit(function, item))
         if len(pending) >= max_pending:

@@ -19,9 +19,10 @@ from domtrans.data.pixel_limit import pixel_limit
 from domtrans.errors import DomtransError, Stopped
 from domtrans.inference.contact_sheet import ContactSheet
 from domtrans.inference.framing import Framing
-from domtrans.inference.jobs import Plan, output_names, plan_jobs, read_stream
+from domtrans.inference.jobs import SVG, Job, Plan, output_names, plan_jobs, read_stream
 from domtrans.inference.options import BATCH_SIZE, Format, TransferOptions, default_workers
 from domtrans.inference.output_files import check_replaceable, write_output
+from domtrans.inference.outputs import network_of
 from domtrans.inference.pipeline import Detector, JobResult, Pipeline
 from domtrans.progress.display import with_display
 from domtrans.registry.parts import Part
@@ -48,12 +49,14 @@ class Transferred:
         skipped: The outputs that existed already; only with ``skip_existing``.
         passed_over: The files of folders and patterns that are not read, each with the reason: files that are not images,
             images that need an extra or whose format is not supported, broken links, and so on.
+        projected: Whether the run draws pixels and the drawings nearest to G(x) were written instead.
     """
 
     written: tuple[Path, ...]
     failed: tuple[tuple[Path, str], ...]
     skipped: tuple[Path, ...] = ()
     passed_over: tuple[SkippedFile, ...] = ()
+    projected: bool = False
 
 
 def transfer(
@@ -73,6 +76,8 @@ def transfer(
     skip_existing: bool = False,
     force: bool = False,
     part: tuple[int, int] = (0, 1),
+    parameters: str | Path | None = None,
+    project: bool = False,
     aspect: Aspect | None = None,
     max_pixels: int | None = None,
     registry: Registry | None = None,
@@ -98,8 +103,10 @@ def transfer(
             are relative to the folder that all inputs share.
         destination: A file for a single input, otherwise a folder; or an open binary file.
         device: Where to load the run, if ``run`` is not a ``Run``: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        format: Of the images of a folder. The format of a single file follows from its suffix.
-        size: Side of the output in pixels. None: the size that the network produces.
+        format: Of the images of a folder. The format of a single file follows from its suffix. "svg" is for runs whose target
+            an engine draws.
+        size: Side of the output in pixels. None: the size that the network produces. Drawings are drawn at this size, all
+            other images are resized to it.
         side_by_side: Show the centre square of the input on the left of the output.
         crop: A registered detector, such as "faces" (needs the extra "faces"). Every object that it detects is transferred:
             ``a.jpg`` becomes ``a-1.png``, ``a-2.png`` and so on, and ``a.png``, which shows each crop above its output.
@@ -109,6 +116,10 @@ def transfer(
         workers: Threads that decode and encode. None: one per core, at most 8.
         skip_existing: Skip inputs whose output exists.
         force: Replace existing files that domtrans did not write.
+        parameters: Also write the parameters of every drawing as JSON: to this file for a single image, otherwise to a file for
+            each image in this folder. ``render`` draws them again. For a run whose target an engine draws.
+        project: Of a run that draws pixels, write the drawing that is nearest to G(x) (``Run.project``). SVG files and
+            ``parameters`` imply it.
         part: ``(k, n)`` transfers the files k, k + n, k + 2n and so on, for n processes that share the work.
         aspect: How an image that is not square becomes square: "crop" to the centre, "pad" with the border pixels, or
             "squeeze". None: as the run read its source, or "crop".
@@ -142,11 +153,14 @@ def transfer(
         part=part,
         aspect=aspect,
         max_pixels=max_pixels,
+        parameters=None if parameters is None else Path(expand_home(str(parameters))),
+        project=project,
     )
     sheet_format = None if options.sheet is None else image_format(options.sheet)
     plan = _plan(source, destination, options)
     jobs, single = plan.jobs, plan.single
     run = as_run(run, device=device, registry=registry)
+    projected = _needs_projection(run, jobs, options)
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
     framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side, aspect or run.aspect)
     skipped = {job for job in jobs if skip_existing and job.target_exists}
@@ -156,9 +170,10 @@ def transfer(
     pool = ThreadPoolExecutor(options.workers, "domtrans-transfer")
     try:
         with silence_pillow_warnings(), pixel_limit(max_pixels), with_display(listeners, progress) as everyone:
+            run = run.project(progress=False, listeners=everyone) if projected else run
             reporter = ProgressReporter(everyone, stop or threading.Event())
             on_frames = reporter.frames_done if single else lambda *_: reporter.check_stop(len(results), len(pending))
-            pipeline = Pipeline(run.transfer, framing, detector, options, pool, contact_sheet, on_frames)
+            pipeline = Pipeline(network_of(run), framing, detector, options, pool, contact_sheet, on_frames)
             for result in pipeline.run(pending):
                 results.append(result)
                 reporter.files_done(len(results), len(pending))
@@ -174,7 +189,22 @@ def transfer(
             write_output(options.sheet, content)
     written = tuple(path for result in results for path in result.written)
     existing = tuple(job.target for job in jobs if job in skipped and isinstance(job.target, Path))
-    return Transferred(written, failed, existing, plan.passed_over)
+    return Transferred(written, failed, existing, plan.passed_over, projected)
+
+
+def _needs_projection(run: Run, jobs: Sequence[Job], options: TransferOptions) -> bool:
+    """Whether drawings are wanted of a run that draws pixels. Raises DomtransError for options that contradict each other."""
+    vector = any(SVG in (job.format_name, job.crop_format) for job in jobs)
+    if vector and options.side_by_side:
+        raise DomtransError("an SVG holds the drawing alone; leave out side_by_side, or write .png")
+    if run.draws_by_parameters:
+        if options.project:
+            raise DomtransError("this run draws by parameters already, so there is nothing to project; leave out project")
+        return False
+    wanted = vector or options.project or options.parameters is not None
+    if wanted:
+        _ = run.engine  # raises if the target has none
+    return wanted
 
 
 def _plan(source: Source | Sequence[Source], destination: str | Path | BinaryIO, options: TransferOptions) -> Plan:
@@ -186,9 +216,10 @@ def _plan(source: Source | Sequence[Source], destination: str | Path | BinaryIO,
         suffix=options.suffix,
         numbered=options.crop is not None,
         extra_outputs=extra_outputs,
+        parameters=options.parameters,
     )
     if not options.force:  # checks the jobs of all processes, so that all of them refuse
-        targets = [job.target for job in plan.jobs if isinstance(job.target, Path)]
+        targets = [path for job in plan.jobs for path in (job.files if options.crop is None else job.files[:1])]
         with silence_pillow_warnings():
             check_replaceable(extra_outputs if options.skip_existing else [*targets, *extra_outputs])
     first, step = options.part

@@ -289,7 +289,7 @@ def load(path: str | Path, *, device: str = "auto", registry: Registry | None = 
     """
     path = fetch(str(path)) if is_on_hub(str(path)) else local_path(path)
     try:
-        file = _model_file(path)
+        file = model_file(path)
     except OSError as error:  # a folder without permission, a name that is too long for a file
         raise DomtransError(f"the run in {path} cannot be opened: {error.strerror}") from None
     registry = registry or load_plugins().registry
@@ -299,8 +299,8 @@ def load(path: str | Path, *, device: str = "auto", registry: Registry | None = 
     return Run(file, recipe, model.to(session.device), about, registry, session)
 
 
-def _model_file(path: Path) -> Path:
-    """The file itself, or the model of the last step in a run folder."""
+def model_file(path: Path) -> Path:
+    """The file itself, or the model of the last step in a run folder; DomtransError if there is none."""
     if path.suffix == ".safetensors" and path.is_file():
         return path
     folder = RunFolder(path)

@@ -42,7 +42,7 @@ class ParameterReader(Encoder):
         channels = 3
         for stage in STAGES:
             layers += [nn.Conv2d(channels, stage * width, 3, padding=1, bias=False), nn.BatchNorm2d(stage * width), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)]
+            layers += [nn.MaxPool2d(2, ceil_mode=True)]
             channels = stage * width
         layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * channels, features), nn.BatchNorm1d(features)]
         self.layers = nn.Sequential(*layers, nn.ReLU())

@@ -10,6 +10,8 @@ from domtrans import Run
 class Mirror(Run):
     """A run whose ``transfer`` returns its input, of 16 pixels."""
 
+    draws_by_parameters = False
+
     def __init__(self):
         self.batches, self.recipe = [], SimpleNamespace(image_size=16, source=SimpleNamespace(options={}))
 
