@@ -11,7 +11,7 @@ def register(registry: domtrans.Registry) -> None:
     from domtrans_faces import detection, distances, recipes
     from domtrans_faces.domains import avatars, celeba, people, portraits
     from domtrans_faces.metrics import avatars as avatar_metrics
-    from domtrans_faces.metrics import encoder_reading, identity, lightness
+    from domtrans_faces.metrics import encoder_reading, identity, lightness, verification
     from domtrans_faces.networks import attribute_encoder, attribute_probe, colour_grid, dtn
     from domtrans_faces.study import study
 
@@ -32,6 +32,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.metric("avatar-diversity", avatar_metrics.avatar_diversity)
     registry.metric("f-reading", encoder_reading.f_reading)
     registry.metric("identity-retrieval", identity.identity_retrieval)
+    registry.metric("face-verification", verification.face_verification)
     registry.metric("photo-likeness", lightness.photo_likeness)
     registry.detector("faces", detection.FaceDetector)
     registry.recipe("faces-dtn", recipes.faces_dtn)

@@ -1,5 +1,8 @@
 """The metrics of faces on synthetic transfers with known results: perfect, collapsed, nearly constant, random."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +23,7 @@ from domtrans_faces.metrics.avatars import balanced_accuracy, confusion_matrix, 
 from domtrans_faces.metrics.evaluator import AvatarEvaluator
 from domtrans_faces.metrics.identity import gallery_and_probes, ranks_of
 from domtrans_faces.metrics.lightness import lightness
+from domtrans_faces.metrics.verification import cross_validated_accuracy, equal_error_rate, sample_pairs
 from domtrans_faces.vocabulary import VOCABULARY
 from made_up_transfers import Headless, ImageFunction
 from tiny import registry
@@ -137,6 +141,7 @@ def test_missing_data_is_reported(faces):
         ("avatar-realism", metric_input(TRANSFERS["perfect"], source, train.unlabelled(), test), {}),
         ("avatar-diversity", metric_input(TRANSFERS["perfect"], source, train.unlabelled(), test), {}),
         ("identity-retrieval", metric_input(TRANSFERS["perfect"], source, train, test), {}),
+        ("face-verification", metric_input(TRANSFERS["perfect"], source, train, test), {"encoder": use("colour-grid")}),
         ("photo-likeness", metric_input(TRANSFERS["perfect"], source.take(torch.arange(2)), train, test), {}),
     ):
         with pytest.raises(NotMeasurableError, match=r"need|fitted on"):
@@ -190,6 +195,50 @@ def test_people_with_one_photograph_are_left_out():
 def test_ties_get_the_mean_rank():
     known = torch.tensor([[1.0, 0], [1.0, 0], [0, 1.0]])
     assert ranks_of(torch.tensor([0, 2]), torch.tensor([[2.0, 0], [1.0, 0]]), known).tolist() == [1.5, 3.0]
+
+
+# Verification
+
+
+def test_verification_of_perfect_random_and_collapsed_avatars(faces, people):
+    found = {}
+    for name in ("perfect", "random", "collapsed"):
+        of = metric_input(TRANSFERS[name], people, *faces[:2])
+        found[name] = measure("face-verification", of, encoder=use("colour-grid"), pairs=40, folds=4)
+    assert found["perfect"]["n"] == 320 and found["perfect"]["verification_people"] == 30
+    assert found["perfect"]["verification_accuracy"] > 0.9 and found["perfect"]["verification_eer"] < 0.1
+    assert found["perfect"]["other_photo_verification_eer"] == found["perfect"]["photo_verification_eer"]
+    assert found["random"]["verification_accuracy"] == pytest.approx(0.5, abs=0.1)
+    assert found["random"]["photo_verification_accuracy"] == found["perfect"]["photo_verification_accuracy"] > 0.6
+    assert found["collapsed"]["verification_accuracy"] == found["collapsed"]["verification_eer"] == 0.5
+
+
+def test_the_rates_of_verification_by_hand():
+    rng = np.random.default_rng(0)
+    same = rng.random((3, 40)) < 0.5
+    scores = np.round(rng.normal(same * 1.0, 1), 1)  # with ties
+    accuracies = []
+    for k in range(3):
+        rest = [(s, t) for j in range(3) if j != k for s, t in zip(scores[j], same[j], strict=True)]
+        candidates = sorted({s for s, _ in rest})
+        candidates = [candidates[0] - 1, *((a + b) / 2 for a, b in pairwise(candidates)), candidates[-1]]
+        best = max(candidates, key=lambda c: sum((s > c) == t for s, t in rest))
+        accuracies.append(sum((s > best) == t for s, t in zip(scores[k], same[k], strict=True)) / 40)
+    assert cross_validated_accuracy(scores, same) == pytest.approx(sum(accuracies) / 3)
+    known = [(0.1, False), (0.2, True), (0.3, False), (0.4, False), (0.5, True), (0.6, False), (0.7, True), (0.8, True)]
+    # Above 0.4, one of four is rejected and one of four is accepted.
+    assert equal_error_rate(*map(np.array, zip(*known, strict=True))) == pytest.approx(0.25)
+    assert equal_error_rate(np.array([0.0, 1.0]), np.array([False, True])) == 0
+    assert equal_error_rate(np.array([1.0, 1.0, 1.0]), np.array([False, True, True])) == 0.5, "no score tells them apart"
+
+
+def test_pairs_of_verification_stay_within_a_fold():
+    people = np.repeat(np.arange(6), 3)
+    for own in (True, False):
+        photo, avatar = sample_pairs(people, np.array([1, 4]), 20, np.random.default_rng(0), own=own)
+        assert set(people[photo]) | set(people[avatar]) <= {1, 4}
+        assert ((people[photo] == people[avatar]) == (np.arange(40) < 20)).all()
+        assert ((photo == avatar)[:20] == own).all()
 
 
 # Lightness

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -9,7 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from domtrans import EncoderOption, Evaluator, FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, predict
+from domtrans import Encoder, EncoderOption, Evaluator, FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, predict
 from domtrans_faces.domains.photo_files import evenly_spaced
 
 
@@ -20,6 +21,13 @@ class Recogniser(Evaluator):
         super().__init__()
         self.encoder = encoder
         encoder.standardize(faces)
+
+    @classmethod
+    def of(cls, build: Callable[[int, int], Encoder], faces: ImageSet, device: torch.device) -> Recogniser:
+        """A recogniser with its published weights, on the device; ``build`` is the value of an option."""
+        encoder = build(faces.shape[-1], 0)
+        encoder.load_pretrained()
+        return cls(FrozenEncoder(encoder).to(device), faces)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in [-1, 1] to features [B, F]."""
@@ -67,9 +75,7 @@ def identity_retrieval(
         raise NotMeasurableError("identity-retrieval needs two people with two photographs each among the source's test images")
     recogniser: FrozenEncoder | Recogniser = inputs.transfer.encoder
     if encoder is not None:
-        other = encoder(source.shape[-1], 0)
-        other.load_pretrained()
-        recogniser = Recogniser(FrozenEncoder(other).to(session.device), source)
+        recogniser = Recogniser.of(encoder, source, session.device)
     gallery_features = predict(recogniser, source.take(gallery), session)
     results: dict[str, float | int] = {"n": len(probe_index), "identity_people": len(gallery)}
     for name, images in (("identity", inputs.transferred), ("photo", source)):
