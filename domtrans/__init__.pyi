@@ -99,6 +99,9 @@ from .registry.plugins import hookimpl as hookimpl
 from .registry.plugins import load_plugins as load_plugins
 from .registry.registry import MetricValue as MetricValue
 from .registry.registry import Registry as Registry
+from .reporting.answers import Tally as Tally
+from .reporting.answers import count_answers as count_answers
+from .reporting.comparison import compare as compare
 from .reporting.report import report as report
 from .runs.run import Run as Run
 from .runs.run import evaluate as evaluate

@@ -187,4 +187,4 @@ def open_image(images: ImageSet, index: Tensor) -> Image.Image:
     if isinstance(images.pixels, Tensor):
         return transforms.functional.to_pil_image(images.pixels[index[0]])
     (location,) = images.pixels.locations(index)
-    return Image.open(io.BytesIO(read_bytes(location))).convert("RGB")
+    return Image.open(io.BytesIO(read_bytes(location, images.pixels.download([location])))).convert("RGB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from domtrans.data.aspect import Aspect
 from domtrans.data.batches import evenly
-from domtrans.data.decode_worker import DecodeErrors, Location, decode_batch, read_bytes
+from domtrans.data.decode_worker import MAX_IMAGE_BYTES, NO_COPIES, Copies, DecodeErrors, Location, decode_batch, read_bytes
 from domtrans.errors import DomtransError
+from domtrans.storage.data_file import DataFile
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class StoredImages:
     One damaged image does not end a long training: the next image replaces it, which is logged, until 1 % are damaged.
 
     Args:
-        root: A folder, as an absolute path.
+        root: A folder, as an absolute path or an address.
         files: Paths relative to ``root``.
         spans: int64 [N, 3], the location of each image: the position of its file in ``files``, its first byte, and the number
             of bytes.
@@ -71,6 +72,7 @@ class StoredImages:
         damage: Images that could not be read, shared by all subsets.
         aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
         max_pixels: Limit of an image's width times height; 0: none; None: that of the environment, or of Pillow.
+        remote: The files that are remote, by address. Their images are downloaded when they are needed.
     """
 
     root: str
@@ -83,6 +85,7 @@ class StoredImages:
     damage: Damage = field(default_factory=Damage)
     aspect: Aspect = "crop"
     max_pixels: int | None = None
+    remote: Mapping[str, DataFile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.damage.total = max(self.damage.total, len(self.spans))
@@ -117,12 +120,30 @@ class StoredImages:
     def locations(self, index: Tensor) -> list[Location]:
         """Where the images at ``index``, int64 [n], are."""
         spans = self.spans[index.cpu()].tolist()
-        return [(os.path.join(self.root, self.files[file]), offset, length) for file, offset, length in spans]  # noqa: PTH118
+        join = "{}/{}".format if self.remote else os.path.join
+        return [(join(self.root, self.files[file]), offset, length) for file, offset, length in spans]
 
     def request(self, index: Tensor) -> dict[str, Any]:
-        """The arguments of ``decode_batch`` for the images at ``index``, int64 [n]."""
+        """The arguments of ``decode_batch`` for the images at ``index``, int64 [n], which are downloaded if they are remote."""
         options = {"size": self.size, "channels": self.channels, "aspect": self.aspect, "max_pixels": self.max_pixels}
-        return {"locations": self.locations(index), **options}
+        locations = self.locations(index)
+        return {"locations": locations, **options} | ({"copies": self.download(locations)} if self.remote else {})
+
+    def download(self, locations: Sequence[Location]) -> Copies:
+        """Download the images at these locations, unless they are local or downloaded already.
+
+        Returns:
+            The copies of remote files, which ``read_bytes`` takes.
+
+        Raises:
+            DomtransError: If a file cannot be downloaded, or has changed.
+        """
+        if not self.remote:
+            return NO_COPIES
+        ranges: dict[str, list[tuple[int, int]]] = {}
+        for file, offset, length in locations:
+            ranges.setdefault(file, []).append((offset, length if length <= MAX_IMAGE_BYTES else 0))
+        return {file: str(self.remote[file].fetch(parts)) for file, parts in ranges.items()}
 
     def replace_damaged(self, pixels: Tensor, index: Tensor, errors: DecodeErrors, labels: Tensor | None = None) -> Tensor:
         """Replace every damaged image of a batch, in place, by the next readable one, so that ``index`` alone decides.
@@ -148,9 +169,11 @@ class StoredImages:
             digest.update(self.aspect.encode())
         digest.update("\0".join(self.files).encode(errors="surrogateescape"))
         digest.update(self.spans.numpy().tobytes())
-        for location in self.locations(evenly(len(self), FINGERPRINT_IMAGES)):
+        sample = self.locations(evenly(len(self), FINGERPRINT_IMAGES))
+        copies = self.download(sample)
+        for location in sample:
             with suppress(DomtransError):
-                digest.update(read_bytes(location))
+                digest.update(read_bytes(location, copies))
         return digest.hexdigest()[:16]
 
     def _next_readable(self, damaged: int, labels: Tensor | None) -> Tensor:

@@ -21,6 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, BinaryIO, TypeVar
 
+from domtrans.compute.stop_signals import STOP_SIGNALS
 from domtrans.errors import DomtransError
 
 Response = TypeVar("Response")
@@ -44,11 +45,13 @@ class WorkerPool:
         self._threads = ThreadPoolExecutor(count, "domtrans-worker")
         self._end_processes = weakref.finalize(self, _end_all, self.processes)
 
-    def submit(self, request: Mapping[str, Any], receive: Callable[[BinaryIO], Response]) -> Future[Response]:
+    def submit(
+        self, request: Mapping[str, Any] | Callable[[], Mapping[str, Any]], receive: Callable[[BinaryIO], Response]
+    ) -> Future[Response]:
         """Send a request to a free process.
 
         Args:
-            request: Plain values, as JSON has them.
+            request: Plain values, as JSON has them; or a function that returns them, which is called in a thread.
             receive: Reads the whole response from the pipe; raises EOFError if it is cut short.
 
         Returns:
@@ -73,9 +76,11 @@ class WorkerPool:
         self._threads.shutdown(cancel_futures=True)
         self._end_processes()
 
-    def _exchange(self, request: Mapping[str, Any], receive: Callable[[BinaryIO], Response]) -> Response:
+    def _exchange(
+        self, request: Mapping[str, Any] | Callable[[], Mapping[str, Any]], receive: Callable[[BinaryIO], Response]
+    ) -> Response:
         """One request and its response, by the process of this thread."""
-        thread = threading.get_ident()
+        thread, message = threading.get_ident(), request() if callable(request) else request
         for _ in range(2):  # the system may kill a process when memory is short: retry once with a new one
             try:
                 if thread not in self.processes:
@@ -83,7 +88,7 @@ class WorkerPool:
                     if self.setup is not None:
                         send(_pipe(process.stdin), self.setup)
                 process = self.processes[thread]
-                send(_pipe(process.stdin), request)
+                send(_pipe(process.stdin), message)
                 return receive(_pipe(process.stdout))
             except (BrokenPipeError, EOFError, ValueError):
                 process = self.processes.pop(thread)
@@ -143,7 +148,7 @@ def receive_into(pipe: BinaryIO, buffer: memoryview) -> None:
 
 def serve_parent(serve: Callable[[Iterator[Any], BinaryIO], None]) -> None:
     """In the worker: call ``serve`` with the requests, until there are no more, and the pipe for the responses."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole process group; the parent decides when to end
+    for number in STOP_SIGNALS:  # they reach the whole process group; the parent decides when to end
         signal.signal(number, signal.SIG_IGN)
     responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # anything that a library prints goes to stderr instead of the responses

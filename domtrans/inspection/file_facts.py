@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from domtrans.data.decode_worker import Location, name_of, read_bytes
+from domtrans.data.decode_worker import NO_COPIES, Copies, Location, name_of, read_bytes
 from domtrans.data.image_files import decode_image, image_errors, open_image
 from domtrans.data.pixel_limit import pixel_limit
 from domtrans.errors import DomtransError
@@ -94,13 +94,16 @@ class FactsTable:
             self.damaged_examples.append((name, reason))
 
 
-def read_facts(location: Location, *, decode: bool = True, max_pixels: int | None = None) -> ImageFacts:
+def read_facts(
+    location: Location, *, decode: bool = True, max_pixels: int | None = None, copies: Copies = NO_COPIES
+) -> ImageFacts:
     """The facts of an image file, or of a byte range of one.
 
     Args:
         location: Where the image is.
         decode: Decode the image and hash it. Otherwise, only its header is read.
         max_pixels: Limit of width times height; 0: none; None: that of the environment, or of Pillow.
+        copies: Local copies of remote files.
 
     Raises:
         DomtransError: If it cannot be read.
@@ -108,10 +111,10 @@ def read_facts(location: Location, *, decode: bool = True, max_pixels: int | Non
     path, offset, length = location
     if not decode and length > HEADER_BYTES:
         try:
-            return _header_facts(read_bytes((path, offset, HEADER_BYTES)), name_of(location), max_pixels)
+            return _header_facts(read_bytes((path, offset, HEADER_BYTES), copies), name_of(location), max_pixels)
         except DomtransError:
             pass  # some formats have no header at the beginning
-    content = read_bytes(location)
+    content = read_bytes(location, copies)
     facts = _header_facts(content, name_of(location), max_pixels)
     if not decode:
         return facts

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from domtrans.data.batches import evenly
-from domtrans.data.decode_worker import Location, name_of
+from domtrans.data.decode_worker import Copies, Location, name_of
 from domtrans.data.domains import load_domain
 from domtrans.data.image_files import silence_pillow_warnings
 from domtrans.data.image_scan import SkippedFile, describe_skipped, walk_images
@@ -312,17 +313,18 @@ def _facts(images: ImageSet, width: int, height: int, *, quick: bool) -> Iterato
         return
     sample = set(evenly(len(images), QUICK_SAMPLE).tolist()) if quick else ()
 
-    def read(item: tuple[int, Location]) -> ImageFacts | tuple[str, str]:
-        position, location = item
+    def read(position: int, location: Location, copies: Copies) -> ImageFacts | tuple[str, str]:
         try:
-            return read_facts(location, decode=not quick or position in sample, max_pixels=pixels.max_pixels)
+            decode = not quick or position in sample
+            return read_facts(location, decode=decode, max_pixels=pixels.max_pixels, copies=copies)
         except DomtransError as error:
             name = _relative(location, pixels.root)
             return name, str(error).replace(name_of(location), "it", 1)
 
     with silence_pillow_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for index in torch.arange(len(images)).split(BLOCK):
-            yield from pool.map(read, zip(index.tolist(), pixels.locations(index), strict=True))
+            locations = pixels.locations(index)
+            yield from pool.map(read, index.tolist(), locations, repeat(pixels.download(locations)))
 
 
 def _scan(part: Part, sets: dict[str, ImageSet]) -> tuple[list[Skipped], int | None]:

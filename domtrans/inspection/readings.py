@@ -14,9 +14,12 @@ import numpy as np
 
 from domtrans.data.image_scan import walk_images
 from domtrans.errors import DomtransError
+from domtrans.inspection import content
 from domtrans.recipe.overrides import assignment, parse
 from domtrans.registry.parts import Part, schema
 from domtrans.registry.registry import Registry
+from domtrans.storage.address import check_address, is_remote, name_of_address
+from domtrans.storage.data_file import data_file
 
 DOMAINS = ("source", "target")
 ARRAY_SUFFIXES = (".npz", ".npy")
@@ -42,6 +45,7 @@ def find_reading(data: str, words: Sequence[str], registry: Registry) -> tuple[s
     Raises:
         DomtransError: If nothing reads it, or several domains do.
     """
+    check_address(data)
     field, name, options = _read_words(words)
     if name is None:
         readings = _readings(data)
@@ -68,13 +72,15 @@ def quote_words(words: Sequence[str]) -> str:
 
 def is_data(data: str) -> bool:
     """Whether an argument is a path of data, and not the name or the file of a recipe, or a run folder."""
+    if is_remote(data):
+        return True
     path = Path(data).expanduser()
     if path.is_dir():
         return not (path / "recipe.json").is_file()
     if path.is_file():
         return path.suffix.lower() not in (".toml", ".json")
     suffix = Path(data).suffix.lower()
-    return "{" in data or "://" in data or "/" in data or suffix in (*ARRAY_SUFFIXES, *ARCHIVE_SUFFIXES, ".tar", ".mat")
+    return "{" in data or "/" in data or suffix in (*ARRAY_SUFFIXES, *ARCHIVE_SUFFIXES, ".tar", ".mat")
 
 
 def array_shape(part: Part) -> tuple[int, int] | None:
@@ -82,15 +88,15 @@ def array_shape(part: Part) -> tuple[int, int] | None:
     place = part.options.get("path") or part.options.get("root")
     if place is None:
         return None
-    path = Path(str(place)).expanduser()
     try:
-        if path.suffix.lower() in ARRAY_SUFFIXES and path.is_file():
-            return _numpy_shape(path, part.options.get("images"))
+        if part.name == "arrays":
+            return _numpy_shape(data_file(str(place)).fetch(), part.options.get("images"))
+        path = Path(str(place)).expanduser()
         if path.is_dir() and (files := _idx_files(path)):
             return _idx_shape(files[0])
         if path.is_dir() and (files := _mat_files(path)):
             return _mat_shape(files[0])
-    except (OSError, EOFError, ValueError, IndexError, KeyError, zipfile.BadZipFile):
+    except (DomtransError, OSError, EOFError, ValueError, IndexError, KeyError, zipfile.BadZipFile):
         return None  # the domain says what is wrong
     return None
 
@@ -128,22 +134,35 @@ def _own_path(data: str, name: str, registry: Registry) -> dict[str, Any]:
 def _readings(data: str) -> list[Part]:
     """The domains that may read a path, at least one."""
     path = Path(data).expanduser()
-    suffix = path.suffix.lower()
+    suffix = Path(name_of_address(data)).suffix.lower() if is_remote(data) else path.suffix.lower()
     if path.is_dir():
         return _folder_readings(path, data)
     if suffix in ARRAY_SUFFIXES:
         return [Part(name="arrays", options={"path": data})]
-    if suffix == ".tar" or "{" in data:
+    if suffix == ".tar" or "{" in data or is_remote(data):
         return [Part(name="webdataset", options={"path": data})]
-    if not path.exists() and "://" not in data:
+    if not path.exists():
         raise DomtransError(f"there is no file, folder or recipe {data}")
     if path.name in MAT_PARTS:
         return [_svhn(str(Path(data).parent), MAT_PARTS[path.name])]
-    if suffix == ".mat":
-        raise DomtransError(f"{data} is not named like a file of SVHN; rename it to train_32x32.mat or test_32x32.mat")
     if "-ubyte" in path.name:
         return [Part(name="mnist", options={"root": str(Path(data).parent)})]
-    if suffix in ARCHIVE_SUFFIXES:
+    return [_by_content(path, data)]
+
+
+def _by_content(path: Path, data: str) -> Part:
+    """The domain that reads a file whose name does not tell."""
+    kind = content.kind_of(path)
+    if kind in (content.ARRAYS, content.SHARD):
+        return Part(name="arrays" if kind == content.ARRAYS else "webdataset", options={"path": data})
+    if kind == content.MATLAB or path.suffix.lower() == ".mat":
+        raise DomtransError(f"{data} is not named like a file of SVHN; rename it to train_32x32.mat or test_32x32.mat")
+    if kind == content.IDX:
+        raise DomtransError(
+            f"{data} is an idx file with another name than MNIST's; rename the images to train-images-idx3-ubyte and their "
+            "labels to train-labels-idx1-ubyte"
+        )
+    if kind == content.ARCHIVE or path.suffix.lower() in ARCHIVE_SUFFIXES:
         raise DomtransError(f"{data} is a compressed archive; unpack it and inspect the folder, or its .tar files")
     raise DomtransError(
         f"{data} is no data that can be read; give a folder of images, an .npz or .npy file, .tar shards, or an idx folder"
@@ -183,7 +202,7 @@ def _mat_files(folder: Path) -> list[Path]:
 
 
 def _numpy_shape(path: Path, key: str | None) -> tuple[int, int] | None:
-    if path.suffix.lower() == ".npy":
+    if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             return _sides(_npy_header(file))
     with zipfile.ZipFile(path) as archive:

@@ -36,6 +36,7 @@ from domtrans.evaluation.results import in_sections
 from domtrans.recipe.schema import Recipe, make_recipe
 from domtrans.registry.registry import Registry
 from domtrans.runs.resume import check_same
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes, write_json
 from domtrans.storage.tensors import not_finite, read_tensors, write_tensors
 
@@ -53,9 +54,13 @@ class RunFolder:
 
     Args:
         path: The folder; it need not exist.
+
+    Raises:
+        DomtransError: If the path is an address.
     """
 
     def __init__(self, path: Path) -> None:
+        check_local(path, "a run folder")
         self.path = path
         self.recipe_file = path / "recipe.json"
         self.data_file = path / "data.json"

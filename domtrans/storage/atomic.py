@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from domtrans.errors import DomtransError
+from domtrans.storage.address import check_local
 
 UNFINISHED_PREFIX = ".being-written-"
 """Beginning of the names of incomplete files and folders. A killed process may leave one behind."""
@@ -28,6 +29,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     Raises:
         DomtransError: If the file cannot be written.
     """
+    check_local(path, "a file that is written")
     try:
         handle, temporary = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, dir=path.parent)
         try:
@@ -70,6 +72,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         DomtransError: If ``path`` exists and is not an empty folder, or cannot be written.
     """
+    check_local(path, "a folder that is written")
     try:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise DomtransError(f"{path} exists already; choose another folder or delete it")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from domtrans import DomtransError, list_names
+from domtrans import DataFile, DomtransError, list_names
 
 IMAGE_KEYS = frozenset({"images", "image", "imgs", "x", "data"})
 LABEL_KEYS = frozenset({"labels", "label", "y", "targets", "target", "classes"})
@@ -43,27 +43,27 @@ class Arrays:
     notes: tuple[str, ...] = ()
 
 
-def read_arrays(path: Path, images_key: str | None = None, labels_key: str | None = None) -> Arrays:
+def read_arrays(file: DataFile, images_key: str | None = None, labels_key: str | None = None) -> Arrays:
     """Read an .npz or .npy file.
 
     Args:
-        path: The file.
+        file: The file.
         images_key: The array with the images; None: the one with a usual name, such as "images", "x" or "data".
         labels_key: The array with the labels; None: the one with a usual name, such as "labels" or "y", if there is one.
 
     Raises:
-        DomtransError: If it is missing, damaged, holds pickled objects, or it is unclear which arrays to read.
+        DomtransError: If it is damaged, holds pickled objects, or it is unclear which arrays to read.
     """
+    path = file.address
     try:
-        if path.exists() and not path.is_file():
+        local = file.fetch()
+        if not local.is_file():
             raise OSError("it is not a regular file")  # opening a pipe would block
-        with path.open("rb") as raw:  # np.load does not close a damaged file
-            file = np.load(raw, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                return Arrays(np.asarray(file), None)
-            return _choose(path, file, images_key, labels_key)
-    except FileNotFoundError:
-        raise DomtransError(f"there is no file {path}") from None
+        with local.open("rb") as raw:  # np.load does not close a damaged file
+            loaded = np.load(raw, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                return Arrays(np.asarray(loaded), None)
+            return _choose(path, loaded, images_key, labels_key)
     except ValueError as error:
         pickled = "pickle" in str(error) or "Object arrays" in str(error)
         reason = "it holds pickled objects, which are not loaded" if pickled else " ".join(str(error).split())[:120]
@@ -72,7 +72,7 @@ def read_arrays(path: Path, images_key: str | None = None, labels_key: str | Non
         raise DomtransError(f"{path} cannot be read as an .npz file: {' '.join(str(error).split())[:120]}") from None
 
 
-def _choose(path: Path, file: np.lib.npyio.NpzFile, images_key: str | None, labels_key: str | None) -> Arrays:
+def _choose(path: str, file: np.lib.npyio.NpzFile, images_key: str | None, labels_key: str | None) -> Arrays:
     """The arrays that hold the images and the labels."""
     for key in (images_key, labels_key):
         if key is not None and key not in file.files:
@@ -133,7 +133,7 @@ def _role(key: str) -> tuple[str, str]:
     return kind, splits.get(split, split)
 
 
-def _only(path: Path, keys: Sequence[str], file: np.lib.npyio.NpzFile, kind: str) -> str | None:
+def _only(path: str, keys: Sequence[str], file: np.lib.npyio.NpzFile, kind: str) -> str | None:
     """The one key; None if there is none."""
     if len(keys) > 1:
         raise DomtransError(f"{path} has several arrays of {kind} ({list_names(keys)}): choose one with {kind}=KEY")
@@ -145,6 +145,6 @@ def _unnamed(keys: Sequence[str]) -> bool:
     return all(re.fullmatch("arr_[0-9]+", key) for key in keys)
 
 
-def _unread(path: Path, keys: Sequence[str], *used: str | None) -> tuple[str, ...]:
+def _unread(path: str, keys: Sequence[str], *used: str | None) -> tuple[str, ...]:
     rest = [key for key in keys if key not in used]
-    return (f"arrays of {path.name} that are not read: {list_names(rest)}",) if rest else ()
+    return (f"arrays of {path.replace(os.sep, '/').rpartition('/')[2]} that are not read: {list_names(rest)}",) if rest else ()

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import NonNegativeInt
 
-from domtrans import Aspect, Attribute, DomtransError, ImageSet, Memory, StoredImages
+from domtrans import Aspect, Attribute, DataPath, DomtransError, ImageSet, Memory, StoredImages, data_file, is_remote
 from domtrans_files.array_files import read_arrays
 from domtrans_files.folder_reading import read_folder
 from domtrans_files.layout import Layout, Part
@@ -21,7 +21,7 @@ def arrays(
     split: Split,
     size: int,
     *,
-    path: str,
+    path: DataPath,
     images: str | None = None,
     labels: str | None = None,
     holdout: Holdout = 0.125,
@@ -35,7 +35,7 @@ def arrays(
     floats, truth values or names.
 
     Args:
-        path: The file.
+        path: The file, or its address, such as ``https://host/images.npz``. The cache keeps what is downloaded.
         images: Name of the array with the images, if it has another name.
         labels: Name of the array with the labels, if it has another name.
         holdout: Without splits, the share of every class that is the test split, the last in the file. They are not shuffled,
@@ -47,8 +47,7 @@ def arrays(
     Raises:
         DomtransError: If the file is missing or damaged, holds pickled objects, or its arrays have other shapes or types.
     """
-    file = Path(path).expanduser()
-    found = read_arrays(file, images, labels)
+    found = read_arrays(data_file(path), images, labels)
     everything = ImageSet.from_arrays(found.images, found.labels, size=size, about=about("arrays", path, split), aspect=aspect)
     count = len(everything)
     if found.test is None:
@@ -70,7 +69,7 @@ def folder(
     split: Split,
     size: int,
     *,
-    path: str | None = None,
+    path: DataPath | None = None,
     layout: Layout = "auto",
     part: Part | None = None,
     labels: str | None = None,
@@ -105,6 +104,11 @@ def folder(
     """
     if path is None:
         raise DomtransError("the domain 'folder' needs a folder; give it with source.path=FOLDER or target.path=FOLDER")
+    if is_remote(path):
+        raise DomtransError(
+            f"{path} is an address, and the domain 'folder' reads local folders only; download the folder, or pack it into tar "
+            "files for the domain 'webdataset'"
+        )
     root = Path(path).expanduser()
     if not root.is_dir():
         raise DomtransError(f"{root} is a file, not a folder" if root.is_file() else f"there is no folder {root}")

@@ -1,40 +1,27 @@
-"""Finds and scans WebDataset tar shards: the location of every image, and its labels.
+"""Scans WebDataset tar shards: the location of every image, and its labels.
 
 Nothing is ever extracted. A member's name is only the key that joins an image with its labels.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
-from braceexpand import braceexpand
 from torch import Tensor
 
-from domtrans import Cache, DomtransError, image_suffixes, list_names, natural_key
-from domtrans_files.layout import ROLES
-
-BRACE_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
-"""The first and the last number of a range in braces."""
+from domtrans import Cache, DataFile, DomtransError, image_suffixes, is_remote
 
 CLASS_LABEL = "class"
 """The name of the class among the labels of an image."""
 
 CACHE_LAYOUT = 2
 """Version of the tensors in the cache. A new number makes all shards be scanned again."""
-
-MAX_SHARDS = 100_000
-
-PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin"})
 """Folders in archives that operating systems create, in lower case."""
@@ -60,104 +47,23 @@ class Shard:
     """Members that are not read, by reason: their number, and the name of the first."""
 
 
-def find_shards(pattern: str) -> list[Path]:
-    """The shards of a pattern like ``train-{000..099}.tar``, or of a folder. Raises DomtransError if one is missing."""
-    pattern = os.path.expanduser(pattern)  # noqa: PTH111 - Path would change an address
-    if Path(pattern).is_dir():
-        paths = sorted(Path(pattern).glob("*.tar"), key=lambda path: natural_key(path.name))
-    else:
-        ends = [sorted(map(int, pair)) for pair in BRACE_RANGE.findall(pattern)]
-        if any(last - first >= MAX_SHARDS for first, last in ends):  # braceexpand would make a list of all
-            raise DomtransError(f"{pattern} means more than {MAX_SHARDS:,} shards; check its braces")
-        try:
-            paths = [Path(name) for name in islice(braceexpand(pattern), MAX_SHARDS + 1)]
-        except ValueError as error:
-            raise DomtransError(f"{pattern} cannot be expanded: {error}; write e.g. train-{{000..099}}.tar") from None
-    if len(paths) > MAX_SHARDS:
-        raise DomtransError(f"{pattern} means more than {MAX_SHARDS:,} shards; check its braces")
-    missing = [path for path in paths if not path.is_file()]
-    if not paths or missing:
-        problem = f"there is no file {missing[0]}" if missing else f"there are no .tar files in {pattern}"
-        raise DomtransError(f"{problem}; give local files, e.g. data/train-{{000..099}}.tar, or a folder of shards")
-    return paths
-
-
-def find_split_shards(pattern: str) -> tuple[list[Path], list[Path] | None, list[str]]:
-    """The shards of the training split, those of the test split, and notes about files that are not read.
-
-    In a folder, shards such as ``train-000.tar`` and ``test-000.tar``, or subfolders train and test, are the splits; val is
-    the test split if there is no test. Without splits, all shards are returned first and None second.
-
-    Raises:
-        DomtransError: If a shard is missing, or the splits of the shards are unclear.
-    """
-    folder = Path(pattern).expanduser()
-    if not folder.is_dir():
-        return find_shards(pattern), None, []
-    entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
-    packed = [path.name for path in entries if path.name.lower().endswith(PACKED_SUFFIXES)]
-    notes = [f"compressed shards that are not read, unpack them: {list_names(packed)}"] if packed else []
-    shards = {path: _role(path.stem) for path in entries if path.suffix == ".tar"}
-    if not shards:
-        inside = {role: path for path in entries if path.is_dir() and (role := ROLES.get(path.name.lower()))}
-        shards = {shard: role for role, path in inside.items() if any(path.glob("*.tar")) for shard in find_shards(str(path))}
-    roles = set(shards.values())
-    if "train" not in roles or len(roles) == 1:
-        return (list(shards) or find_shards(pattern)), None, notes
-    if None in roles:
-        other = [path.name for path, role in shards.items() if role is None]
-        raise DomtransError(
-            f"{folder} has shards of splits and others ({list_names(other)}); choose with path and "
-            f"test_path, e.g. path={folder}/train-{{000..099}}.tar"
-        )
-    test = "test" if "test" in roles else "val"
-    if len(roles) > 2:
-        notes.append(f"{sum(role == 'val' for role in shards.values()):,} shards of the validation split are not read")
-    by_role = {name: [path for path, role in shards.items() if role == name] for name in ("train", test)}
-    return by_role["train"], by_role[test], notes
-
-
-def _role(stem: str) -> str | None:
-    """The split in a shard's name, such as "train-000" or "cats_test_01"."""
-    return next((ROLES[word] for word in re.split("[^a-z]+", stem.lower()) if word in ROLES), None)
-
-
-def read_shard(path: Path, cache: Cache) -> Shard:
+def read_shard(file: DataFile, cache: Cache) -> Shard:
     """Scan a shard, or take the result from the cache. Raises DomtransError if it is damaged or compressed."""
     try:
-        status = path.stat()
-        key = {"shard": str(path.absolute()), "bytes": status.st_size, "modified": status.st_mtime_ns, "layout": CACHE_LAYOUT}
-        key["suffixes"] = sorted(image_suffixes())
-        tensors = cache.tensors("shards", key, lambda: _scan(path))
+        where = file.address if is_remote(file.address) else os.path.abspath(file.address)  # noqa: PTH100 - does not follow links
+        key = {"shard": where, "bytes": file.size, **file.version, "layout": CACHE_LAYOUT, "suffixes": sorted(image_suffixes())}
+        tensors = cache.tensors("shards", key, lambda: _scan(file))
     except (tarfile.TarError, OSError, ValueError, ArithmeticError, LookupError, RecursionError) as error:  # damaged headers
         raise DomtransError(
-            f"{path} cannot be read as an uncompressed tar file: {' '.join(str(error).split())[:160]}; it is cut short, "
-            "compressed or another kind of file"
+            f"{file.address} cannot be read as an uncompressed tar file: {' '.join(str(error).split())[:160]}; it is cut "
+            "short, compressed or another kind of file"
         ) from None
     values, skipped = json.loads(tensors["values"].numpy().tobytes())
     named = {reason: (count, first) for reason, (count, first) in skipped.items()}
     return Shard(tensors["spans"], {name: tensors[f"label.{name}"] for name in values}, values, named)
 
 
-def read_vocabulary(folder: Path) -> dict[str, list[str]]:
-    """The values of each label, in order, from ``vocabulary.json``; empty if there is no such file."""
-    file = folder / "vocabulary.json"
-    try:
-        with file.open("rb") as opened:
-            vocabulary = json.loads(opened.read(MAX_LABEL_BYTES))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise DomtransError(f"{file} cannot be read: {' '.join(str(error).split())[:160]}") from None
-    valid = isinstance(vocabulary, dict) and all(
-        isinstance(values, list) and all(isinstance(value, str) for value in values) for values in vocabulary.values()
-    )
-    if not valid:
-        raise DomtransError(f'{file} must be of the form {{"hair_colour": ["black", "brown"]}}')
-    return vocabulary
-
-
-def _scan(path: Path) -> dict[str, Tensor]:
+def _scan(shard: DataFile) -> dict[str, Tensor]:
     """The content of a shard, as tensors for the cache."""
     suffixes = image_suffixes()
     spans: dict[str, tuple[int, int]] = {}
@@ -169,22 +75,22 @@ def _scan(path: Path) -> dict[str, Tensor]:
         count, first = skipped.get(reason, (0, name))
         skipped[reason] = count + 1, first
 
-    for name, member, tar in _members(path):
+    for name, member, tar in _members(shard):
         key, suffix = os.path.splitext(name)  # noqa: PTH122 - of a name with "/" on every system
         kind = suffix.lower()
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
             skip("link or device", name)
         elif kind in suffixes:
             if key in spans:
-                raise DomtransError(f"{path} has two images with the key {key}")
+                raise DomtransError(f"{shard.address} has two images with the key {key}")
             spans[key], endings[key] = (member.offset_data, member.size), kind
         elif kind in (".json", ".cls"):
             if member.size > MAX_LABEL_BYTES:
                 limit = f"(limit {MAX_LABEL_BYTES:,})"
-                raise DomtransError(f"{path}: {member.name} has {member.size:,} bytes, too many for labels {limit}")
+                raise DomtransError(f"{shard.address}: {member.name} has {member.size:,} bytes, too many for labels {limit}")
             file = tar.extractfile(member)
             assert file is not None  # it is a regular file
-            known, new = labels.get(key, {}), _read_labels(file.read(), kind, f"{path}: {member.name}")
+            known, new = labels.get(key, {}), _read_labels(file.read(), kind, f"{shard.address}: {member.name}")
             labels[key] = new | known if kind == ".cls" else known | new  # a .json may name the class that a .cls numbers
         else:
             skip(f"not an image ({kind or 'no suffix'})", name)
@@ -223,19 +129,22 @@ def _to_tensors(
     }
 
 
-class _BoundedFile(io.FileIO):
+class _BoundedFile:
     """A file for tarfile to read. It refuses the reads of gigabytes, or of negative sizes, that damaged headers cause."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MAX_LABEL_BYTES:
             raise tarfile.ReadError(f"a header of {size} bytes")
-        return super().read(size) or b""
+        return self._read(size) or b""
 
 
-def _members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
+def _members(shard: DataFile) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
     """Name and header of every member, without folders, hidden files and those of the operating system."""
-    with _BoundedFile(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        end = path.stat().st_size
+    with shard.open() as opened, tarfile.open(fileobj=cast(BinaryIO, _BoundedFile(opened)), mode="r:") as tar:
+        end = shard.size
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
             if not 0 <= member.size <= end - member.offset_data:
@@ -244,8 +153,8 @@ def _members(path: Path) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile
             system = last.startswith(".") or not SYSTEM_FOLDERS.isdisjoint(map(str.lower, folders))
             if last and not system and member.type != tarfile.DIRTYPE:
                 yield member.name, member, tar
-        file.seek(tar.offset)
-        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops at a damaged header without an error
+        opened.seek(tar.offset)
+        if opened.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops at a damaged header without an error
             raise tarfile.ReadError(f"damaged at byte {tar.offset:,}")
 
 

@@ -5,16 +5,33 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat, takewhile
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from domtrans import Aspect, Attribute, Cache, DomtransError, ImageSet, Memory, StoredImages, class_list
+from domtrans import (
+    Aspect,
+    Attribute,
+    Cache,
+    DataFile,
+    DataPath,
+    DomtransError,
+    ImageSet,
+    Memory,
+    StoredImages,
+    class_list,
+    is_remote,
+)
 from domtrans_files.domains import about
-from domtrans_files.shards import CLASS_LABEL, Shard, find_shards, find_split_shards, read_shard, read_vocabulary
+from domtrans_files.shard_files import find_shards, find_split_shards, read_vocabulary
+from domtrans_files.shards import CLASS_LABEL, Shard, read_shard
 from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
+
+DOWNLOADS = 8
+"""Remote shards that are read at a time."""
 
 Labels = tuple[tuple[str, ...], Tensor | None, dict[str, Attribute]]
 """The classes, the labels (int64 [N] or None) and the attributes."""
@@ -24,8 +41,8 @@ def webdataset(
     split: Split,
     size: int,
     *,
-    path: str,
-    test_path: str | None = None,
+    path: DataPath,
+    test_path: DataPath | None = None,
     holdout: Holdout = 0.02,
     grey: bool = False,
     memory: Memory = "auto",
@@ -40,10 +57,11 @@ def webdataset(
     labels of its own, it is a further image of the sample and skipped. In a folder, shards such as ``train-000.tar`` and
     ``test-000.tar`` are the splits. A file ``vocabulary.json`` beside the shards,
     ``{"hair_colour": ["black", "brown"]}``, sets the values of each label and their order; without it, these are the values
-    that occur. Each shard is scanned once; the cache stores the result.
+    that occur. Each shard is scanned once; the cache stores the result, and what is downloaded of remote shards.
 
     Args:
-        path: The shards, e.g. ``data/train-{000..099}.tar``, or a folder of shards.
+        path: The shards, e.g. ``data/train-{000..099}.tar``, or a folder of shards. Both may be an address, such as
+            ``s3://bucket/train-{000..099}.tar``.
         test_path: The shards of the test split.
         holdout: Without a test split, the share of every class that is the test split, the last ones.
         grey: Read the images as one channel.
@@ -56,25 +74,26 @@ def webdataset(
         DomtransError: If a shard is missing, compressed or damaged, or labels do not fit together.
     """
     if test_path is None:
-        train_paths, test_paths, notes = find_split_shards(path)
+        train_files, test_files, notes = find_split_shards(path)
+    elif is_remote(path) != is_remote(test_path):
+        raise DomtransError(f"{path} and {test_path} must both be local, or both be addresses")
     else:
-        train_paths, test_paths, notes = find_shards(path), find_shards(test_path), []
-    paths = train_paths + (test_paths or [])
-    cache = Cache()
-    shards = [read_shard(shard, cache) for shard in paths]
-    root, files, spans = _join_spans(paths, shards)
+        train_files, test_files, notes = find_shards(path), find_shards(test_path), []
+    files = train_files + (test_files or [])
+    shards = _read_shards(files)
+    root, names, spans = _join_spans(files, shards)
     notes += _describe_skipped(shards)
     if not len(spans):
         skipped = "".join(f"; {note}" for note in notes)
-        raise DomtransError(f"there are no images in the {len(paths)} shards of {path}; members are e.g. 00000000.png{skipped}")
-    classes, labels, attributes = _join_labels(paths, shards, read_vocabulary(paths[0].parent), path)
+        raise DomtransError(f"there are no images in the {len(files)} shards of {path}; members are e.g. 00000000.png{skipped}")
+    classes, labels, attributes = _join_labels(files, shards, read_vocabulary(files[0]), path)
     count = len(spans)
-    if test_paths is None:
+    if test_files is None:
         index = split_index(labels, count, split, holdout, path)
         grouped = torch.zeros(count, dtype=torch.int64) if labels is None else labels
         parts = {name: hold_out(grouped, name, holdout) for name in SPLITS}
     else:
-        border = sum(len(shard.spans) for shard in shards[: len(train_paths)])
+        border = sum(len(shard.spans) for shard in shards[: len(train_files)])
         parts = {"train": torch.arange(border), "test": torch.arange(border, count)}
         index = parts[split]
         if not len(index):
@@ -82,10 +101,21 @@ def webdataset(
                 f"there are no images for the {split} split in {path if split == 'train' else test_path or path}"
             )
     if labels is not None:
-        notes += class_notes(labels, classes, parts["train"], parts["test"], holdout if test_paths is None else None)
-    stored = StoredImages(root, files, spans, size, 1 if grey else 3, block, aspect=aspect, max_pixels=max_pixels)
+        notes += class_notes(labels, classes, parts["train"], parts["test"], holdout if test_files is None else None)
+    remote = {file.address: file for file in files if is_remote(file.address)}
+    channels = 1 if grey else 3
+    stored = StoredImages(root, names, spans, size, channels, block, aspect=aspect, max_pixels=max_pixels, remote=remote)
     images = ImageSet(stored, labels, classes, about("webdataset", path, split), attributes, tuple(notes))
     return images.take(index).kept(memory)
+
+
+def _read_shards(files: Sequence[DataFile]) -> list[Shard]:
+    """The shards; of remote ones, several are read at a time."""
+    cache = Cache()
+    if not is_remote(files[0].address):
+        return [read_shard(file, cache) for file in files]
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        return list(pool.map(read_shard, files, repeat(cache)))
 
 
 def _describe_skipped(shards: Sequence[Shard]) -> list[str]:
@@ -102,21 +132,29 @@ def _describe_skipped(shards: Sequence[Shard]) -> list[str]:
     return [f"{counts.total():,} members of the shards were skipped: {reasons}"]
 
 
-def _join_spans(paths: Sequence[Path], shards: Sequence[Shard]) -> tuple[str, list[str], Tensor]:
+def _join_spans(files: Sequence[DataFile], shards: Sequence[Shard]) -> tuple[str, list[str], Tensor]:
     """The common folder of the shards, their paths relative to it, and the location of every image, int64 [N, 3]."""
-    absolute = [os.path.abspath(path) for path in paths]  # noqa: PTH100 - Path.resolve would follow links
-    root = os.path.commonpath([os.path.dirname(path) for path in absolute])  # noqa: PTH120
+    remote = is_remote(files[0].address)
+    paths = [file.address if remote else os.path.abspath(file.address) for file in files]  # noqa: PTH100 - keeps links
+    folders = [path.rpartition("/" if remote else os.sep)[0] for path in paths]
+    root = _common_address(folders) if remote else os.path.commonpath(folders)
     spans = [torch.cat([torch.full((len(shard.spans), 1), i), shard.spans], 1) for i, shard in enumerate(shards)]
-    return root, [os.path.relpath(path, root) for path in absolute], torch.cat(spans)
+    return root, [path[len(root) + 1 :] if remote else os.path.relpath(path, root) for path in paths], torch.cat(spans)
 
 
-def _join_labels(paths: Sequence[Path], shards: Sequence[Shard], vocabulary: Mapping[str, list[str]], where: str) -> Labels:
+def _common_address(folders: Sequence[str]) -> str:
+    """The folder that holds all of these folders, without a slash at the end."""
+    same = takewhile(lambda names: len(set(names)) == 1, zip(*(folder.split("/") for folder in folders), strict=False))
+    return "/".join(names[0] for names in same)
+
+
+def _join_labels(files: Sequence[DataFile], shards: Sequence[Shard], vocabulary: Mapping[str, list[str]], where: str) -> Labels:
     """The classes, labels and attributes of all images; ``where`` is for error messages."""
     names = sorted({name for shard in shards for name in shard.values} | set(vocabulary))
     attributes = {}
     for name in names:
         values = vocabulary.get(name) or class_list(value for shard in shards for value in shard.values.get(name, ()))
-        index = torch.cat([_label_index(path, shard, name, values) for path, shard in zip(paths, shards, strict=True)])
+        index = torch.cat([_label_index(file, shard, name, values) for file, shard in zip(files, shards, strict=True)])
         attributes[name] = Attribute(tuple(values), index)
     classes = attributes.pop(CLASS_LABEL, None)
     missing = 0 if classes is None else int((classes.index < 0).sum())
@@ -129,7 +167,7 @@ def _join_labels(paths: Sequence[Path], shards: Sequence[Shard], vocabulary: Map
     return classes.values, classes.index, attributes
 
 
-def _label_index(path: Path, shard: Shard, name: str, values: Sequence[str]) -> Tensor:
+def _label_index(file: DataFile, shard: Shard, name: str, values: Sequence[str]) -> Tensor:
     """A shard's label of one name as an index into ``values``, int64 [n]; -1 if it is unknown."""
     if name not in shard.values:
         return torch.full((len(shard.spans),), -1)
@@ -137,7 +175,8 @@ def _label_index(path: Path, shard: Shard, name: str, values: Sequence[str]) -> 
     unknown = [value for value in shard.values[name] if value not in position]
     if unknown:
         raise DomtransError(
-            f"{path} has the {name} '{unknown[0]}', which vocabulary.json does not list; it lists {', '.join(values)[:200]}"
+            f"{file.address} has the {name} '{unknown[0]}', which vocabulary.json does not list; it lists "
+            f"{', '.join(values)[:200]}"
         )
     positions = torch.tensor([*(position[value] for value in shard.values[name]), -1])
     return positions[shard.labels[name]]  # an unknown label is -1 and selects the last entry, also -1

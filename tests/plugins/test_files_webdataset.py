@@ -233,7 +233,7 @@ def test_a_value_outside_the_vocabulary_is_refused(tmp_path):
         ("nowhere-{0..3}.tar", "there is no file nowhere-0.tar"),
         ("a-{0..3.tar", "cannot be expanded"),
         ("a-{1..999999999}.tar", "more than 100,000 shards"),
-        ("https://example.org/{0..1}.tar", "give local files"),
+        ("memory://nowhere/{0..1}.tar", "there is no file or folder memory://nowhere/0.tar"),
         (".", "there are no .tar files"),
     ],
 )
