@@ -33,7 +33,6 @@ class ParameterGenerator(Generator):
         hidden: Units of the hidden layer.
         temperature: Of the values that a trained g samples. 1: as often as g believes in them; near 0: always the most
             likely one.
-        renderer_channels: Channels of e's map of a value.
         renderer_width: Channels of e's layers.
         renderer_steps: Steps in which e is fitted on drawings of the target.
         renderer_batch_size: Drawings in such a step.
@@ -54,11 +53,10 @@ class ParameterGenerator(Generator):
         *,
         hidden: Width = 256,
         temperature: Annotated[float, Field(ge=0, le=2)] = 0.5,
-        renderer_channels: Annotated[int, Field(ge=1, le=32)] = 4,
-        renderer_width: Width = 48,
-        renderer_steps: PositiveInt = 2000,
+        renderer_width: Width = 32,
+        renderer_steps: PositiveInt = 800,
         renderer_batch_size: PositiveInt = 32,
-        renderer_lr: PositiveFloat = 5e-3,
+        renderer_lr: PositiveFloat = 1e-2,
     ) -> None:
         super().__init__()
         if engine is None or channels != 3:
@@ -73,9 +71,7 @@ class ParameterGenerator(Generator):
         )
         self.noise = ImageNoise(feature_size, values)
         self.fit_options = {"steps": renderer_steps, "batch_size": renderer_batch_size, "lr": renderer_lr}
-        self.build_renderer = partial(
-            DifferentiableRenderer, engine.space, size, channels=renderer_channels, width=renderer_width
-        )
+        self.build_renderer = partial(DifferentiableRenderer, engine.space, size, width=renderer_width)
         self.renderer = as_buffers(self.build_renderer())
 
     def prepare(self, target: ImageSet, session: Session) -> None:

@@ -19,34 +19,35 @@ HELD_OUT = 10
 class DifferentiableRenderer(nn.Module):
     """e: the parameters of a drawing, one-hot, to its image; the gradient reaches the parameters.
 
-    Every value of a choice has a map of a few channels for each pixel. Two layers, the same for every pixel, turn the maps
-    of the chosen values into opacities: how much of the pixel is of which colour slot, or of a colour of its own. An engine
-    composes an image of layers in this way, so a drawing is exact and sharp after a short fit, and the network can draw
-    any colour. The idea of a fitted e: Wolf, Taigman, Polyak: Unsupervised Creation of Parameterized Avatars, ICCV 2017.
+    A pixel is a mixture of the colours of the colour slots and of a colour of its own. Every value of a choice has a map with
+    what it adds to the logits of the opacities and to the pixel's own colour. As maps overlap, two layers, the same for every
+    pixel, correct the sum. An engine composes layers in much the same way, so that drawings are sharp after a short fit, and
+    e can draw any colour. Taigman, Polyak and Wolf fit e as well: Unsupervised Creation of Parameterized Avatars, ICCV 2017.
 
     Args:
         space: The parameters.
         size: Side of the images in pixels.
-        channels: Channels of a value's map.
         width: Channels of the two layers.
     """
 
-    def __init__(self, space: ParameterSpace, size: int, *, channels: int = 4, width: int = 48) -> None:
+    def __init__(self, space: ParameterSpace, size: int, *, width: int = 32) -> None:
         super().__init__()
-        self.size, self.channels = size, channels
+        self.size = size
         self.sizes = list(space.sizes)
         slots = list(space.slots.values())
         self.choices = [i for i, slot in enumerate(slots) if isinstance(slot, Choice)]
+        self.palettes = [f"palette{i}" for i, slot in enumerate(slots) if isinstance(slot, Colour)]
         self.colours = [i for i, slot in enumerate(slots) if isinstance(slot, Colour)]
-        self.maps = nn.ParameterList(nn.Parameter(torch.randn(self.sizes[i], channels * size**2) / 10) for i in self.choices)
-        for i in self.colours:
-            self.register_buffer(f"palette{i}", torch.tensor([to_rgb(colour) for colour in slots[i].palette]))
-        self.pixel = nn.Sequential(
+        for name, slot in zip(self.palettes, (slot for slot in slots if isinstance(slot, Colour)), strict=True):
+            self.register_buffer(name, torch.tensor([to_rgb(colour) for colour in slot.palette]))
+        channels = len(self.colours) + 4  # an opacity for each colour and for a colour of its own; that colour
+        self.maps = nn.ParameterList(nn.Parameter(torch.randn(self.sizes[i], size**2 * channels) / 10) for i in self.choices)
+        self.correction = nn.Sequential(
             nn.Conv2d(channels * len(self.choices), width, 1),
             nn.ReLU(),
             nn.Conv2d(width, width, 1),
             nn.ReLU(),
-            nn.Conv2d(width, len(self.colours) + 4, 1),  # an opacity for each colour and for a colour of its own; that colour
+            nn.Conv2d(width, channels, 1),
         )
 
     def forward(self, weights: Tensor) -> Tensor:
@@ -55,15 +56,16 @@ class DifferentiableRenderer(nn.Module):
         Weights that are not one-hot give a mixture of drawings.
         """
         slots = weights.split(self.sizes, 1)
-        maps = [slots[i] @ values for i, values in zip(self.choices, self.maps, strict=True)]
-        # Channels last, in which convolutions of one pixel take a fifth of the time on a CPU.
-        pixels = torch.cat([each.unflatten(1, (self.size, self.size, -1)) for each in maps], 3).permute(0, 3, 1, 2)
-        layers = self.pixel(pixels).float()
+        maps = [
+            (slots[i] @ values).unflatten(1, (self.size, self.size, -1)).permute(0, 3, 1, 2)  # channels last
+            for i, values in zip(self.choices, self.maps, strict=True)
+        ]
+        layers = self.correction(torch.cat(maps, 1)).float() + torch.stack([each.float() for each in maps]).sum(0)
         opacity, own = layers[:, :-3].softmax(1), layers[:, -3:].sigmoid()
         image = opacity[:, -1:] * own
         if self.colours:
-            colours = torch.stack([slots[i].float() @ getattr(self, f"palette{i}") for i in self.colours], 1)
-            image = image + torch.einsum("bkhw,bkc->bchw", opacity[:, :-1], colours)
+            colours = [slots[i].float() @ getattr(self, name) for i, name in zip(self.colours, self.palettes, strict=True)]
+            image = image + torch.einsum("bkhw,bkc->bchw", opacity[:, :-1], torch.stack(colours, 1))
         return image * 2 - 1
 
 
