@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 import torch
@@ -41,6 +42,7 @@ def classifier(
     batch_size: PositiveInt = 64,
     lr: PositiveFloat = 1e-3,
     label_smoothing: Share = 0.1,
+    balance: Share = 0.0,
     view: AugmentationOption | None = None,
 ) -> None:
     """Fit f and its head as a classifier of the labelled source images (Adam, cosine decay).
@@ -52,12 +54,13 @@ def classifier(
         batch_size: Images per step.
         lr: Highest learning rate of Adam.
         label_smoothing: Share of every label that is spread evenly over all classes.
+        balance: How much rare values count. 0: every image counts the same; 1: every value of a head counts the same.
         view: Augmentation of the images.
 
     Raises:
         DomtransError: If the source has no labels that f's heads can learn.
     """
-    targets = HeadTargets.of(source, encoder, session.device)
+    targets = HeadTargets.of(source, encoder, session.device, balance)
     loader = session.batch_loader(source, Batches(len(source), batch_size, session.seed))
     optimizer = torch.optim.Adam(encoder.parameters(), lr, fused=True)
     for step in range(steps):
@@ -89,6 +92,7 @@ def self_training(
     weight: PositiveFloat = 1.0,
     even: Share = 1.0,
     shares: Literal["equal", "source"] = "equal",
+    balance: Share = 0.0,
     source_view: AugmentationOption | None = None,
     target_view: AugmentationOption | None = None,
     weak_view: AugmentationOption | None = None,
@@ -110,6 +114,8 @@ def self_training(
         weight: Weight of the target images in the loss.
         even: How strongly the teacher's answers are pulled towards ``shares``; 0 leaves them unchanged.
         shares: Expected class frequencies in the target: "equal" for all classes, or those of the source's labels.
+        balance: How much rare values of the source's labels count. 0: every image counts the same; 1: every value of a head
+            counts the same.
         source_view: Augmentation of the source images.
         target_view: Augmentation of the target images that f learns from.
         weak_view: Augmentation of the target images that the teacher classifies.
@@ -117,7 +123,7 @@ def self_training(
     Raises:
         DomtransError: If the source has no labels that f's heads can learn.
     """
-    targets = HeadTargets.of(source, encoder, session.device)
+    targets = HeadTargets.of(source, encoder, session.device, balance)
     expected = targets.label_frequencies() if shares == "source" else targets.equal_frequencies()
     source_loader = session.batch_loader(source, Batches(len(source), batch_size, session.seed))
     target_loader = session.batch_loader(target, Batches(len(target), batch_size, session.seed + 1))
@@ -186,13 +192,15 @@ class HeadTargets:
     Args:
         sizes: Number of values of each head.
         labels: int64 [N, heads]; -1 where a label is unknown.
+        balance: How much rare values count in the loss, 0 to 1: the exponent of one over the frequency of a value.
     """
 
     sizes: list[int]
     labels: Tensor
+    balance: float = 0.0
 
     @classmethod
-    def of(cls, source: ImageSet, encoder: Encoder, device: torch.device) -> HeadTargets:
+    def of(cls, source: ImageSet, encoder: Encoder, device: torch.device, balance: float = 0.0) -> HeadTargets:
         """The labels of the source for the heads of f; DomtransError if there are none, or their values differ."""
         heads = encoder.heads or {"class": len(source.classes)}  # an f without heads raises when it is asked for logits
         labels = known_labels(source)
@@ -210,17 +218,30 @@ class HeadTargets:
             )
         unknown = torch.full((len(source),), -1)
         index = [labels[name].index if name in labels else unknown for name in heads]
-        return cls(head_sizes(heads), torch.stack(index, 1).to(device))
+        return cls(head_sizes(heads), torch.stack(index, 1).to(device), balance)
 
     def loss(self, logits: Tensor, index: Tensor, label_smoothing: float) -> Tensor:
         """Cross-entropy of logits [B, sum(sizes)] with the labels of source images ``index`` [B], averaged over heads."""
         labels = self.labels[index]
         terms = [
-            F.cross_entropy(logit, labels[:, k], ignore_index=-1, label_smoothing=label_smoothing)
+            self.head_loss(k, logit, labels[:, k], label_smoothing)
             for k, logit in enumerate(logits.split(self.sizes, 1))
             if bool((labels[:, k] >= 0).any())
         ]
         return torch.stack(terms).mean() if terms else logits.sum() * 0
+
+    def head_loss(self, head: int, logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+        """Cross-entropy of the logits [B, size] of one head with labels [B], of which at least one is known."""
+        if not self.balance:
+            return F.cross_entropy(logits, labels, ignore_index=-1, label_smoothing=label_smoothing)
+        losses = F.cross_entropy(logits, labels, ignore_index=-1, label_smoothing=label_smoothing, reduction="none")
+        weights = self.value_weights[head][labels.clamp_min(0)] * (labels >= 0)
+        return (weights * losses).sum() / weights.sum()
+
+    @cached_property
+    def value_weights(self) -> list[Tensor]:
+        """The weight of every value of every head in the loss: [size] each."""
+        return [shares.clamp_min(1e-3) ** -self.balance for shares in self.label_frequencies().split(self.sizes)]
 
     def equal_frequencies(self) -> Tensor:
         """Equal frequencies of all values of a head: [sum(sizes)]."""

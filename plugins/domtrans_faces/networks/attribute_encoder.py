@@ -17,6 +17,7 @@ class AttributeEncoder(Encoder):
 
     Args:
         width: Channels of the first layer; the others have 2, 4 and 4 times as many.
+        depth: Convolutions per resolution, except for the last one. 2 reads small things better, such as mouths.
         features: F, the number of features.
         dropout: Share of the features dropped before the heads while f is fitted.
     """
@@ -32,12 +33,20 @@ class AttributeEncoder(Encoder):
         width: Annotated[int, Field(ge=4, le=256)] = 32,
         features: Annotated[int, Field(ge=4, le=2048)] = 128,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        depth: Annotated[int, Field(ge=1, le=4)] = 1,
     ) -> None:
         super().__init__()
         self.feature_size = features
         layers: list[nn.Module] = []
-        for before, after in itertools.pairwise((3, width, 2 * width, 4 * width, 4 * width)):
-            layers += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+        def convolution(before: int, after: int, stride: int) -> list[nn.Module]:
+            return [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+        for before, after in itertools.pairwise((3, width, 2 * width, 4 * width)):
+            layers += convolution(before, after, 2)
+            for _ in range(depth - 1):
+                layers += convolution(after, after, 1)
+        layers += convolution(4 * width, 4 * width, 2)
         # No global average: the position in the face distinguishes a beard from hair.
         self.layers = nn.Sequential(
             *layers, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, features), nn.BatchNorm1d(features), nn.ReLU()
