@@ -1,4 +1,5 @@
 # make train: the main job, on a bare machine. make test: everything that CI checks. Both set up .venv first.
+# make gpu: check, train and measure on this machine's GPU, about 15 minutes; writes docs/gpu.md.
 # make docs: the documentation as a site, into build/site; `.venv/bin/mkdocs serve` shows it with search.
 # make test-lowest: the tests with the oldest releases that pyproject.toml allows; downloads some gigabytes.
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 
-.PHONY: train test test-lowest lint docs clean
+.PHONY: train test test-lowest lint gpu docs clean
 
 train: $(VENV)/ready
 	$(BIN)/domtrans train digits-dtn
@@ -27,6 +28,9 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/deptry plugins .
 	$(BIN)/python -m pip check
+
+gpu: $(VENV)/ready
+	$(BIN)/python benchmarks/gpu.py
 
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

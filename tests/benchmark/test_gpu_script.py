@@ -1,0 +1,23 @@
+"""benchmarks/gpu.py, tried on the CPU."""
+
+import subprocess
+import sys
+
+from paths import ROOT
+
+
+def gpu_script(*words):
+    return subprocess.run([sys.executable, ROOT / "benchmarks" / "gpu.py", *words], capture_output=True, text=True, check=False)
+
+
+def test_its_checks_work_and_end_in_a_page(tmp_path):
+    page = tmp_path / "gpu.md"
+    done = gpu_script("parity", "waits", "svhn", "--device", "cpu", "--quick", "--out", page)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ")[1] for line in page.read_text().splitlines() if line.startswith("| ")]
+    assert rows[2:] == ["passed", "skipped", "skipped"]
+
+
+def test_without_a_gpu_it_says_so(tmp_path):
+    done = gpu_script("--out", tmp_path / "gpu.md")
+    assert done.returncode == 2 and "no GPU" in done.stderr and not list(tmp_path.iterdir())
