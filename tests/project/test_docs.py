@@ -22,15 +22,13 @@ import package_map
 from commands import in_process
 from domtrans import find_recipe, load_plugins, override, testing
 from domtrans.cli.app import app
+from pages import FENCED, PAGES, blocks
 from paths import DOCS, ROOT
 
-PAGES = [page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "reference"]
-PAGES += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
 STAND_INS = {"domain": "mnist-5k", "loss": "total-variation"}
 """For parts that a page's snippets register, where the first of the kind would need options."""
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
-FENCED = re.compile(r"^(?:```|~~~)(\w*)\n(.*?)^(?:```|~~~)$", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
 INLINE = re.compile(r"`((?:domtrans|torchrun) [^`]+)`")
 REGISTERED = re.compile(r'registry\.(\w+)\("([\w-]+)"')
@@ -38,11 +36,6 @@ WIDTH = 100
 """Columns of prose in Markdown; tables, code and a single long link may be wider."""
 RUN_BY_A_TEST = "tutorial-domain.md"
 """Its recipes name parts that the reader writes on the way; test_installed.py does all of it."""
-
-
-def blocks(page, *languages):
-    """The fenced code of a page in some languages."""
-    return [code for language, code in FENCED.findall(page.read_text()) if language in languages]
 
 
 def commands(page):
@@ -149,15 +142,6 @@ def test_prose_wraps_at_100_columns(page):
     text = FENCED.sub("", page.read_text())
     prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "![", "<"))]
     assert not [line for line in prose if len(line) > WIDTH and " " in line.strip().removeprefix("- ")]
-
-
-def test_a_recipe_of_one_s_own_is_read(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (code,) = (code for code in blocks(DOCS / "tutorials" / "your-photos.md", "toml") if "extends" in code)
-    Path("photos.toml").write_text(code)
-    found = find_recipe("photos.toml", shipped())
-    assert found.fit is None and found.encoder.name == "timm" and found.train.validate_every == 500
-    assert (found.source.options["path"], found.description) == ("photos", "photos to drawings")
 
 
 def test_the_first_try_with_one_s_own_photos_trains(tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -180,6 +181,12 @@ def test_entry_points_are_read_in_one_place():
 
 
 def test_hooks_are_for_registration_alone():
+def test_only_the_command_line_and_progress_write_to_the_terminal():
+    writes = re.compile(r"\bprint\(|sys\.std(out|err)\.write|\b(import|from) (rich|tqdm)\b")
+    for path in (*MODULES, *PLUGIN_FILES):
+        assert not writes.search(path.read_text()) or path.relative_to(path.parents[1]).parts[0] in ("cli", "progress"), path
+
+
     assert [path.name for path in MODULES if any(module == "pluggy" for module, _ in imports(path))] == ["plugins.py"]
 
 
