@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans.cli import bench, demo, inspect, make, models, render, report, reproduce, share, show, transfer
+from domtrans.cli import bench, compare, demo, inspect, make, models, render, report, reproduce, share, show, transfer
 from domtrans.cli.shared import (
     INTERRUPTED,
     LOST_PROCESS,
@@ -249,6 +249,7 @@ render.add_to(app)
 share.add_to(app)
 demo.add_to(app)
 report.add_to(app)
+compare.add_to(app)
 reproduce.add_to(app)
 bench.add_to(app)
 make.add_to(app)

@@ -31,7 +31,7 @@ def render(records: Sequence[Record], registry: Registry) -> str:
     all_charts = charts(records, registry)
     samples = [sample_grids(record.samples, len(records)) for record in records]
     groups = {group: [chart for chart in all_charts if chart.group == group] for group in GROUPS}
-    template = _environment().get_template("page.html")
+    template = environment().get_template("page.html")
     return template.render(
         generator=GENERATOR,
         title=records[0].name if len(records) == 1 else f"{len(records)} runs compared",
@@ -51,8 +51,8 @@ def render(records: Sequence[Record], registry: Registry) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    """The templates, which it compiles once."""
+def environment() -> Environment:
+    """The templates of the pages, which it compiles once."""
     return Environment(
         loader=PackageLoader("domtrans.reporting"),
         autoescape=True,

@@ -46,7 +46,7 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     target = default if out is None else Path(out)
     try:
         records = read_records(paths)
-        _check_replaceable(target)
+        check_replaceable(target, REPORT_MARK, "a report")
         page = render(records, registry or load_plugins().registry)
     except CONTENT_ERRORS as error:
         raise DomtransError(
@@ -56,16 +56,22 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     return target
 
 
-def _check_replaceable(target: Path) -> None:
-    """Raise DomtransError if the file exists and is not a report."""
+def check_replaceable(target: Path, mark: bytes, kind: str) -> None:
+    """Raise DomtransError if a page cannot be written, or the file exists and is no page of this kind.
+
+    Args:
+        target: The file.
+        mark: Part of the head of every page of the kind.
+        kind: The kind in words, e.g. "a report".
+    """
     try:
         if not target.parent.is_dir():
             raise DomtransError(f"{target} cannot be written: there is no folder {target.parent}")
-        exists, is_report = target.exists(), False
+        exists, is_page = target.exists(), False
         if target.is_file():  # opening a pipe would block
             with target.open("rb") as file:
-                is_report = REPORT_MARK in file.read(MAX_HEAD_BYTES)
+                is_page = mark in file.read(MAX_HEAD_BYTES)
     except OSError as error:
         raise DomtransError(f"{target} cannot be written: {error.strerror}") from None
-    if exists and not is_report:
-        raise DomtransError(f"{target} exists and is not a report of domtrans; choose another file with -o")
+    if exists and not is_page:
+        raise DomtransError(f"{target} exists and is not {kind} of domtrans; choose another file with -o")
