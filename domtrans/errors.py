@@ -1,4 +1,4 @@
-"""The exceptions of domtrans: an error that the user can fix, and a stop that the user asked for."""
+"""The exceptions of domtrans: an error that the user can fix, a lost process, and a stop that the user asked for."""
 
 MAX_MESSAGE_CHARACTERS = 2000
 """Messages may quote the content of a file, which may be anything."""
@@ -18,6 +18,13 @@ def one_line(text: str) -> str:
     """Escape line breaks and control characters, which file names may contain, and shorten the text if it is too long."""
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: MAX_MESSAGE_CHARACTERS + 1])
     return escaped if len(escaped) <= MAX_MESSAGE_CHARACTERS else escaped[: MAX_MESSAGE_CHARACTERS - 3] + "..."
+
+
+class LostProcessError(DomtransError):
+    """Another process that works with this one has ended. Nothing is wrong with the input: the same command continues.
+
+    The command line exits with code 138, which schedulers retry, instead of 2.
+    """
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the caller asked for it

@@ -7,6 +7,7 @@ before they are used, so all processes keep the same weights. Only the main proc
 from __future__ import annotations
 
 import atexit
+import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,20 +19,30 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from domtrans.compute import launcher
-from domtrans.errors import DomtransError, Stopped
+from domtrans.compute.notices import FAILED, STOPPED, Notices
+from domtrans.errors import DomtransError, LostProcessError, Stopped
 
 STEP_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others in a training step. Most backends notice a process that ended at once."""
 MAIN_PROCESS_TIMEOUT = timedelta(days=1)
 """How long the others wait while the main process trains f, saves or evaluates."""
 
+JOIN_TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others at the start."""
+
 LOST_PEER_MESSAGES = ("gloo", "NCCL", "Connection closed", "Connection reset", "Timed out", "Broken pipe")
 """Substrings of torch's error messages for a lost process; torch has no dedicated exception on every backend."""
 
 Item = TypeVar("Item")
+
+_stores: list[dist.Store] = []
+"""The store through which this process met the others, once it has."""
+_groups = itertools.count()
+"""Numbers the groups of this process. All processes form the same ones, in the same order."""
 
 
 @dataclass(frozen=True)
@@ -229,14 +240,15 @@ def local_device(name: str) -> str:
 
 @contextmanager
 def process_group(device: str, stop: threading.Event) -> Iterator[Group]:
-    """Run a block in one group of all processes that torchrun started; without torchrun, in a group of one.
+    """Run a block in one group of all processes that torchrun or srun started; of a single process, in a group of one.
 
     Args:
         device: As ``local_device`` returns it.
-        stop: Set when the processes were asked to stop.
+        stop: Set in every process once it is set in one.
 
     Raises:
-        DomtransError: In the remaining processes, if one has ended.
+        LostProcessError: In the remaining processes, if one was killed or lost.
+        DomtransError: In the remaining processes, if one has failed.
         Stopped: Likewise, if they were asked to stop.
     """
     if launcher.size() == 1:
@@ -244,33 +256,47 @@ def process_group(device: str, stop: threading.Event) -> Iterator[Group]:
         return
     place = f"process {launcher.rank() + 1} of {launcher.size()}"
     try:
-        group = _join(torch.device(device))
-    except (RuntimeError, ValueError) as error:
+        group, store = _join(torch.device(device))
+    except ValueError as error:
         raise DomtransError(f"{place} cannot connect to the others: {_reason(error)}; start them with torchrun") from error
+    except RuntimeError as error:
+        raise LostProcessError(
+            f"{place} cannot connect to the others: {_reason(error)}; the same command tries again"
+        ) from error
+    notices = Notices(store, group.size, stop)
     try:
         yield group
     except Exception as error:
         atexit.unregister(dist.destroy_process_group)  # it could wait for processes that have ended
-        if isinstance(error, DomtransError) and not group.is_main:
-            raise DomtransError(f"{place}: {error}") from error
         if not isinstance(error, RuntimeError) or not any(words in str(error) for words in LOST_PEER_MESSAGES):
+            notices.leave(STOPPED if isinstance(error, Stopped) else FAILED)
+            if isinstance(error, DomtransError) and not group.is_main:
+                raise DomtransError(f"{place}: {error}") from error
             raise
+        if notices.notice == FAILED:
+            raise DomtransError(f"{place} ends because another process failed, which printed its own error") from error
         sentence = (
             f"{place} lost the connection to another process, which printed its own error or was killed ({_reason(error)}); "
             "everything saved so far is intact, and the same command continues from there"
         )
-        raise (Stopped(sentence) if stop.is_set() else DomtransError(sentence)) from error
+        raise (Stopped if stop.is_set() else LostProcessError)(sentence) from error
+    finally:
+        notices.close()
 
 
-def _join(device: torch.device) -> Group:
-    """Connect to the other processes, once in the life of this process."""
+def _join(device: torch.device) -> tuple[Group, dist.Store]:
+    """Connect to the other processes, once in the life of this process. Returns the group, and a store for its notices."""
     if not dist.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=STEP_TIMEOUT)
+        rank, size = launcher.rank(), launcher.size()
+        store, _, _ = next(rendezvous(launcher.init_method(), rank, size, timeout=JOIN_TIMEOUT))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
         atexit.register(dist.destroy_process_group)
-    return Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=MAIN_PROCESS_TIMEOUT))
+        _stores.append(store)
+    group = Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=MAIN_PROCESS_TIMEOUT))
+    return group, dist.PrefixStore(f"domtrans/{next(_groups)}", _stores[0])
 
 
 def _reason(error: BaseException) -> str:

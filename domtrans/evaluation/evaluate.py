@@ -50,7 +50,7 @@ class MetricInput:
     def transferred(self) -> ImageSet:
         """G of the source images, with their labels and attributes. Computed once for all metrics."""
         source = self.source
-        images = self.transfer.apply_to(source, group=self.session.group)
+        images = self.transfer.apply_to(source, group=self.session.group, before_batch=self.session.raise_if_stopped)
         return ImageSet(images, source.labels, source.classes, attributes=source.attributes)
 
 

@@ -95,8 +95,11 @@ def predict(network: Callable[[Tensor], Tensor], images: ImageSet, session: Sess
     Returns:
         float32 [N, ...], on the CPU.
     """
-    blocks = (images.batch(index) for index in session.group.my_part(inference_batches(len(images), session.device)))
-    return session.group.all_gather([network(to_float(block.to(session.device))).float().cpu() for block in blocks])
+    outputs = []
+    for index in session.group.my_part(inference_batches(len(images), session.device)):
+        session.raise_if_stopped()
+        outputs.append(network(to_float(images.batch(index).to(session.device))).float().cpu())
+    return session.group.all_gather(outputs)
 
 
 def view_key(view: Any) -> Any:

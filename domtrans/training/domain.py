@@ -39,7 +39,8 @@ class TrainingDomain:
     ) -> None:
         self.name, self.images, self.f, self.session, self.augmentation = name, images, f, session, augmentation
         # f never changes, so features of images that are in memory and not augmented are computed once.
-        self.features = f.encode(images) if images.in_memory and augmentation is None else None
+        once = images.in_memory and augmentation is None
+        self.features = f.encode(images, before_batch=session.raise_if_stopped) if once else None
         self.weights = balanced(self._predicted_classes()) if balance else None
 
     def sample_features(self) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -42,6 +43,7 @@ class Loop:
         samples: Source images of the sample grids.
         about: What the model files say about where they come from.
         trackers: Get every line of the log and every sample.
+        clock: Seconds since any moment, for ``train.save_minutes``.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Loop:
         samples: ImageSet,
         about: Mapping[str, Any],
         trackers: Trackers | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.trainer, self.folder, self.recipe, self.samples, self.about = trainer, folder, recipe, samples, about
         self.config, self.session, self.trackers = recipe.train, trainer.session, trackers or Trackers()
         averaged: Any = trainer.average.module
-        self.transfer = Transfer(trainer.f, averaged)
+        self.transfer = Transfer(trainer.f, averaged, trainer.experiment.transfer.engine)
         self.label_free_score = LabelFreeScore(trainer.source, trainer.target) if self.config.validate_every else None
+        self.clock, self.last_save = clock, clock()
         self.best_score, self.best_step = -1.0, 0
         self.first_step = 0
         """The step at which this process started or resumed the run."""
@@ -109,12 +113,13 @@ class Loop:
         if roll_back:
             self._roll_back(diverged)
         elif stop:
-            if not not_finite(self._state()):  # otherwise the resumed run must diverge as this one would have
-                self._save()
+            self._save_if_finite()
             group.barrier()  # the other processes wait until everything is saved
             raise Stopped(f"stopped at step {step} of {self.config.steps}; everything is saved in {self.folder.path}")
         elif self._is_due(self.config.save_every):
             self._save()
+        elif 0 < self.config.save_minutes <= (self.clock() - self.last_save) / 60:
+            self._save_if_finite()
 
     def _is_due(self, every: int) -> bool:
         """Whether something that happens every so many steps, and after the last step, happens now."""
@@ -179,6 +184,12 @@ class Loop:
         # The state last: a run that is killed between the two resumes from the state before, and writes both again.
         self.folder.save_model(self._model(), self.recipe, self._about("last step"))
         self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
+        self.last_save = self.clock()
+
+    def _save_if_finite(self) -> None:
+        """Save between two regular saves, unless training diverged: a resumed run must find that as this one would have."""
+        if not not_finite(self._state()):
+            self._save()
 
     def _model(self) -> dict[str, Tensor]:
         """The weights of f and of the EMA of g."""

@@ -76,7 +76,8 @@ class OracleConsistency(Loss):
         with seeded(1):
             self.classifier = DigitOracle(images.channels, len(images.classes)).to(session.device)
             fit_classifier(self.classifier, images, session, steps=steps, batch_size=batch_size, lr=lr, view=view, seed=1)
-        self.classifier.requires_grad_(False)
+        # One from the cache must compute as one that was just fitted: the memory format decides how sums are rounded.
+        self.classifier.requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The cross-entropy, averaged over the batch."""

@@ -1,23 +1,21 @@
 """Several processes train as one: the same weights, one run folder, and all end when one of them ends."""
 
 import json
-import os
 import signal
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from commands import SMALL, in_process
-from domtrans import Batches, DomtransError, find_recipe, override
+from commands import ENDLESS, SMALL, in_process
+from domtrans import Batches, DomtransError, override
 from domtrans.compute.distributed import SINGLE_PROCESS, Group, local_device
 from domtrans.evaluation.health import DIVERSITY
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.tensors import read_tensors
 from domtrans.training.checkpoint import training_state
 from paths import HELPERS
-from processes import start, start_group, wait_until
+from processes import run, start_group, start_step, wait_until
 from tiny import registry, tiny_recipe, tiny_trainer, write_bars
 from tiny_runs import go, losses, metrics, tensors, unlike
 from worker_of_a_group import BATCH, norm_inputs, norms, through
@@ -120,29 +118,58 @@ def test_two_processes_measure_what_one_does(tmp_path, data, capsys):
     assert json.loads(main) == json.loads(alone) and other == ""
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes through /proc")
-def test_a_killed_process_ends_the_run_at_once_and_the_last_save_is_whole(tmp_path, data):
+def test_torchrun_restarts_a_training_that_lost_a_process_and_it_ends_with_the_same_weights(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__steps=6, train__save_every=2, metrics={})
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    command = ("train", tmp_path / "recipe.json", "--device", "cpu", "--out")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "--max-restarts", 1)
+    done = run(*torchrun, HELPERS / "killed_once.py", 5, *command, tmp_path / "killed")
+    assert done.returncode == 0, done.stderr
+    assert "process 1 of 2 lost the connection to another process" in done.stderr and "continues from there" in done.stderr
+    assert done.stdout.count("seed 0") == 1  # only one process prints
+    whole = start_group(2, "-m", "domtrans", *command, tmp_path / "whole")
+    assert [process.communicate() and process.returncode for process in whole] == [0, 0]
+    assert unlike(tmp_path / "whole", tmp_path / "killed") == []
+
+
+def test_the_others_say_that_a_process_was_lost_and_end_with_a_code_that_schedulers_retry(tmp_path, data):
     out = tmp_path / "run"
-    endless = [*SMALL, "train.steps=1000000", "train.save_every=2", "train.sample_every=1000"]
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
-    command = ("train", "digits-dtn-paper", *data, *endless, "--out", out, "--device", "cpu")
-    running = start(*torchrun, "-m", "domtrans", *command)
-    wait_until((out / "training.safetensors").is_file, running)
-    os.kill(process_of_rank(1, running.pid), signal.SIGKILL)
-    output, errors = running.communicate()
-    assert running.returncode != 0
-    assert "process 1 of 2 lost the connection to another process" in errors and "continues from there" in errors
-    assert errors.count("training g and D  ") <= errors.count("images/s") + 1 and output == ""  # only one process prints
-    saved = int(RunFolder(out).load_training()["step"])
-    recipe = override(find_recipe(str(out), registry()), {"train.steps": saved + 2}, registry())
-    assert go(recipe, out, resume=True).results["steps"] == saved + 2
+    processes = start_step(2, "train", "digits-dtn-paper", *data, *ENDLESS, "--out", out, "--device", "cpu")
+    wait_until((out / "metrics.jsonl").is_file, processes[0])
+    processes[1].kill()
+    output, errors = processes[0].communicate()
+    assert processes[1].wait() == -signal.SIGKILL and processes[0].returncode == 138, errors
+    assert "process 1 of 2 lost the connection to another process" in errors and output == ""
+    processes[1].communicate()
 
 
-def process_of_rank(rank: int, launcher: int) -> int:
-    """Return the id of the process of that rank, which torchrun started."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    ranked = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in children}
-    return next(int(pid) for pid, variables in ranked.items() if f"RANK={rank}".encode() in variables)
+def test_an_error_in_one_process_is_an_error_in_all(tmp_path, data):
+    """So a scheduler does not start a job again and again that cannot work."""
+    recipes = ["digits-dtn-paper", *data, *SMALL], ["digits-dtn-paper", *data, *SMALL, f"target.path={tmp_path / 'no.npz'}"]
+    words = [("train", *recipe, "--out", tmp_path / "run", "--device", "cpu") for recipe in recipes]
+    processes = start_step(2, *words[0], others=words[1])
+    outputs = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    assert "process 1 of 2 ends because another process failed" in outputs[0] and "process 2 of 2: " in outputs[1]
+
+
+@pytest.mark.parametrize(
+    ("endless", "phase"),
+    [("fit.steps=1000000", "fitting f"), ("metrics.digits.steps=1000000", "evaluating"), ("train.steps=1000000", "training g")],
+)
+def test_a_signal_to_any_process_stops_all_in_every_phase(tmp_path, data, endless, phase):
+    """The process that gets it waits for the main process inside torch, where Python sees no signal."""
+    words = ("train", "digits-dtn", *data, *SMALL, "train.steps=1", endless, "--out", tmp_path / "run", "--device", "cpu")
+    processes = start_step(2, *words)
+    lines = []
+    while not any(phase in line for line in lines):
+        lines.append(processes[0].stderr.readline())
+        assert lines[-1], "".join(lines)
+    processes[1].send_signal(signal.SIGUSR1)
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [130, 130], outputs
+    assert "continue with: srun --ntasks 2 domtrans train digits-dtn" in outputs[0][1]
+    assert outputs[1] == ("", "")
 
 
 def test_a_batch_that_cannot_be_split_is_refused_at_the_start(tmp_path):

@@ -20,6 +20,9 @@ SMALL = [
     "train.precision=float32",
 ]
 
+ENDLESS = [*SMALL, "train.steps=1000000", "train.save_every=1000000", "train.sample_every=1000000"]
+"""Options of a run that goes on until it is stopped, and saves only then."""
+
 
 def domtrans(*args: object) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own; its output is not a terminal."""

@@ -48,11 +48,27 @@ def start(
 
 def start_group(size: int, *words: object) -> list["Process | subprocess.Popen[str]"]:
     """Start ``python WORDS`` as several processes that work together, with the variables that torchrun sets."""
+    group = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    return [start(*words, env=group | {"RANK": rank, "LOCAL_RANK": rank}) for rank in range(size)]
+
+
+def start_step(size: int, *words: object, others: tuple[object, ...] | None = None) -> list["Process | subprocess.Popen[str]"]:
+    """Start ``domtrans WORDS`` as several processes that work together, with the variables that srun sets.
+
+    ``others`` are the words of every process but the first, if they differ.
+    """
+    step = {"SLURM_JOB_ID": 1, "SLURM_STEP_ID": 0, "SLURM_STEP_NUM_TASKS": size, "SLURM_STEP_NODELIST": "localhost"}
+    step |= {"MASTER_PORT": free_port()}
+    ranks = [{"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in range(size)]
+    commands = [words, *[words if others is None else others] * (size - 1)]
+    return [start("-m", "domtrans", *command, env=step | rank) for command, rank in zip(commands, ranks, strict=True)]
+
+
+def free_port() -> int:
+    """A port that no program uses."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    group = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [start(*words, env=group | {"RANK": rank, "LOCAL_RANK": rank}) for rank in range(size)]
+        return int(found.getsockname()[1])
 
 
 def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
