@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
-from domtrans.cli.shared import Device, RunPath, explain, run_context
+import domtrans
+from domtrans.cli.completion import complete_run
+from domtrans.cli.shared import RUN_HELP, Device, explain, run_context
 
+OptionalRun = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", autocompletion=complete_run, help=f"{RUN_HELP}  [default: all models of domtrans]"),
+]
 Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port, or the next free one.")]
 Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen at. Any other lets other machines in.")]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Only print the address; do not open a browser.")]
@@ -18,7 +24,8 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Try a run in the browser. Draw, upload an image or use the camera.",
+            "Try a run in the browser, or without RUN the models that come with domtrans.",
+            "domtrans demo",
             "domtrans demo runs/digits-dtn",
             "domtrans demo runs/digits-dtn --port 8000 --no-browser",
         )
@@ -26,27 +33,41 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    run: RunPath, port: Port = 7860, host: Host = "127.0.0.1", no_browser: NoBrowser = False, device: Device = "auto"
+    run: OptionalRun = None,
+    port: Port = 7860,
+    host: Host = "127.0.0.1",
+    no_browser: NoBrowser = False,
+    device: Device = "auto",
 ) -> None:
     """Run the command."""
     import webbrowser
 
     from domtrans.cli import terminal
-    from domtrans.demo.demo import Demo
-    from domtrans.demo.serve import browser_address, listen, serve
+    from domtrans.demo.serve import browser_address, host_names, listen, serve
 
     with listen(host, port) as listening:
+        from domtrans.demo.app import create_app
+        from domtrans.demo.demo import Demo
+        from domtrans.demo.models import create_models_app
+
+        hosts = host_names(listening)
         with run_context() as context:
-            content = Demo(context.load(run, device))
-        for sentence in content.missing:
+            if run is None:
+                models, registry = domtrans.list_models(), context.registry
+                app = create_models_app(models, lambda name: domtrans.load(name, device=device, registry=registry), hosts=hosts)
+                shown = ", ".join(model.name for model in models)
+            else:
+                content = Demo(context.load(run, device))
+                app = create_app(content, hosts=hosts)
+                shown = f"{content.run.recipe.name}; an image takes {content.median_milliseconds():.0f} ms"
+        for sentence in [] if run is None else content.missing:
             terminal.print_warning(sentence)
         address = browser_address(listening)
-        name, milliseconds = content.run.recipe.name, content.median_milliseconds()
-        typer.echo(f"{address} shows {name}; an image takes {milliseconds:.0f} ms; Ctrl-C stops it")
+        typer.echo(f"{address} shows {shown}; Ctrl-C stops it")
         sys.stdout.flush()
         if not no_browser:
             webbrowser.open(address)  # the socket is listening already, so the browser waits
         try:
-            serve(content, listening)
+            serve(app, listening)
         except KeyboardInterrupt:
             typer.echo("")

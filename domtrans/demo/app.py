@@ -42,19 +42,20 @@ class TransferRequest(BaseModel):
     strength: Annotated[float, Field(ge=0, le=2)] = 1.0
 
 
-def create_app(demo: Demo, *, hosts: Sequence[str]) -> Starlette:
+def create_app(demo: Demo, *, hosts: Sequence[str], home: str = "") -> Starlette:
     """Create the web application.
 
     Args:
         demo: What it shows.
         hosts: Host names that it answers to. With any other, a website could reach it through a DNS name of its own.
+        home: Address of the page that lists all demos, if there is one.
     """
     loader = ChoiceLoader([PackageLoader("domtrans.demo"), PackageLoader("domtrans.reporting")])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
     def show_page(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
-        values = {"demo": demo, "recipe": demo.run.recipe, "max_bytes": MAX_IMAGE_BYTES, "nonce": nonce}
+        values = {"demo": demo, "recipe": demo.run.recipe, "max_bytes": MAX_IMAGE_BYTES, "nonce": nonce, "home": home}
         headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY.format(nonce), "Cache-Control": "no-store"}
         return HTMLResponse(environment.get_template("demo.html").render(values), headers=headers)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
 
-from domtrans.demo.demo import Demo
 from domtrans.errors import DomtransError
 from domtrans.optional import require_extra
 
@@ -50,13 +50,15 @@ def browser_address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def serve(demo: Demo, listening: socket.socket) -> None:
-    """Answer requests until the process is interrupted. At a loopback address, only requests to a loopback host name."""
+def host_names(listening: socket.socket) -> list[str]:
+    """The host names that a server at this address answers to: at a loopback address, only those of the loopback."""
+    is_local = listening.getsockname()[0] in (LOOPBACK_HOSTS[0], "::1")
+    return [*LOOPBACK_HOSTS, "[::1]"] if is_local else ["*"]
+
+
+def serve(app: Any, listening: socket.socket) -> None:
+    """Answer requests with an ASGI application until the process is interrupted."""
     import uvicorn
 
-    from domtrans.demo.app import create_app
-
-    is_local = listening.getsockname()[0] in (LOOPBACK_HOSTS[0], "::1")
-    app = create_app(demo, hosts=[*LOOPBACK_HOSTS, "[::1]"] if is_local else ["*"])
     config = uvicorn.Config(app, log_level="warning", lifespan="off", server_header=False, timeout_graceful_shutdown=1)
     uvicorn.Server(config).run([listening])

@@ -72,15 +72,15 @@ def load_generator(generator: nn.Module, path: Path) -> None:
 
     Args:
         generator: g.
-        path: A run folder or a model file.
+        path: A model file.
 
     Raises:
         DomtransError: Unless names and shapes are exactly those of the generator; it names the first difference.
     """
-    weights = read_weights(path / "model.safetensors" if path.is_dir() else path)
+    weights = read_weights(path)
     of_g = {name.removeprefix(G_PREFIX): tensor for name, tensor in weights.items() if name.startswith(G_PREFIX)}
     if not of_g:
-        raise DomtransError(f"{path} holds no weights of a generator; name a run folder or a model file")
+        raise DomtransError(f"{path} holds no weights of a generator; it is not a model file of domtrans")
     load_exactly(generator, of_g, path, f"the generator {type(generator).__name__}")
 
 

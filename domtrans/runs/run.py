@@ -264,7 +264,8 @@ class Run:
         with torch.random.fork_rng(devices=[]), session_with_display(self.session, progress) as session:
             results = measure(self.model, recipe, registry, session, self.about.get("classes", ()))
         supervision = self.about.get("supervision")
-        return results | ({"supervision": supervision} if isinstance(supervision, str) else {})
+        results |= {"supervision": supervision} if isinstance(supervision, str) else {}
+        return results | ({"reading": dict(self.model.reading)} if isinstance(self.model, ProjectedTransfer) else {})
 
     def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)

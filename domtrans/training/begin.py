@@ -8,8 +8,8 @@ from domtrans.model.weights import load_exactly, load_generator
 from domtrans.pretrained.locate import local_path
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.discriminator import read_discriminator
-from domtrans.runs.folder import RunFolder
 from domtrans.runs.model_file import read_about
+from domtrans.runs.run import model_file
 from domtrans.session import Session
 from domtrans.training.experiment import Experiment
 
@@ -27,7 +27,7 @@ def begin_with(recipe: Recipe, experiment: Experiment, session: Session) -> None
     if name is None:
         return
     path, discriminator = local_path(name), experiment.discriminator
-    load_generator(experiment.transfer.generator, path)
+    load_generator(experiment.transfer.generator, model_file(path))
     weights = read_discriminator(path) if path.is_dir() else None
     if weights is None:
         session.note(2, 2, f"{name} holds no D, so D begins untrained; a run folder with its training state has one")
@@ -41,6 +41,5 @@ def begin_with(recipe: Recipe, experiment: Experiment, session: Session) -> None
 
 def begun_with(recipe: Recipe) -> dict[str, Any]:
     """What the results say about the run that ``train.begin`` names: its name, and how it was supervised."""
-    path = local_path(recipe.train.begin or "")
-    about = read_about(RunFolder(path).model_file if path.is_dir() else path)
+    about = read_about(model_file(local_path(recipe.train.begin or "")))
     return {"run": recipe.train.begin, "supervision": about.get("supervision", "not recorded")}

@@ -14,7 +14,7 @@ async function request() {
   setBusy(true);
   try {
     const body = { images: held === null ? [input] : [input, held], blend: value("blend", 0), strength: value("strength", 1) };
-    const response = await fetch("/transfer", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    const response = await fetch("transfer", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
     const result = await response.json();
     if (response.ok) showResult(result);
     else showError(result.error);
