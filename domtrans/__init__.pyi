@@ -82,6 +82,7 @@ from .pretrained.models import PretrainedModel as PretrainedModel
 from .pretrained.models import list_models as list_models
 from .progress.display import show_progress as show_progress
 from .recipe.files import find_recipe as find_recipe
+from .recipe.json_schema import recipe_schema as recipe_schema
 from .recipe.overrides import override as override
 from .recipe.schema import EncoderPart as EncoderPart
 from .recipe.schema import OptimizerConfig as OptimizerConfig

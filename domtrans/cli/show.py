@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import domtrans
 from domtrans.cli.completion import complete_part_or_change, complete_shown
 from domtrans.cli.shared import SOME_FAILED, Json, explain, find_recipe, load_plugins
 from domtrans.errors import DomtransError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from domtrans.registry.plugins import Plugins
 
 Shown = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="RECIPE|KIND",
         autocompletion=complete_shown,
@@ -43,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
             "Print a recipe with all its options, or describe a part.",
             "domtrans show digits-dtn",
             "domtrans show digits-dtn source=svhn --toml > my.toml",
+            "domtrans show --schema > domtrans.schema.json",
             "domtrans show encoder",
             "domtrans show encoder digit-encoder",
         )
@@ -86,10 +88,13 @@ def recipes(as_json: Json = False) -> None:
 
 
 def show(
-    recipe: Shown,
+    recipe: Shown = None,
     changes: NameOrChanges = None,
     as_toml: Annotated[bool, typer.Option("--toml", help="Print the recipe as TOML, to edit and train.")] = False,
     as_json: Json = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipe files, for editors that complete and check them.")
+    ] = False,
 ) -> None:
     """Run the command."""
     from domtrans.cli import terminal
@@ -97,6 +102,13 @@ def show(
     from domtrans.registry.registry import KINDS
 
     plugins = load_plugins()
+    if schema:
+        if recipe is not None:
+            raise DomtransError(f"the schema is that of all recipes; leave out {recipe}")
+        terminal.print_json(domtrans.recipe_schema(plugins.registry))
+        return
+    if recipe is None:
+        raise DomtransError("name a recipe or a kind of part; `domtrans recipes` lists the recipes")
     if recipe in KINDS and not any("=" in change for change in changes or []):
         if as_toml:
             raise DomtransError("--toml prints recipes only; leave it out, or print the part with --json")

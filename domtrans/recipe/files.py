@@ -85,6 +85,7 @@ def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Reci
         raise DomtransError(f"the recipe file {path} is not valid {path.suffix[1:].upper()}: {error}") from None
     if not isinstance(data, dict):
         raise DomtransError(f"the recipe file {path} must hold a table, not {type(data).__name__}")
+    data.pop("$schema", None)  # where editors find the schema
     base = data.pop("extends", None)
     if base is None:
         return make_recipe(data, f"recipe file {path}")

@@ -32,6 +32,7 @@ CLAIMS = {
         "steps": 8000,
         "label-free score every": 500,
     },
+    "docs/how-to/editors.md": {"name": "my-photos", "encoder": "timm resnet34", "steps": 2000},
     "docs/encoders.md": {"encoder": "concat of dlib-resnet, timm resnet18"},
 }
 """What the page of each file says of the recipe."""
