@@ -36,7 +36,7 @@ def main(out: str = "runs/inside-a-program", *overrides: str, patience: int = 5)
     listener = StopWhenSettled("generator.const", patience, stop)
 
     def work() -> domtrans.Run:
-        return domtrans.train("digits-dtn", out, overrides=list(overrides), registry=registry, listeners=(listener,), stop=stop)
+        return domtrans.train("digits-dtn", out, overrides=list(overrides), registry=registry, listeners=listener, stop=stop)
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(work)  # a server would continue to answer here, and could set `stop`

@@ -20,7 +20,7 @@ def print_progress(progress: domtrans.Progress) -> None:
 
 def main(out: str = "runs/from-python", *overrides: str) -> None:
     """Train, evaluate, and transfer one batch in memory."""
-    run = domtrans.train("digits-dtn", out, overrides=list(overrides), listeners=(print_progress,), stop=stop)
+    run = domtrans.train("digits-dtn", out, overrides=list(overrides), progress=False, listeners=print_progress, stop=stop)
     print("transfer accuracy:", run.results["accuracy"])
 
     photos = domtrans.load_domain(run.registry, run.recipe.source, "test", run.recipe.image_size)
