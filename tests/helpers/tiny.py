@@ -60,8 +60,8 @@ def tiny_recipe(folder: Path, base: str = "digits-dtn-paper", /, **changes: obje
     return override(override(recipe, small, registry()), wanted, registry())
 
 
-def tiny_trainer(recipe: Recipe) -> Trainer:
-    """A trainer of the recipe on the CPU, at step 0."""
+def tiny_trainer(recipe: Recipe, parts: Registry | None = None) -> Trainer:
+    """A trainer of the recipe on the CPU, at step 0; ``parts`` are by default those of the installed plugins."""
     session = Session.start("cpu", precision=recipe.train.precision, seed=recipe.seed)
     torch.manual_seed(0)
-    return Trainer(prepare(recipe, registry(), session), session.during("train"))
+    return Trainer(prepare(recipe, parts or registry(), session), session.during("train"))
