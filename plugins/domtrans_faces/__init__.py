@@ -36,6 +36,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.metric("photo-likeness", lightness.photo_likeness)
     registry.detector("faces", detection.FaceDetector)
     registry.recipe("faces-dtn", recipes.faces_dtn)
+    registry.recipe("avatars-dtn", recipes.avatars_dtn)
     registry.recipe("faces-dtn-paper", recipes.faces_dtn_paper)
     registry.recipe("faces-reconstruct", recipes.faces_reconstruct)
     registry.recipe("lfw-looks-dtn", recipes.lfw_looks_dtn)

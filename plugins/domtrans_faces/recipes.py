@@ -62,6 +62,36 @@ def faces_dtn() -> Recipe:
     )
 
 
+def avatars_dtn() -> Recipe:
+    """Drawn portraits to avatars by parameters: clean drawings that can be enlarged and edited; offline, on a CPU."""
+    base = faces_dtn()
+    view = use(
+        "chain", steps=[use("warp", rotate=0.12, scale=0.08, shear=0.08, shift=0.06), use("blur"), use("noise", amount=0.05)]
+    )
+    weights = {"facial_hair": 2.0, "glasses": 2.0, "eyes": 0.5, "brows": 0.5}
+    changes = {
+        "name": "avatars-dtn",
+        "description": "drawn portraits to avatars by parameters",
+        "source": use("extended", of=use("portraits", count=24_000), by=[use("avatars", count=4000)]),
+        "encoder": EncoderPart(name="attributes", options={"depth": 2}),
+        "fit": use("classifier", steps=3000, batch_size=64, lr=2e-3, label_smoothing=0.05, balance=1.0, view=view),
+        "view": view,
+        "generator": use("parameters"),
+        "discriminator_view": use("noise", amount=0.2),
+        "generator_losses": {
+            "gan": term("ternary-generator", weight=0.3, start=0.05),
+            "const": term("feature-consistency", weight=2, distance=use("attributes", sharpen=2, weights=weights)),
+            "tid": term("parameter-identity", weight=0.5),
+            "balance": term("parameter-balance", weight=1),
+        },
+        "metrics": AVATAR_METRICS | {"f-reading": use("f-reading")},
+        "train": base.train.model_copy(
+            update={"steps": 2000, "discriminator_optimizer": OptimizerConfig(lr=3e-4, schedule="cosine")}
+        ),
+    }
+    return base.model_copy(update=changes)
+
+
 def faces_dtn_paper() -> Recipe:
     """The face experiment as in the paper and the study: 96 pixels, MSE for d and d_2, alpha 100, beta 1, gamma 0.05.
 
