@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -104,6 +105,7 @@ def fit_parameter_reader(
             if step % 50 == 49:
                 session.progress(step + 1, steps, {"reader_loss": loss.item()})
 
+    code: tuple[Any, ...] = (ParameterReader, fit_parameter_reader, damage)
     key = {
         "drawings": drawings.fingerprint(),
         "slots": drawings.engine.space.json_schema()["properties"],
@@ -111,7 +113,7 @@ def fit_parameter_reader(
         "batch_size": batch_size,
         "lr": lr,
         "computed": f"{session.device.type} {session.dtype}",
-        "code": "".join(map(inspect.getsource, (ParameterReader, fit_parameter_reader, damage))),
+        "code": "".join(map(inspect.getsource, code)),
     }
     session.cache.fitted(reader, "readers", key, fit)
     reader.requires_grad_(False).eval()

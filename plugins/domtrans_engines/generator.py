@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from domtrans import DomtransError, DrawingEngine, Generator, ImageSet, Session, seeded
-from domtrans_engines.renderer import DifferentiableRenderer, fit_renderer, one_hot
+from domtrans_engines.renderer import DifferentiableRenderer, RendererFit, fit_renderer, one_hot
 
 Width = Annotated[int, Field(ge=4, le=2048)]
 
@@ -64,13 +64,13 @@ class ParameterGenerator(Generator):
                 "the generator 'parameters' needs a target in colour that a drawing engine draws, such as 'avatars'; choose "
                 "another target or another generator"
             )
-        self.sizes, self.temperature = list(engine.space.sizes), temperature
-        values = sum(self.sizes)
+        self.slot_sizes, self.temperature = list(engine.space.sizes), temperature
+        values = sum(self.slot_sizes)
         self.layers = nn.Sequential(
             nn.Linear(feature_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, values)
         )
         self.noise = ImageNoise(feature_size, values)
-        self.fit_options = {"steps": renderer_steps, "batch_size": renderer_batch_size, "lr": renderer_lr}
+        self.renderer_fit = RendererFit(renderer_steps, renderer_batch_size, renderer_lr)
         self.build_renderer = partial(DifferentiableRenderer, engine.space, size, width=renderer_width)
         self.renderer = as_buffers(self.build_renderer())
 
@@ -84,32 +84,32 @@ class ParameterGenerator(Generator):
             raise DomtransError("the target has no parameters, although an engine draws it; its domain must give them")
         with seeded(0):  # every seed of a run has the same e
             renderer = self.build_renderer().to(session.device)
-        error = fit_renderer(renderer, target, session, **self.fit_options)
+        error = fit_renderer(renderer, target, session, self.renderer_fit)
         self.renderer.load_state_dict(renderer.state_dict())
-        steps = self.fit_options["steps"]
+        steps = self.renderer_fit.steps
         session.note(steps, steps, f"the renderer differs from held-out drawings by {error:.2f} of 255 grey levels on average")
         with torch.no_grad():
-            columns = zip(target.parameters.unbind(1), self.sizes, strict=True)
-            last = self.layers[-1]
+            columns = zip(target.parameters.unbind(1), self.slot_sizes, strict=True)
+            last: Any = self.layers[-1]
             last.bias.copy_(torch.cat([log_shares(index, size) for index, size in columns]))
             last.weight.mul_(0.1)  # what g begins with is close to these shares for every image
 
     def parameter_logits(self, features: Tensor) -> tuple[Tensor, ...]:
         """Standardised features [B, F] to the logits [B, n] of every slot, float32."""
-        return self.layers(features).float().split(self.sizes, 1)
+        return self.layers(features).float().split(self.slot_sizes, 1)
 
     def parameter_indices(self, features: Tensor) -> Tensor:
         """Standardised features [B, F] to the index of every slot's value: int64 [B, S]."""
         slots = self.parameter_logits(features)
         if self.temperature:
-            noise = self.noise(features).split(self.sizes, 1)
+            noise = self.noise(features).split(self.slot_sizes, 1)
             slots = tuple(logits / self.temperature + each for logits, each in zip(slots, noise, strict=True))
         return torch.stack([logits.argmax(1) for logits in slots], 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, 3, size, size] as e draws them."""
         if not self.training:
-            return self.renderer(one_hot(self.parameter_indices(features), self.sizes))
+            return self.renderer(one_hot(self.parameter_indices(features), self.slot_sizes))
         self.noise(features)  # measures the features' distribution
         slots = self.parameter_logits(features)
         return self.renderer(torch.cat([F.gumbel_softmax(logits, hard=True) for logits in slots], 1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -80,18 +82,23 @@ def one_hot(parameters: Tensor, sizes: Sequence[int]) -> Tensor:
     return torch.cat([F.one_hot(index, size) for index, size in zip(slots, sizes, strict=True)], 1).float()
 
 
-def fit_renderer(
-    renderer: DifferentiableRenderer, drawings: ImageSet, session: Session, *, steps: int, batch_size: int, lr: float
-) -> float:
+@dataclass(frozen=True)
+class RendererFit:
+    """How e is fitted: steps of Adam, whose rate decays from ``lr``, with so many drawings each."""
+
+    steps: int
+    batch_size: int
+    lr: float
+
+
+def fit_renderer(renderer: DifferentiableRenderer, drawings: ImageSet, session: Session, how: RendererFit) -> float:
     """Fit e on drawings with their parameters, or load it from the cache.
 
     Args:
         renderer: e; its weights are fixed afterwards.
         drawings: Drawings of the engine, with their parameters.
-        session: Device, random numbers and cache.
-        steps: Steps of Adam, with a decaying rate.
-        batch_size: Drawings per step.
-        lr: Highest learning rate.
+        session: Device, precision and cache.
+        how: Steps, batch size and learning rate.
 
     Returns:
         The mean absolute difference between e's image and the drawing, over drawings that were not fitted, in grey levels
@@ -104,10 +111,10 @@ def fit_renderer(
 
     def fit() -> None:
         renderer.train()
-        batches = Batches(len(fitted), batch_size, 0)
-        optimizer = torch.optim.Adam(renderer.parameters(), lr, fused=True)
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = lr * rate(step, steps)
+        batches = Batches(len(fitted), how.batch_size, 0)
+        optimizer = torch.optim.Adam(renderer.parameters(), how.lr, fused=True)
+        for step in range(how.steps):
+            optimizer.param_groups[0]["lr"] = how.lr * rate(step, how.steps)
             index = fitted[batches[step]]
             images = to_float(drawings.batch(index).to(session.device))
             with session.autocast():
@@ -118,15 +125,13 @@ def fit_renderer(
             loss.backward()
             optimizer.step()
             if step % 50 == 49:
-                session.progress(step + 1, steps, {"renderer_loss": loss.item()})
+                session.progress(step + 1, how.steps, {"renderer_loss": loss.item()})
 
-    code = (DifferentiableRenderer, fit_renderer, one_hot)
+    code: tuple[Any, ...] = (DifferentiableRenderer, fit_renderer, one_hot)
     key = {
         "drawings": drawings.fingerprint(),
         "shapes": {name: list(tensor.shape) for name, tensor in renderer.state_dict().items()},
-        "steps": steps,
-        "batch_size": batch_size,
-        "lr": lr,
+        **asdict(how),
         "computed": f"{session.device.type} {session.dtype}",
         "code": "".join(map(inspect.getsource, code)),
     }

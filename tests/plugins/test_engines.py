@@ -25,7 +25,7 @@ from domtrans import (
 )
 from domtrans.evaluation.parameter_reader import fit_parameter_reader
 from domtrans_engines.generator import ParameterGenerator
-from domtrans_engines.renderer import DifferentiableRenderer, fit_renderer, one_hot
+from domtrans_engines.renderer import DifferentiableRenderer, RendererFit, fit_renderer, one_hot
 from loss_formulas import RNG
 from tiny import registry, tiny_trainer
 
@@ -39,6 +39,7 @@ SPACE = ParameterSpace(
     {"side": {"shape": ("bar", "square")}, "shapeColor": {"shape": ("bar", "square")}},
 )
 SIZES = list(SPACE.sizes)
+FIT = RendererFit(steps=150, batch_size=16, lr=2e-2)
 
 
 class Flag(DrawingEngine):
@@ -79,7 +80,7 @@ def fitted(drawings):
     torch.manual_seed(0)
     renderer = DifferentiableRenderer(SPACE, 32, width=8)
     session = Session.start("cpu", precision="float32")
-    return renderer, fit_renderer(renderer, drawings, session, steps=150, batch_size=16, lr=2e-2)
+    return renderer, fit_renderer(renderer, drawings, session, FIT)
 
 
 def every_drawing():
@@ -124,7 +125,7 @@ def test_e_draws_colours_that_it_has_not_seen(fitted):
 
 def test_a_fitted_e_comes_from_the_cache(drawings, fitted):
     other = DifferentiableRenderer(SPACE, 32, width=8)
-    error = fit_renderer(other, drawings, Session.start("cpu", precision="float32"), steps=150, batch_size=16, lr=2e-2)
+    error = fit_renderer(other, drawings, Session.start("cpu", precision="float32"), FIT)
     assert error == fitted[1]
     assert all(torch.equal(a, b) for a, b in zip(other.parameters(), fitted[0].parameters(), strict=True))
 
