@@ -13,7 +13,7 @@ from domtrans.data.classes import align_labels, class_list, list_names
 from domtrans.data.image_set import ImageSet
 from domtrans.data.python_sets import read_set
 from domtrans.data.splits import class_notes, hold_out
-from domtrans.data.value_range import Range
+from domtrans.data.value_range import check_range
 from domtrans.errors import DomtransError
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
@@ -89,7 +89,8 @@ def read_data(data: Any, size: int, where: str, *, split_only: Part | None = Non
     splits: dict[str, Any] = {}
     extra: list[str] = []
     if isinstance(data, Mapping):
-        stated = _stated_range(data.get("value_range"), where)
+        if data.get("value_range") is not None:
+            stated = check_range(data["value_range"], f'"value_range" of the {where}')
         splits, extra = _splits_of(data, where)
     train: ImageSet | None
     if splits:
@@ -205,17 +206,3 @@ def _notes_of_splits(train: ImageSet, test: ImageSet) -> list[str]:
 
 def _to_rgb(images: ImageSet) -> ImageSet:
     return images if images.channels == 3 else replace(images, pixels=images.images.expand(-1, 3, -1, -1).contiguous())
-
-
-def _stated_range(stated: Any, where: str) -> Range | None:
-    if stated is None:
-        return None
-    try:
-        low, high = (float(value) for value in stated)
-    except (TypeError, ValueError):
-        low = high = 0.0
-    if not low < high:
-        raise DomtransError(
-            f'"value_range" of the {where} must be the values of black and white, such as (0, 1), not {stated!r}'
-        )
-    return low, high

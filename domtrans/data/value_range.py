@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,34 @@ from domtrans.errors import DomtransError
 Range = tuple[float, float]
 """The values of black and white."""
 
-TOLERANCE = 0.01
-"""How far values may lie outside a range of length 1, as after resampling. They are clipped."""
-OVERSHOOT = 0.15
-"""The same for a stated range, as a share of it."""
-MIN_NEGATIVE = -0.5
-"""A set of images in [-1, 1] has at least one value below this."""
-MIN_OF_255 = 16
-"""A set of images in [0, 255] has at least one value above this."""
+BYTES, UNIT, SIGNED = (0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)
+"""The ranges that floats may be in without a word."""
+
+STATED_OVERSHOOT = 0.15
+"""How far values may lie outside a stated range, as a share of it. They are clipped."""
+MIN_OF_BYTES = 16
+"""Floats from 0 to 255 have at least one value of this size."""
+MAX_ROUNDING = 0.2
+"""Largest error of a value, in levels of 255, with which it still counts as a level."""
 BLOCK = 1024
 """Images that are converted at a time."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How much the smallest and the largest value of images tell.
+
+    Attributes:
+        overshoot: How far values may lie outside their range after resampling, as a share of it.
+        min_negative: Images in [-1, 1] have at least one value below this.
+    """
+
+    overshoot: float
+    min_negative: float
+
+
+WHOLE_SET = Evidence(overshoot=0.01, min_negative=-0.5)
+FEW_IMAGES = Evidence(overshoot=0.15, min_negative=-0.15)
 
 
 def to_bytes(
@@ -66,7 +85,7 @@ def to_bytes(
 
 
 def detect_range(dtype: str, low: float, high: float, where: str) -> Range:
-    """The values of black and white.
+    """The values of black and white of a whole set of images.
 
     Args:
         dtype: The type, such as "float32".
@@ -77,23 +96,66 @@ def detect_range(dtype: str, low: float, high: float, where: str) -> Range:
     Raises:
         DomtransError: If the range is not clear, or the values are in no known range.
     """
-    if "int" in dtype or dtype == "bool":
-        found = _range_of_integers(dtype, low, high)
-    elif low >= -TOLERANCE and high <= 1 + TOLERANCE:
-        found = 0.0, 1.0
-    elif -1 - TOLERANCE <= low <= MIN_NEGATIVE and high <= 1 + TOLERANCE:
-        found = -1.0, 1.0
-    elif low >= -TOLERANCE and MIN_OF_255 <= high <= 255 + TOLERANCE:
-        found = 0.0, 255.0
-    else:
-        found = None
+    integers = "int" in dtype or dtype == "bool"
+    found = _range_of_integers(dtype, low, high) if integers else _range_of_floats(low, high, WHOLE_SET)
     if found is None:
-        known = "0 to 255" if "int" in dtype else "0 to 1, -1 to 1 or 0 to 255"
+        known = "0 to 255" if integers else "0 to 1, -1 to 1 or 0 to 255"
         raise DomtransError(
             f"the {where} has {dtype} values from {low:.6g} to {high:.6g}, which are not clearly {known}; undo a "
             'normalisation, or say which values are black and white: {"train": X, "value_range": (black, white)}'
         )
     return found
+
+
+def detect_range_of_few(images: Tensor) -> Range:
+    """The values of black and white of some float images.
+
+    Images without negative values may be bright images in [-1, 1]. If they were 8-bit images, their values tell: all multiples
+    of 1/255 occur in [0, 1], and only the odd ones in [-1, 1].
+
+    Raises:
+        DomtransError: If the range is not clear.
+    """
+    low, high = (float(value) for value in images.float().aminmax())
+    has = f"the images have {str(images.dtype).removeprefix('torch.')} values from {low:.4g} to {high:.4g}"
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise DomtransError(f"{has}; replace the values that are not finite")
+    found = _range_of_floats(low, high, FEW_IMAGES)
+    if found is None:
+        raise DomtransError(
+            f"{has}, which are not clearly 0 to 1, -1 to 1 or 0 to 255; undo a normalisation, or say which values are black "
+            "and white: value_range=(black, white)"
+        )
+    if found != UNIT:
+        return found
+    levels = images.float() * 255
+    rounding = 510 * max(torch.finfo(images.dtype).eps, torch.finfo(torch.float32).eps)
+    if float((levels - levels.round()).abs().max()) > min(MAX_ROUNDING, rounding):
+        raise DomtransError(f"{has}, which can mean 0 to 1 or -1 to 1; say which: value_range=(0, 1) or value_range=(-1, 1)")
+    return SIGNED if bool((levels.round() % 2 == 1).all()) else UNIT
+
+
+def check_range(stated: Any, name: str) -> Range:
+    """The values of black and white that a user states. Raises DomtransError for anything else; ``name`` is what to call it."""
+    try:
+        black, white = (float(value) for value in stated)
+    except (TypeError, ValueError):
+        black = white = 0.0
+    if not black < white:
+        raise DomtransError(f"{name} must be the values of black and white, such as (0, 1), not {stated!r}")
+    return black, white
+
+
+def _range_of_floats(low: float, high: float, evidence: Evidence) -> Range | None:
+    """The first range that holds the values, if they tell."""
+    margin = evidence.overshoot
+    if low >= -margin and high <= 1 + margin:
+        return UNIT
+    if -1 - 2 * margin <= low <= evidence.min_negative and high <= 1 + 2 * margin:
+        return SIGNED
+    if low >= -255 * margin and MIN_OF_BYTES <= high <= 255 * (1 + margin):
+        return BYTES
+    return None
 
 
 def _range_of_integers(dtype: str, low: float, high: float) -> Range | None:
@@ -108,7 +170,7 @@ def _range_of_integers(dtype: str, low: float, high: float) -> Range | None:
 
 def _check_stated(stated: Range, low: float, high: float, where: str) -> Range:
     black, white = stated
-    margin = OVERSHOOT * (white - black)
+    margin = STATED_OVERSHOOT * (white - black)
     if low < black - margin or high > white + margin:
         raise DomtransError(
             f"the {where} has values from {low:.6g} to {high:.6g}, outside the stated range from {black:g} to {white:g}"

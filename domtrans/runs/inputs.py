@@ -16,20 +16,11 @@ from domtrans.data.aspect import Aspect, square_tensor
 from domtrans.data.image_files import image_errors, read_image, to_pil
 from domtrans.data.image_set import to_channels, to_float, to_uint8
 from domtrans.data.pixels import from_pil
+from domtrans.data.value_range import BYTES, SIGNED, Range, check_range, detect_range_of_few
 from domtrans.errors import DomtransError
 from domtrans.storage.paths import expand_home
 
-Range = tuple[float, float]
-"""The values of black and white."""
-
-BYTES, WORDS, SIGNED, UNIT = (0.0, 255.0), (0.0, 65535.0), (-1.0, 1.0), (0.0, 1.0)
-
-OVERSHOOT = 0.15
-"""How far values may lie outside their range after resampling, as a share of the range."""
-MIN_OF_BYTES = 16
-"""Floats from 0 to 255 have at least one value above this."""
-MAX_ROUNDING = 0.2
-"""Largest error of a value, in levels of 255, with which it still counts as a level."""
+WORDS = (0.0, 65535.0)
 
 
 @dataclass(frozen=True)
@@ -53,7 +44,8 @@ class InputReader:
         size: Side of the network's input, in pixels.
         device: Where the batches go.
         aspect: How an image that is not square becomes square.
-        value_range: The values of black and white in tensors and arrays. None: by the type; of floats, see ``detect_range``.
+        value_range: The values of black and white in tensors and arrays. None: by the type; of floats, see
+            ``detect_range_of_few``.
     """
 
     size: int
@@ -101,7 +93,7 @@ class InputReader:
         if 0 in images.shape:
             raise DomtransError(f"images of shape {list(images.shape)} hold nothing")
         images = images.to(self.device)
-        black, white = _check_range(self.value_range) if self.value_range else _range_of_type(images)
+        black, white = check_range(self.value_range, "value_range") if self.value_range else _range_of_type(images)
         if images.dtype == torch.uint8 and (black, white) == BYTES:
             return RunInput(to_float(square_tensor(images, self.size, self.aspect)), to_uint8)
         squares = square_tensor(images.float(), self.size, self.aspect)
@@ -121,52 +113,15 @@ class InputReader:
         return RunInput(batch.squares, lambda outputs: _with_axes(batch.restore(outputs), axes))
 
 
-def detect_range(images: Tensor) -> Range:
-    """The values of black and white of float images: -1 and 1, 0 and 1, or 0 and 255.
-
-    Images without negative values may be bright images in [-1, 1]. If they were 8-bit images, their values tell: all multiples
-    of 1/255 occur in [0, 1], and only the odd ones in [-1, 1].
-
-    Raises:
-        DomtransError: If the range is not clear.
-    """
-    low, high = (float(value) for value in images.float().aminmax())
-    found = f"float images have values from {low:.4g} to {high:.4g}"
-    if not np.isfinite(low) or not np.isfinite(high):
-        raise DomtransError(f"{found}; replace the values that are not finite")
-    if -1 - 2 * OVERSHOOT <= low < -OVERSHOOT and high <= 1 + 2 * OVERSHOOT:
-        return SIGNED
-    if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
-        levels = images.float() * 255
-        rounding = 510 * max(torch.finfo(images.dtype).eps, torch.finfo(torch.float32).eps)
-        if float((levels - levels.round()).abs().max()) > min(MAX_ROUNDING, rounding):
-            raise DomtransError(
-                f"{found}, which can mean 0 to 1 or -1 to 1; say which: value_range=(0, 1) or value_range=(-1, 1)"
-            )
-        return SIGNED if bool((levels.round() % 2 == 1).all()) else UNIT
-    if low >= -255 * OVERSHOOT and MIN_OF_BYTES < high <= 255 * (1 + OVERSHOOT):
-        return BYTES
-    raise DomtransError(
-        f"{found}, but must be from -1 to 1, 0 to 1 or 0 to 255; scale them, or give value_range, the values of black and white"
-    )
-
-
 def _range_of_type(images: Tensor) -> Range:
     if images.is_floating_point():
-        return detect_range(images)
+        return detect_range_of_few(images)
     if images.dtype not in (torch.uint8, torch.uint16):
         raise DomtransError(
             f"images must be float, uint8 or uint16, not {images.dtype}; convert them, or give value_range, the values of "
             "black and white"
         )
     return BYTES if images.dtype == torch.uint8 else WORDS
-
-
-def _check_range(value_range: Range) -> Range:
-    black, white = value_range
-    if not black < white:
-        raise DomtransError(f"value_range={value_range} must be the values of black and of white, such as (0, 1)")
-    return float(black), float(white)
 
 
 def _axes(array: Any) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from domtrans.data.aspect import Aspect
 from domtrans.data.drawings import Drawing, NamedEngine
 from domtrans.data.from_python import is_data
+from domtrans.data.value_range import Range
 from domtrans.data.image_set import to_float
 from domtrans.data.parameters import Parameters
 from domtrans.errors import DomtransError
@@ -30,7 +31,7 @@ from domtrans.recipe.schema import Recipe
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
-from domtrans.runs.inputs import InputReader, Range
+from domtrans.runs.inputs import InputReader
 from domtrans.runs.model_file import read_model
 from domtrans.runs.notebook import newest_sample, run_html, run_line
 from domtrans.runs.projection import ProjectedTransfer, project
@@ -217,7 +218,8 @@ class Run:
             return self
         if self._projected is None:
             everyone = (*self.session.listeners, *as_listeners(listeners))
-            with session_with_display(replace(self.session, listeners=everyone), progress) as session:
+            session = replace(self.session, listeners=everyone)
+            with session_with_display(session, progress) as session, session.group.main_process_first():
                 model = project(self.model, self.recipe, self.registry, session)
             self._projected = Run(self.file, self.recipe, model, self.about, self.registry, self.session)
         return self._projected
@@ -266,6 +268,10 @@ class Run:
         supervision = self.about.get("supervision")
         results |= {"supervision": supervision} if isinstance(supervision, str) else {}
         return results | ({"reading": dict(self.model.reading)} if isinstance(self.model, ProjectedTransfer) else {})
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Upload the run to a model hub; see ``domtrans.push_to_hub`` for the options and what is returned."""
+        return sys.modules["domtrans"].push_to_hub(self, repo_id, **options)  # a higher package has it
 
     def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
