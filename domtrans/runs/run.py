@@ -16,9 +16,9 @@ from torch import Tensor
 from domtrans.data.aspect import Aspect
 from domtrans.data.drawings import Drawing, NamedEngine
 from domtrans.data.from_python import is_data
-from domtrans.data.value_range import Range
 from domtrans.data.image_set import to_float
 from domtrans.data.parameters import Parameters
+from domtrans.data.value_range import Range
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
