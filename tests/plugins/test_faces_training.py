@@ -161,6 +161,26 @@ def test_label_frequencies_ignore_unknown_labels():
     assert torch.allclose(targets.equal_frequencies()[:5], torch.tensor([1 / 3, 1 / 3, 1 / 3, 1 / 2, 1 / 2]))
 
 
+@pytest.mark.parametrize("balance", [0.5, 1.0])
+def test_rare_values_count_more_in_a_balanced_loss(balance):
+    """Cross-entropy, weighted by one over the frequency of the image's value to the power of ``balance``."""
+    source = faces(10)
+    known = source.attributes["skin"].index
+    known[:] = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2, -1])
+    targets = HeadTargets.of(source, encoder(), torch.device("cpu"), balance)
+    logits = torch.randn(10, K)
+    weights = torch.tensor([9 / 6] * 6 + [9 / 2] * 2 + [9.0, 0.0]) ** balance
+    losses = F.cross_entropy(logits[:, :3], known.clamp_min(0), reduction="none", label_smoothing=0.1)
+    by_hand = (weights[:9] * losses[:9]).sum() / weights[:9].sum()
+    assert torch.allclose(targets.loss(logits, torch.arange(10), 0.1), by_hand)
+
+
+def test_a_deep_f_has_more_convolutions_and_the_same_features():
+    plain, deep = encoder(), encoder(depth=2)
+    assert [sum(isinstance(layer, torch.nn.Conv2d) for layer in f.layers) for f in (plain, deep)] == [4, 7]
+    assert deep(torch.zeros(2, 3, 32, 32)).shape == (2, 8)
+
+
 def test_only_confident_pseudo_labels_count():
     """Of two images, the teacher is confident of both heads for the first, and of the second head for the second."""
     logits = [torch.randn(2, 3), torch.randn(2, 2)]
