@@ -119,6 +119,8 @@ from .sharing.generate import Generated as Generated
 from .sharing.generate import generate as generate
 from .sharing.pack import Packed as Packed
 from .sharing.pack import pack as pack
+from .sharing.push import Pushed as Pushed
+from .sharing.push import push_to_hub as push_to_hub
 from .storage.address import DataPath as DataPath
 from .storage.address import is_remote as is_remote
 from .storage.cache import Cache as Cache

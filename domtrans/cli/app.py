@@ -28,6 +28,7 @@ from domtrans.cli.shared import (
     Device,
     Json,
     MaxTime,
+    Project,
     Quiet,
     RecipeName,
     RunPath,
@@ -196,7 +197,12 @@ def train(
     )
 )
 def evaluate(
-    run: RunPath, changes: DataChanges = None, as_json: Json = False, device: Device = "auto", quiet: Quiet = False
+    run: RunPath,
+    changes: DataChanges = None,
+    project: Project = False,
+    as_json: Json = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Run the command."""
     from domtrans.cli import terminal
@@ -208,6 +214,7 @@ def evaluate(
     with run_context(quiet=quiet) as context, process_group(device, threading.Event()) as group:
         loaded = context.load(run, device)
         loaded.session = replace(loaded.session, group=group)
+        loaded = loaded.project(progress=False) if project else loaded
         results = loaded.evaluate(changes or [], progress=False)
         group.barrier()  # torchrun ends the others as soon as one process ends with an error
     if not group.is_main:

@@ -9,7 +9,8 @@ import typer
 
 import domtrans
 from domtrans.cli.completion import complete_run
-from domtrans.cli.shared import RUN_HELP, Device, explain, run_context
+from domtrans.cli.shared import RUN_HELP, Device, Project, explain, run_context
+from domtrans.errors import DomtransError
 
 OptionalRun = Annotated[
     str | None,
@@ -37,6 +38,7 @@ def demo(
     port: Port = 7860,
     host: Host = "127.0.0.1",
     no_browser: NoBrowser = False,
+    project: Project = False,
     device: Device = "auto",
 ) -> None:
     """Run the command."""
@@ -45,6 +47,8 @@ def demo(
     from domtrans.cli import terminal
     from domtrans.demo.serve import browser_address, host_names, listen, serve
 
+    if project and run is None:
+        raise DomtransError("--project needs a run: domtrans demo RUN --project")
     with listen(host, port) as listening:
         from domtrans.demo.app import create_app
         from domtrans.demo.demo import Demo
@@ -57,7 +61,8 @@ def demo(
                 app = create_models_app(models, lambda name: domtrans.load(name, device=device, registry=registry), hosts=hosts)
                 shown = ", ".join(model.name for model in models)
             else:
-                content = Demo(context.load(run, device))
+                loaded = context.load(run, device)
+                content = Demo(loaded.project(progress=False) if project else loaded)
                 app = create_app(content, hosts=hosts)
                 shown = f"{content.run.recipe.name}; an image takes {content.median_milliseconds():.0f} ms"
         for sentence in [] if run is None else content.missing:

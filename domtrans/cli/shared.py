@@ -69,6 +69,9 @@ MaxTime = Annotated[
     typer.Option(metavar="DURATION", help="Stop and save after this time, e.g. 55m or 1h30m; the exit code is 130."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Project = Annotated[
+    bool, typer.Option("--project", help="Of a run that draws pixels, use the nearest drawings of the target's engine.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print a line with all values for every report, instead of bars.")

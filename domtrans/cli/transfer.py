@@ -12,7 +12,7 @@ import typer
 
 import domtrans
 from domtrans.cli.completion import complete_detector
-from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Device, Out, Quiet, RunPath, explain, run_context
+from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Device, Out, Project, Quiet, RunPath, explain, run_context
 from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped, one_line
 
@@ -80,9 +80,7 @@ def transfer(
             help="Also write the parameters of the drawings as JSON: a file, or a folder for several images.",
         ),
     ] = None,
-    project: Annotated[
-        bool, typer.Option("--project", help="Of a run that draws pixels, write the nearest drawing that the engine can draw.")
-    ] = False,
+    project: Project = False,
     aspect: Annotated[
         str | None,
         typer.Option(

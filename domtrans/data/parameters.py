@@ -139,7 +139,7 @@ def _values_in_words(slot: Choice | Colour) -> str:
 
 def _checked(name: str, slot: Choice | Colour, value: Any) -> str:
     if isinstance(slot, Colour):
-        if isinstance(value, str) and re.search(COLOUR_PATTERN, value.lower()):
+        if isinstance(value, str) and re.fullmatch("#[0-9a-f]{6}", value.lower()):
             return value.lower()
     elif value in slot.values or value in slot.extras:
         return str(value)

@@ -1,11 +1,12 @@
-"""The demo as a web application: a page, and an address that transfers images. It stores nothing that it receives."""
+"""The demo as a web application: a page, and addresses that transfer images and draw. It stores nothing that it receives."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
@@ -29,7 +30,17 @@ CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The page may load only what it contains."""
+Form = TypeVar("Form", bound=BaseModel)
+
 TOO_LARGE = f"the image file is larger than {MAX_IMAGE_BYTES // 2**20} MB"
+
+
+class DrawRequest(BaseModel):
+    """The body of a request; see ``Demo.draw``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parameters: dict[str, str]
 
 
 class TransferRequest(BaseModel):
@@ -52,6 +63,7 @@ def create_app(demo: Demo, *, hosts: Sequence[str], home: str = "") -> Starlette
     """
     loader = ChoiceLoader([PackageLoader("domtrans.demo"), PackageLoader("domtrans.reporting")])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["slot_label"] = slot_label
 
     def show_page(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
@@ -61,7 +73,9 @@ def create_app(demo: Demo, *, hosts: Sequence[str], home: str = "") -> Starlette
 
     async def transfer(request: Request) -> Response:
         try:
-            given = await _read_request(request)
+            given = await _read_request(request, TransferRequest)
+            if max(map(len, given.images)) > MAX_IMAGE_BYTES:
+                raise HTTPException(413, TOO_LARGE)
             result = await run_in_threadpool(demo.transfer, given.images, blend=given.blend, strength=given.strength)
         except HTTPException as error:
             return JSONResponse({"error": error.detail}, error.status_code)
@@ -69,11 +83,28 @@ def create_app(demo: Demo, *, hosts: Sequence[str], home: str = "") -> Starlette
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse(asdict(result))
 
+    async def draw(request: Request) -> Response:
+        try:
+            given = await _read_request(request, DrawRequest)
+            result = await run_in_threadpool(demo.draw, given.parameters)
+        except HTTPException as error:
+            return JSONResponse({"error": error.detail}, error.status_code)
+        except DomtransError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return JSONResponse(asdict(result))
+
     routes = [Route("/", show_page), Route("/transfer", transfer, methods=["POST"])]
+    if demo.slots:
+        routes.append(Route("/draw", draw, methods=["POST"]))
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
 
 
-async def _read_request(request: Request) -> TransferRequest:
+def slot_label(name: str) -> str:
+    """The name of a slot as words: "facialHairColor" is "facial hair color"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", name).lower()
+
+
+async def _read_request(request: Request, form: type[Form]) -> Form:
     """The checked request. Raises HTTPException if it is refused."""
     if _is_from_another_site(request):
         raise HTTPException(403, "this request comes from the page of another site")
@@ -86,13 +117,11 @@ async def _read_request(request: Request) -> TransferRequest:
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise HTTPException(413, TOO_LARGE)
-        given = TransferRequest.model_validate_json(bytes(body))
+        given = form.model_validate_json(bytes(body))
     except ClientDisconnect:
         raise HTTPException(400, "the request is incomplete") from None
     except ValidationError as error:
         raise HTTPException(400, f"the request is invalid: {error.errors(include_url=False)[0]['msg']}") from None
-    if max(map(len, given.images)) > MAX_IMAGE_BYTES:
-        raise HTTPException(413, TOO_LARGE)
     return given
 
 

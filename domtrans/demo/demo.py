@@ -1,11 +1,14 @@
-"""The content of the demo: x, G(x), f's predictions and the nearest real target images. It knows nothing about the web."""
+"""The content of the demo: x, G(x), f's predictions, the nearest real target images, and drawings that can be edited.
+
+It knows nothing about the web.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -35,6 +38,23 @@ Prediction = list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
+class DemoDrawing:
+    """A drawing by the target's engine.
+
+    Attributes:
+        svg: The SVG, in base64.
+        parameters: The value of every slot.
+        hidden: The slots that do not show.
+        file: The text of the file of parameters that ``domtrans render`` draws.
+    """
+
+    svg: str
+    parameters: Mapping[str, str]
+    hidden: list[str]
+    file: str
+
+
+@dataclass(frozen=True)
 class DemoResult:
     """One transfer. Images are PNG in base64.
 
@@ -45,6 +65,7 @@ class DemoResult:
         input_prediction: f's prediction for the features that g got.
         output_prediction: f's prediction for the output.
         milliseconds: Time of the whole transfer.
+        drawing: The output as a drawing; None if g draws pixels.
     """
 
     inputs: list[str]
@@ -53,6 +74,7 @@ class DemoResult:
     input_prediction: Prediction
     output_prediction: Prediction
     milliseconds: float
+    drawing: DemoDrawing | None = None
 
 
 class Demo:
@@ -62,6 +84,7 @@ class Demo:
         run: The run.
         examples: Source test images, PNG in base64.
         missing: Sentences on what the demo cannot show, e.g. because the data is not available.
+        slots: The slots of the target's engine, if it draws the images of G; else empty.
         can_edit_features: Whether features can be blended and scaled before g, which needs a G that contains f.
         has_prediction: Whether f has a head.
         target_images: Real target training images, uint8 [N, C, S, S]; empty if they are not available.
@@ -71,6 +94,7 @@ class Demo:
         self.run, self.missing = run, list[str]()
         self.can_edit_features = not run.model.generator.reads_images
         self.has_prediction = run.model.encoder.has_head()
+        self.slots = dict(run.engine.engine.space.slots) if run.draws_by_parameters else {}
         self.examples = self._load_examples()
         self.target_images, self._target_features = self._load_target()
 
@@ -93,12 +117,9 @@ class Demo:
         x = torch.stack([from_pil(image, run.recipe.image_size, aspect=run.aspect) for image in decoded])
         x_float = to_float(x.to(run.session.device))
         features = f(x_float)
-        if self.can_edit_features:
-            features = torch.lerp(features[:1], features[-1:], blend) * strength
-            output = to_uint8(run.model.generator(features))
-        else:
-            features = features[:1]
-            output = to_uint8(run.model(x_float[:1]))
+        blended = torch.lerp(features[:1], features[-1:], blend) * strength
+        features = blended if self.can_edit_features else features[:1]
+        output, drawing = self._generate(x_float[:1], features)
         output_features = f(to_float(output))
         return DemoResult(
             inputs=[encode_png(image) for image in x],
@@ -107,6 +128,27 @@ class Demo:
             input_prediction=self._predict(features),
             output_prediction=self._predict(output_features),
             milliseconds=1000 * (time.perf_counter() - start),
+            drawing=drawing,
+        )
+
+    def _generate(self, x: Tensor, features: Tensor) -> tuple[Tensor, DemoDrawing | None]:
+        """The output, uint8 [1, C, S, S], from the features or, if G does not contain f, from x [1, C, S, S]; its drawing."""
+        run, model, from_features = self.run, self.run.model, self.can_edit_features
+        if not run.draws_by_parameters:
+            return to_uint8(model.generator(features) if from_features else model(x)), None
+        (indices,) = (model.indices_of_features(features) if from_features else model.parameter_indices(x)).tolist()
+        drawing = run.engine.draw(run.engine.engine.space.parameters(indices))
+        picture = torch.from_numpy(drawing.pixels(x.shape[-1])).permute(2, 0, 1)
+        return picture[None].to(x.device), self.draw(drawing.parameters)
+
+    def draw(self, parameters: Mapping[str, str]) -> DemoDrawing:
+        """The drawing of these parameters. Raises DomtransError if the target's engine does not take them."""
+        drawing = self.run.drawing(parameters)
+        return DemoDrawing(
+            svg=base64.b64encode(drawing.to_svg().encode()).decode(),
+            parameters=drawing.parameters,
+            hidden=sorted(drawing.source.engine.space.hidden(drawing.parameters)),
+            file=drawing.to_json(),
         )
 
     def median_milliseconds(self) -> float:

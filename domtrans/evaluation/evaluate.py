@@ -94,6 +94,7 @@ def measure(
         "source": inputs.source.about or recipe.source.name,
         "target": inputs.target_test.about or recipe.target.name,
     }
+    results |= {"drawn_by": transfer.drawn_by} if transfer.drawn_by else {}
     failed: dict[str, str] = {}
     for done, (name, part) in enumerate(recipe.metrics.items(), 1):
         try:

@@ -15,7 +15,7 @@ SECTIONS = {
     ),
     "checks": (
         "supervision", "data_from_python", "not_measured", "health", "test_images_in_training", "measured_before_at", "changed",
-        "best", "begins_with", "enlarged",
+        "best", "begins_with", "enlarged", "drawn_by", "reading",
     ),
 }  # fmt: skip
 """The sections with their keys. Every other key of a file without sections is a metric."""
@@ -124,6 +124,12 @@ def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     enlarged = _table(checks.get("enlarged"))
     if enlarged:
         yield "image size", enlarged_in_words(enlarged["from"], enlarged["to"])
+    if "drawn_by" in checks:
+        yield "images drawn by", str(checks["drawn_by"])
+    reading = _table(checks.get("reading"))
+    if reading:
+        slots = ", ".join(f"{name} {format_value(name, share, '%')}" for name, share in reading.items())
+        yield "read by c", f"{slots} of held-out drawings"
     from_python = checks.get("data_from_python")
     if isinstance(from_python, list | tuple) and from_python:
         names = " and ".join(str(name) for name in from_python)

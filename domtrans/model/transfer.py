@@ -157,7 +157,11 @@ class Transfer(nn.Module):
         Raises:
             DomtransError: If g does not draw by parameters.
         """
-        return self.generator.parameter_indices(self.encoder(images))
+        return self.indices_of_features(self.encoder(images))
+
+    def indices_of_features(self, features: Tensor) -> Tensor:
+        """Standardised features [B, F] to the parameters that g gives them: int64 [B, S]."""
+        return self.generator.parameter_indices(features)
 
     @torch.no_grad()
     def apply_to(
@@ -177,6 +181,23 @@ class Transfer(nn.Module):
         device = self.encoder.mean.device
         blocks = _batches(images, group.my_part(inference_batches(len(images), device)), before_batch)
         return group.all_gather([self.pictures(to_float(block.to(device))) for block in blocks])
+
+    @torch.no_grad()
+    def parameters_of(self, images: ImageSet) -> list[dict[str, str]]:
+        """The parameters of G(x) for every image of a set, in eval mode; empty if g draws pixels."""
+        if self.engine is None:
+            return []
+        self.eval()
+        device, space = self.encoder.mean.device, self.engine.space
+        blocks = (to_float(images.batch(index).to(device)) for index in inference_batches(len(images), device))
+        return [space.parameters(row) for block in blocks for row in self.parameter_indices(block).tolist()]
+
+    @property
+    def drawn_by(self) -> str:
+        """What draws the final images, and from which parameters; empty for pixels."""
+        if self.engine is None:
+            return ""
+        return f"{self.engine.version or type(self.engine).__name__}, from the parameters of G(x)"
 
     def pictures(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, size, size] to final images of the target: uint8 [B, C, size, size], on the CPU."""

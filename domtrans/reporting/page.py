@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -21,9 +22,12 @@ from domtrans.reporting.per_class import per_class
 from domtrans.reporting.prose import introduction, part_rows, provenance_rows, result_rows
 from domtrans.reporting.records import Record
 from domtrans.reporting.rerun_command import changed_options, installed_recipe, rerun_command
+from domtrans.runs.examples import Examples
 
 GENERATOR: str = f"domtrans {__version__}"
 """The ``generator`` in the head of a report."""
+MAX_DRAWINGS = 8
+"""Drawings whose parameters a report lists."""
 
 
 def render(records: Sequence[Record], registry: Registry) -> str:
@@ -53,13 +57,16 @@ def render(records: Sequence[Record], registry: Registry) -> str:
 @cache
 def environment() -> Environment:
     """The templates of the pages, which it compiles once."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("domtrans.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Only these may become part of a style: escaped text could still load something from elsewhere.
+    environment.tests["colour"] = lambda value: re.fullmatch("#[0-9a-f]{6}", value) is not None
+    return environment
 
 
 def _run_context(record: Record, registry: Registry, runs: int) -> dict[str, Any]:
@@ -82,6 +89,7 @@ def _run_context(record: Record, registry: Registry, runs: int) -> dict[str, Any
         "even": captioned[:even],
         "furthest": captioned[even:],
         "searched": 0 if examples is None else examples.searched,
+        "parameters": None if examples is None else _parameters(examples, [urls["generated"] for urls in images]),
         "per_class": per_class(record),
         "parts": list(part_rows(record.recipe, registry)),
         "is_installed": base is not None,
@@ -90,6 +98,13 @@ def _run_context(record: Record, registry: Registry, runs: int) -> dict[str, Any
         "recipe": record.recipe.to_json(),
         "provenance": list(provenance_rows(record)),
     }
+
+
+def _parameters(examples: Examples, images: Sequence[str]) -> dict[str, Any] | None:
+    """The first evenly spread images that were drawn by parameters, and the values of every slot; None for pixels."""
+    shown = examples.parameters[: min(examples.even, MAX_DRAWINGS)]
+    slots = {name: [parameters.get(name, "") for parameters in shown] for name in (shown[0] if shown else ())}
+    return {"images": images[: len(shown)], "slots": slots} if slots else None
 
 
 def _chart_label(chart: Chart, names: Sequence[str]) -> str:

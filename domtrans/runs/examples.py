@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ EXAMPLES_OF_A_KIND = 16
 """Images that are evenly spread, and images that are the worst."""
 MAX_TARGET_IMAGES = 2000
 """Target training images among which the nearest is selected."""
+MAX_SLOTS = 1000
 MAX_SIDE = 128
 """Largest side of the images that are kept, in pixels."""
 
@@ -45,6 +46,7 @@ class Examples:
         labels: The class of each x; "" without labels.
         even: Number of the evenly spread ones.
         searched: Number of images among which the others have the largest distance.
+        parameters: The parameters of each G(x), the value of every slot; empty if G draws pixels.
     """
 
     source: Tensor
@@ -54,6 +56,7 @@ class Examples:
     labels: Sequence[str]
     even: int
     searched: int
+    parameters: Sequence[Mapping[str, str]] = ()
 
 
 @torch.no_grad()
@@ -75,6 +78,7 @@ def make_examples(transfer: Transfer, source: ImageSet, target: ImageSet) -> Exa
         labels=[""] * len(inputs) if inputs.labels is None else [inputs.classes[label] for label in inputs.labels.tolist()],
         even=len(even),
         searched=len(searched),
+        parameters=transfer.parameters_of(inputs),
     )
 
 
@@ -84,7 +88,8 @@ def write_examples(path: Path, examples: Examples) -> None:
     Raises:
         DomtransError: If the file cannot be written.
     """
-    about = {"labels": list(examples.labels), "even": examples.even, "looked_at": examples.searched}
+    about: dict[str, Any] = {"labels": list(examples.labels), "even": examples.even, "looked_at": examples.searched}
+    about |= {"parameters": list(examples.parameters)} if examples.parameters else {}
     tensors = {name: getattr(examples, field) for field, name in IMAGE_TENSORS.items()} | {"apart": examples.distance}
     write_tensors(path, tensors, {"format": FORMAT, "examples": json.dumps(about)})
 
@@ -101,7 +106,12 @@ def read_examples(path: Path) -> Examples:
         about: dict[str, Any] = json.loads(metadata["examples"])
         images = {field: tensors[name] for field, name in IMAGE_TENSORS.items()}
         examples = Examples(
-            **images, distance=tensors["apart"], labels=about["labels"], even=about["even"], searched=about["looked_at"]
+            **images,
+            distance=tensors["apart"],
+            labels=about["labels"],
+            even=about["even"],
+            searched=about["looked_at"],
+            parameters=about.get("parameters", ()),
         )
         valid = _is_valid(examples)
     except (TypeError, ValueError, LookupError, RecursionError):
@@ -118,10 +128,20 @@ def _is_valid(examples: Examples) -> bool:
         count <= 2 * EXAMPLES_OF_A_KIND
         and all(isinstance(number, int) and number >= 0 for number in numbers)
         and all(isinstance(label, str) for label in examples.labels)
+        and _are_parameters(examples.parameters, count)
         and tuple(examples.distance.shape) == (count,)
         and examples.distance.is_floating_point()
         and all(images.dtype == torch.uint8 and images.ndim == 4 and len(images) == count for images in image_tensors)
         and all(images.shape[1] in (1, 3) and max(images.shape[2:]) <= MAX_SIDE and images.numel() for images in image_tensors)
+    )
+
+
+def _are_parameters(parameters: Any, count: int) -> bool:
+    return (
+        isinstance(parameters, list | tuple)
+        and len(parameters) in (0, count)
+        and all(isinstance(each, dict) and len(each) <= MAX_SLOTS for each in parameters)
+        and all(isinstance(value, str) for each in parameters for value in each.values())
     )
 
 

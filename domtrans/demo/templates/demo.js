@@ -50,6 +50,8 @@ function showResult(result) {
     $(id).alt = description;
     $(id).hidden = false;
   }
+  if (result.drawing) showDrawing(result.drawing);
+  if ($("edited")) $("edited").textContent = "";
   if ($("hold")) $("hold").disabled = false;
   showPrediction("input-prediction", result.input_prediction);
   showPrediction("output-prediction", result.output_prediction);
@@ -78,6 +80,47 @@ function showPrediction(id, prediction) {
     return row;
   }));
 }
+
+/* ---- editing the drawing ---- */
+
+const dataUrl = (type, base64) => `data:${type};base64,${base64}`;
+
+function showDrawing(drawing) {
+  $("output").src = dataUrl("image/svg+xml", drawing.svg);
+  $("slots").disabled = false;
+  for (const [name, chosen] of Object.entries(drawing.parameters)) {
+    const slot = $("drawing").elements[name];
+    slot.value = chosen;
+    slot.disabled = drawing.hidden.includes(name);
+  }
+  $("save-svg").href = $("output").src;
+  $("save-parameters").href = `data:application/json;charset=utf-8,${encodeURIComponent(drawing.file)}`;
+  $("save-svg").hidden = $("save-parameters").hidden = false;
+}
+
+// One request at a time, as for images; then only the newest choice is drawn.
+let drawing = false, changed = false;
+async function redraw() {
+  if (drawing) { changed = true; return; }
+  drawing = true;
+  const slots = [...$("slots").querySelectorAll("select, input")];
+  const parameters = Object.fromEntries(slots.map((slot) => [slot.name, slot.value]));
+  try {
+    const response = await fetch("draw", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ parameters }) });
+    const result = await response.json();
+    if (response.ok) {
+      $("error").hidden = true;
+      if (!changed) showDrawing(result);
+      $("edited").textContent = "Changed by you. f's prediction and the nearest images are those before your changes.";
+    } else showError(result.error);
+  } catch {
+    showError("the demo does not answer; is `domtrans demo` still running?");
+  }
+  drawing = false;
+  if (changed) { changed = false; redraw(); }
+}
+$("slots")?.addEventListener("input", redraw);
+$("drawing")?.addEventListener("submit", (event) => event.preventDefault());
 
 /* ---- inputs: drawing, file, example, camera ---- */
 
