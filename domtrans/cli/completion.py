@@ -71,7 +71,12 @@ def complete_tracker(incomplete: str) -> list[Suggestion]:
 
 def complete_shown(incomplete: str) -> list[Suggestion]:
     """Complete the first argument of ``domtrans show``: a recipe, or a kind of part."""
-    return complete_recipe(incomplete) + [(kind, "") for kind in known()["parts"] if kind.startswith(incomplete)]
+    return complete_recipe(incomplete) + complete_kind(incomplete)
+
+
+def complete_kind(incomplete: str) -> list[Suggestion]:
+    """Complete a kind of part."""
+    return [(kind, "") for kind in known()["parts"] if kind.startswith(incomplete)]
 
 
 def complete_part_or_change(context: typer.Context, incomplete: str) -> list[Suggestion]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import keyword
 import re
 import string
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import domtrans
 from domtrans.errors import DomtransError
@@ -21,20 +23,44 @@ TRAIN = "domtrans train digits-dtn"
 USES = {
     "domain": f"{TRAIN} source=NAME",
     "encoder": f"{TRAIN} encoder=NAME adapt=none",
+    "fit": f"{TRAIN} fit=NAME",
+    "generator": f"{TRAIN} generator=NAME",
+    "discriminator": f"{TRAIN} discriminator=NAME",
     "loss": f'{TRAIN} \'generator_losses.NAME={{"name": "NAME", "weight": 1}}\'',
     "distance": f"{TRAIN} generator_losses.const.distance=NAME",
-    "metric": f"{TRAIN} 'metrics.NAME=NAME'",
+    "augmentation": f"{TRAIN} view=NAME",
+    "metric": f"{TRAIN} metrics.NAME=NAME",
+    "detector": "domtrans transfer runs/digits-dtn photos/ digits/ --crop NAME",
     "recipe": "domtrans train NAME",
+    "study": "domtrans reproduce NAME --quick",
+    "tracker": f"{TRAIN} --track NAME",
 }
-"""The kinds that have a template, and a command that uses the new part."""
+"""Every kind of part, and a command that uses the new part."""
 
-TEMPLATE_NAMES = {"register", "domtrans", "np", "F", "nn", "use", "term", "Tensor"}
-"""Names that the templates use themselves."""
 
-SMALL_SIZES = """
-    small = {"source.count": 40, "source.test_count": 20, "fit.steps": 2, "metrics.digits.steps": 2, "train.batch_size": 8}"""
-TEST_OPTIONS = {"recipe": (", overrides=small, steps=2", SMALL_SIZES)}
-"""For kinds whose test needs more: further arguments, and code before the check."""
+class Test(NamedTuple):
+    """What the test of a kind needs beside the call of the check."""
+
+    options: str = ""
+    before: str = ""
+    imports: str = ""
+
+
+SMALL = """
+    sizes = {"source.count": 40, "source.test_count": 20, "train.batch_size": 8}
+    steps = {"fit.steps": 2, "metrics.digits.steps": 2}"""
+A_FILE = """
+    # Options follow the name. A domain that reads a file gets a small one: write it to the fixture tmp_path of pytest first,
+    # and pass the option, e.g. path=str(tmp_path / "small.npz")."""
+A_PHOTO = """
+    photo = Image.new("RGB", (80, 60), "white")
+    photo.paste("black", (20, 10, 50, 40))"""
+TESTS = {
+    "domain": Test(", count=40", A_FILE),
+    "fit": Test(", steps=5, batch_size=8"),
+    "recipe": Test(", overrides=sizes | steps, steps=2", SMALL),
+    "detector": Test(", images=[photo]", A_PHOTO, "\nfrom PIL import Image"),
+}
 
 
 def new_plugin(name: str, kind: str = "domain", parent: str | Path = ".", *, registry: Registry | None = None) -> Path:
@@ -52,7 +78,7 @@ def new_plugin(name: str, kind: str = "domain", parent: str | Path = ".", *, reg
     Raises:
         DomtransError: If the name is invalid or taken, the kind has no template, or the folder exists.
     """
-    name = name.removeprefix(PREFIX)
+    name, test = name.removeprefix(PREFIX), TESTS.get(kind, Test())
     if kind not in USES:
         raise DomtransError(f"there is no template for the kind '{kind}'; choose one of {', '.join(USES)}")
     if not PLUGIN_NAME.fullmatch(name) or name == "none":
@@ -69,18 +95,19 @@ def new_plugin(name: str, kind: str = "domain", parent: str | Path = ".", *, reg
         raise DomtransError(f"plugin '{owner}' already has a {kind} '{name}'; choose another name")
     if importlib.util.find_spec(module) is not None:
         raise DomtransError(f"a module {module} is already installed; choose another name")
+    templates = resources.files("domtrans.cli") / "templates"
+    taken = _names_in((templates / f"{kind}.py.txt").read_text("utf-8"))
     words = {
         "name": name,
         "kind": kind,
         "distribution": distribution,
         "module": module,
-        "identifier": f"{identifier}_{kind}" if keyword.iskeyword(identifier) or identifier in TEMPLATE_NAMES else identifier,
-        "title": f"{title}{kind.capitalize()}" if title in TEMPLATE_NAMES else title,
+        "identifier": f"{identifier}_{kind}" if identifier in taken else identifier,
+        "title": f"{title}{kind.capitalize()}" if title in taken else title,
         "version": domtrans.__version__,
         "interface": str(INTERFACE_VERSION),
         "use": USES[kind].replace("NAME", name),
-        "options": TEST_OPTIONS.get(kind, ("", ""))[0],
-        "before": TEST_OPTIONS.get(kind, ("", ""))[1],
+        **test._asdict(),
     }
     files = {
         "pyproject.toml": "pyproject.toml.txt",
@@ -89,7 +116,6 @@ def new_plugin(name: str, kind: str = "domain", parent: str | Path = ".", *, reg
         f"test_{identifier}.py": "test.py.txt",
     }
     # All files are rendered before the first is written, so that an error leaves no incomplete package.
-    templates = resources.files("domtrans.cli") / "templates"
     texts = {
         path: string.Template((templates / template).read_text("utf-8")).substitute(words) for path, template in files.items()
     }
@@ -100,3 +126,16 @@ def new_plugin(name: str, kind: str = "domain", parent: str | Path = ".", *, reg
     except OSError as error:
         raise DomtransError(f"{folder} cannot be written: {error.strerror or error}") from None
     return folder
+
+
+def _names_in(template: str) -> set[str]:
+    """The names that the code of a template uses, and Python's keywords: the part cannot have one of them."""
+    tree = ast.parse(string.Template(template).safe_substitute(identifier="_part", title="_Part", interface="1"))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    imported = {
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
+    }
+    return used | imported | {"register", *keyword.kwlist}

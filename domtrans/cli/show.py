@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import domtrans
-from domtrans.cli.completion import complete_part_or_change, complete_shown
+from domtrans.cli.completion import complete_kind, complete_part_or_change, complete_shown
 from domtrans.cli.shared import SOME_FAILED, Json, explain, find_recipe, load_plugins
 from domtrans.errors import DomtransError
 
@@ -71,6 +71,7 @@ def add_to(app: typer.Typer) -> None:
             "Write a plugin package to start from, with a test that passes.",
             "domtrans new-plugin my-digits",
             "domtrans new-plugin my-features --kind encoder",
+            "domtrans new-plugin my-drawings --kind generator",
         ),
     )(new_plugin)
 
@@ -198,7 +199,13 @@ def doctor(as_json: Json = False) -> None:
 def new_plugin(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the part; the package is called domtrans-NAME.")],
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="Kind of the part: domain, encoder, loss, distance, recipe or metric.")
+        str,
+        typer.Option(
+            metavar="KIND",
+            autocompletion=complete_kind,
+            help="Kind of the part: domain, encoder, fit, generator, discriminator, loss, distance, augmentation, metric, "
+            "detector, recipe, study or tracker.",
+        ),
     ] = "domain",
     parent: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Parent folder of the package.")] = Path(),
 ) -> None:

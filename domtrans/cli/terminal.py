@@ -126,8 +126,8 @@ def show_part(part: Description) -> None:
         Text.assemble((f"{part.kind} {part.name}", "bold"), f"  (plugin {part.plugin}, {part.module})"), soft_wrap=True
     )
     console.print(Text(_one_line(part.summary)), soft_wrap=True)
-    handed = f" from {', '.join(part.handed_in)}, which the engine passes" if part.handed_in else ""
-    console.print(Text(f"returns {part.gives}{handed}"), soft_wrap=True)
+    handed = f"takes {', '.join(part.handed_in)} from the engine; " if part.handed_in else ""
+    console.print(Text(f"{handed}returns {part.gives}"), soft_wrap=True)
     if part.licence:
         console.print(Text(f"licence: {_one_line(part.licence)}"), soft_wrap=True)
     if not part.options:

@@ -17,6 +17,8 @@ from domtrans.registry.describe import describe
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import KINDS, Entry, Registry
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 CONTRACTS = {
     "any-documented": "a part has a docstring: the first line says what it is, and ``Args:`` explains every option",
     "any-options": "every option has a type, and a default of that type unless the option is required",
@@ -163,6 +165,11 @@ def check_common(subject: Subject) -> None:
     for option in described.options:
         subject.require(option.help, "any-documented", f"its docstring does not explain the option '{option.name}'")
         subject.require(option.type != "anything", "any-options", f"its option '{option.name}' has no type")
+    missing = [
+        f"{option.name}=..." for option in described.options if option.required and option.name not in subject.part.options
+    ]
+    pass_them = f"it has options without a default; pass {', '.join(missing)} to check_{subject.entry.kind}"
+    subject.require(not missing, "any-options", pass_them)
     try:
         subject.registry.resolve(subject.entry.kind, subject.part)
     except DomtransError as error:

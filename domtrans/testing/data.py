@@ -16,6 +16,8 @@ from domtrans.registry.registry import HOLDOUT
 from domtrans.testing.contracts import Subject, check_pickle, examine, seeded
 from domtrans.testing.engines import check_engine_of
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 
 def check_domain(where: Any, name: str | None = None, /, **options: Any) -> None:
     """Check a domain against its contracts: ``check_domain(registry, "mine", root="data")`` or ``check_domain(mine)``.

@@ -10,6 +10,8 @@ from PIL import Image
 
 from domtrans.testing.contracts import examine, seeded
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 SIZES = (16, 64)
 THREADS = 4
 

@@ -17,6 +17,8 @@ from domtrans.data.svg import check_svg
 from domtrans.errors import DomtransError
 from domtrans.testing.contracts import Subject, check_pickle, examine, seeded
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 SAMPLE = 20
 """Images that are compared with the engine's drawings."""
 

@@ -12,6 +12,8 @@ from domtrans.errors import DomtransError
 from domtrans.interfaces import OUTPUT_FIELDS, Loss, Outputs
 from domtrans.testing.contracts import Subject, examine, seeded
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 JUDGED = ("source_fake", "target_fake", "source_fake_logits", "target_fake_logits", "target_logits")
 """Fields whose gradient a loss may have; features of fakes depend on the fakes."""
 

@@ -15,6 +15,8 @@ from domtrans.interfaces import Discriminator, Encoder, Generator, head_sizes
 from domtrans.storage.tensors import read_tensors, write_tensors
 from domtrans.testing.contracts import Subject, examine, seeded
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 BATCH = 3
 CLOSE = 1e-4
 """Largest difference of two results, relative to the largest value: kernels differ between layouts."""

@@ -29,6 +29,8 @@ from domtrans.storage.cache import Cache
 from domtrans.testing.contracts import Subject, examine, global_seeds, seeded
 from domtrans.training.train import train
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 CLASSES = tuple("0123")
 
 

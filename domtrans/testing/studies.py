@@ -10,6 +10,8 @@ from domtrans.recipe.overrides import override
 from domtrans.studies.study import Study
 from domtrans.testing.contracts import Subject, examine
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 
 def check_study(where: Any, name: str | None = None, /, **options: Any) -> None:
     """Check a study against its contracts, without running it.

@@ -13,6 +13,8 @@ from domtrans.runs.folder import RunFolder
 from domtrans.testing.contracts import examine
 from domtrans.testing.runs import example_images
 
+__tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
+
 IDENTITY = "0123456789abcdef" * 2
 RESULTS = results_of(
     {"transfer_accuracy": 0.9, "confusion": [[3, 1], [0, 4]]},

@@ -1,12 +1,63 @@
-"""new-plugin: names, folders, and valid files. test_installed.py installs and tests every kind."""
+"""new-plugin: a package of every kind, whose own tests pass, and names and folders that it refuses."""
 
 import ast
+import os
+import subprocess
+import sys
 import tomllib
 
 import pytest
 
+from commands import in_process
 from domtrans import DomtransError, load_plugins
 from domtrans.cli.scaffold import USES, new_plugin
+from domtrans.registry.registry import KINDS
+from processes import run
+
+
+def test_every_kind_of_part_has_a_template(capsys):
+    assert USES.keys() == KINDS.keys()
+    shown = " ".join(in_process(capsys, "new-plugin", "--help")[1].split())
+    assert all(f"{kind}," in shown or f"{kind} or " in shown or f"or {kind}" in shown for kind in KINDS)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """A new package of every kind."""
+    folder = tmp_path_factory.mktemp("packages")
+    return [new_plugin(f"new-{kind}", kind, folder) for kind in USES]
+
+
+def test_the_tests_of_new_packages_pass(packages):
+    paths = os.pathsep.join(map(str, packages))
+    options = ("-q", "-p", "no:cacheprovider", "-W", "error", "--import-mode=importlib")
+    done = run("-m", "pytest", *options, ".", cwd=packages[0].parent, env={"PYTHONPATH": paths})
+    assert done.returncode == 0 and f"{len(USES)} passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("command", [("check",), ("format", "--check")])
+def test_new_packages_are_clean(packages, command):
+    pytest.importorskip("ruff", reason="ruff, which checks the code, is not installed")
+    words = [sys.executable, "-m", "ruff", *command, "--no-cache", "."]
+    done = subprocess.run(words, cwd=packages[0].parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_failed_check_shows_no_code_of_domtrans(packages):
+    """What a plugin author reads is the test, the fault and the contract."""
+    package = packages[0]
+    module = package / "domtrans_new_domain.py"
+    code = module.read_text()
+    code_with_path = code.replace("*, count", "*, path: str, count").replace(
+        "        count:", "        path: A file.\n        count:"
+    )
+    module.write_text(code_with_path)
+    try:
+        done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", ".", cwd=package, env={"PYTHONPATH": package})
+    finally:
+        module.write_text(code)
+    assert done.returncode == 1 and "pass path=... to check_domain" in done.stdout
+    assert "domtrans/testing" not in done.stdout and len(done.stdout.splitlines()) < 30, done.stdout
 
 
 @pytest.mark.parametrize("kind", USES)
@@ -28,7 +79,7 @@ def test_the_prefix_may_be_given(tmp_path):
     assert new_plugin("domtrans-squares", "domain", tmp_path).name == "domtrans-squares"
 
 
-@pytest.mark.parametrize("name", ["class", "register", "tensor", "np", "x1"])
+@pytest.mark.parametrize("name", ["class", "register", "tensor", "np", "path", "image", "study", "images", "x1"])
 @pytest.mark.parametrize("kind", USES)
 def test_python_keywords_and_names_in_the_templates_may_be_names(tmp_path, name, kind):
     folder = new_plugin(name, kind, tmp_path)

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from domtrans.cli.scaffold import USES
 from paths import ROOT
 from processes import SETTINGS, run
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 BUILD = ["--no-deps", "--no-build-isolation", "--no-index"]
+NEW_KINDS = ("domain", "generator")
+"""New plugins to install; test_scaffold.py tests those of the other kinds."""
 
 
 class Environment:
@@ -71,13 +72,13 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(wheels, tmp_path_factory):
-    """An environment with both wheels, and with a new plugin of every kind."""
+    """An environment with both wheels, and with new plugins of two kinds."""
     made = Environment(tmp_path_factory.mktemp("installed"))
     install = ("pip", "install", "--quiet", *BUILD)
     made.run(*install, *wheels.glob("*.whl"))
     code = "import sys; from domtrans.cli.scaffold import new_plugin; [new_plugin(f'new-{k}', k) for k in sys.argv[1:]]"
-    made.run("python", "-c", code, *USES)
-    made.run(*install, *(made.work / f"domtrans-new-{kind}" for kind in USES))
+    made.run("python", "-c", code, *NEW_KINDS)
+    made.run(*install, *(made.work / f"domtrans-new-{kind}" for kind in NEW_KINDS))
     return made
 
 
@@ -105,7 +106,7 @@ def test_installed_plugins_are_listed(environment):
     kmnist = found["kmnist"]
     assert kmnist["registers"] == {"domain": ["kmnist"], "recipe": ["brushed-digits"]}
     assert (kmnist["distribution"], kmnist["version"], kmnist["interface"]) == ("domtrans_kmnist", "0.1.0", 1)
-    for kind in USES:
+    for kind in NEW_KINDS:
         assert found[f"new-{kind}"]["registers"] == {kind: [f"new-{kind}"]}
 
 
@@ -123,9 +124,9 @@ def test_the_recipe_of_a_plugin_trains(environment):
 
 
 def test_the_tests_of_new_plugins_and_of_the_example_pass(environment):
-    folders = [environment.work / f"domtrans-new-{kind}" for kind in USES]
+    folders = [environment.work / f"domtrans-new-{kind}" for kind in NEW_KINDS]
     tests = ("-q", "-p", "no:cacheprovider", "-W", "error", *folders, ROOT / "examples" / "domtrans-kmnist")
-    assert f"{len(USES) + 4} passed" in environment.python("-m", "pytest", *tests)
+    assert f"{len(NEW_KINDS) + 4} passed" in environment.python("-m", "pytest", *tests)
 
 
 def test_every_snippet_of_the_tutorial_runs(environment):
@@ -138,6 +139,9 @@ def test_every_snippet_of_the_tutorial_runs(environment):
             file = environment.work / named[1]
             assert file.is_file(), "the tutorial replaces a file that new-plugin writes"
             file.write_text(code)
+        elif language == "python" and "def test_" in code:
+            (environment.work / "test_of_the_tutorial.py").write_text(code)
+            environment.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_of_the_tutorial.py")
         elif language == "python":
             environment.python("-c", code, PYTHONWARNINGS="error")
         elif language == "sh":
@@ -150,5 +154,5 @@ def test_every_snippet_of_the_tutorial_runs(environment):
         else:
             assert language == "toml" and code in (environment.work / "domtrans-rings" / "pyproject.toml").read_text()
         ran.append(language)
-    assert ran.count("sh") == 7 and ran.count("python") == 3
+    assert ran.count("sh") == 7 and ran.count("python") == 4
     assert page.count("```") == 2 * len(ran), "a snippet has no language, or is not on lines of its own"
