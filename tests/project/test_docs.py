@@ -30,7 +30,7 @@ STAND_INS = {"domain": "mnist-5k", "loss": "total-variation"}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 INDENTED = re.compile(r"^    (\S.*)$", re.MULTILINE)
-INLINE = re.compile(r"`((?:domtrans|torchrun) [^`]+)`")
+INLINE = re.compile(r"`((?:domtrans|torchrun|srun) [^`]+)`")
 REGISTERED = re.compile(r'registry\.(\w+)\("([\w-]+)"')
 WIDTH = 100
 """Columns of prose in Markdown; tables, code and a single long link may be wider."""
@@ -52,7 +52,7 @@ def in_words(lines):
         words = shlex.split(command, comments=True)
         words = words[next((place for place, word in enumerate(words) if not re.match(r"[A-Z_]+=", word)), 0) :]
         end = next((place for place, word in enumerate(words) if word in (">", "...")), len(words))
-        if words[:1] == ["torchrun"] and "domtrans" in words:
+        if words[:1] in (["torchrun"], ["srun"]) and "domtrans" in words:
             yield words[words.index("domtrans") + 1 : end]
         elif words[:1] == ["domtrans"]:
             yield words[1:end]
