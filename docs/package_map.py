@@ -26,6 +26,7 @@ PLACES = {
     "benchmark": (1.5, 2),
     "training": (1, 3),
     "reporting": (1, 4),
+    "nn": (0, 4),
     "demo": (2, 4),
     "inference": (3, 4),
     "sharing": (4, 4),

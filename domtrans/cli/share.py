@@ -1,4 +1,4 @@
-"""The commands that share a trained run: export, pack, generate."""
+"""The commands that share a trained run: export, pack, push, generate."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from domtrans.sharing.export import GraphPrecision
 
 NewFolder = Annotated[Path | None, typer.Argument(metavar="OUT", help="The folder to write; new or empty.")]
+
+Licence = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="Licence of the model, as model hubs abbreviate it, e.g. mit.  [default: not stated]"),
+]
+Fp16 = Annotated[
+    bool, typer.Option("--fp16", help="Round the weights to float16: half the size. The results are measured again.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,6 +42,13 @@ def add_to(app: typer.Typer) -> None:
             "domtrans pack runs/digits-dtn digits-dtn --fp16",
         )
     )(pack)
+    app.command(
+        help=explain(
+            "Upload a run to a model hub: the files that pack writes. Your token stays with huggingface_hub.",
+            "domtrans push runs/digits-dtn owner/digits-dtn --licence mit",
+            "domtrans push runs/digits-dtn owner/digits-dtn --private --fp16",
+        )
+    )(push)
     app.command(
         help=explain(
             "Transfer the source images of a run into a labelled data set.",
@@ -84,13 +99,8 @@ def pack(
     run: RunPath,
     folder: NewFolder = None,
     out: Out = None,
-    licence: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="Licence of the model, as model hubs abbreviate it, e.g. mit.  [default: not stated]"),
-    ] = None,
-    fp16: Annotated[
-        bool, typer.Option("--fp16", help="Round the weights to float16: half the size. The results are measured again.")
-    ] = False,
+    licence: Licence = None,
+    fp16: Fp16 = False,
 ) -> None:
     """Run the command."""
     from domtrans.cli import terminal
@@ -102,6 +112,31 @@ def pack(
         terminal.print_warning(
             f"the recipe or the command in the model contains paths of this machine: {', '.join(packed.places)}"
         )
+
+
+def push(
+    run: RunPath,
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository; created if it does not exist.")],
+    licence: Licence = None,
+    fp16: Fp16 = False,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    branch: Annotated[str | None, typer.Option(metavar="NAME", help="The branch to upload to.  [default: main]")] = None,
+    allow_paths: Annotated[
+        bool, typer.Option("--allow-paths", help="Upload it even if its files contain paths of this machine.")
+    ] = False,
+) -> None:
+    """Run the command."""
+    with run_context() as context:
+        pushed = domtrans.push_to_hub(
+            context.load(run, "cpu"),
+            repository,
+            licence=licence,
+            fp16=fp16,
+            private=private,
+            branch=branch,
+            allow_paths=allow_paths,
+        )
+    typer.echo(f"uploaded {', '.join(pushed.files)} to {pushed.address}")
 
 
 def generate(

@@ -49,7 +49,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
         "title": "A domtrans recipe",
         "description": parse_docstring(inspect.getdoc(Recipe) or "").summary,
         "type": "object",
-        "properties": {"$schema": {"type": "string"}, "extends": extends, **properties},
+        "properties": {"$schema": {"type": "string", "description": "This schema."}, "extends": extends, **properties},
         "additionalProperties": False,
         "if": {"not": {"required": ["extends"]}},
         "then": {"required": required, "properties": needs_names},

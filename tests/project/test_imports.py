@@ -18,6 +18,7 @@ PACKAGES = [
     "errors",
     "optional",
     "storage",
+    "pretrained",
     "compute",
     "registry",
     "data",
@@ -29,6 +30,7 @@ PACKAGES = [
     "progress",
     "evaluation",
     "runs",
+    "nn",
     "reporting",
     "training",
     "inference",
@@ -180,13 +182,13 @@ def test_entry_points_are_read_in_one_place():
     assert not [path for path in everywhere if ".entry_points(" in path.read_text()]
 
 
-def test_hooks_are_for_registration_alone():
 def test_only_the_command_line_and_progress_write_to_the_terminal():
     writes = re.compile(r"\bprint\(|sys\.std(out|err)\.write|\b(import|from) (rich|tqdm)\b")
     for path in (*MODULES, *PLUGIN_FILES):
         assert not writes.search(path.read_text()) or path.relative_to(path.parents[1]).parts[0] in ("cli", "progress"), path
 
 
+def test_hooks_are_for_registration_alone():
     assert [path.name for path in MODULES if any(module == "pluggy" for module, _ in imports(path))] == ["plugins.py"]
 
 
