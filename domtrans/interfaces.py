@@ -276,6 +276,11 @@ class Outputs:
     then say "target parameters"."""
     source_labels: Tensor | None = None
     """int64 [B], only for a loss that declares it; the results then say "source labels"."""
+    source_classes: tuple[str, ...] | None = None
+    """The names that ``source_labels`` index. Another domain may have other classes, so a loss compares names."""
+    discriminate: Callable[[Tensor, str], Tensor] | None = None
+    """D itself, for a loss that needs its gradient with respect to images, or its logits of other images: (images
+    [B, C, H, W], the domain of the x that they belong to, "source" or "target") -> logits [B, 3]"""
     classify: Callable[[Tensor], Tensor] | None = None
     """f's own head: standardised features [B, F] -> class logits [B, K]"""
 

@@ -92,13 +92,15 @@ class PlainLoop:
             return {}
         fixed = replace(outputs, source_fake=detached(outputs.source_fake), target_fake=detached(outputs.target_fake))
         judged = self.judge(fixed, "source_fake", "target_fake", "target")
+        judged = replace(judged, discriminate=lambda images, domain: self.logits(fixed, images, domain))
         return update(self.D_optimizer, self.discriminator_terms, judged, "discriminator")
 
     def train_generator(self, outputs: Outputs) -> dict[str, float]:
         """One update of g; D's gradients are computed too, and not used."""
         reads = frozenset[str]().union(*(term.loss.reads for term in self.generator_terms))
-        if reads & {"source_fake_logits", "target_fake_logits"}:
-            outputs = self.judge(outputs, "source_fake", "target_fake")
+        for name in ("source_fake", "target_fake", "target"):
+            if f"{name}_logits" in reads:
+                outputs = self.judge(outputs, name)
         for name in ("source_fake", "target_fake"):
             images = getattr(outputs, name)
             if f"{name}_features" in reads and images is not None:
@@ -111,14 +113,17 @@ class PlainLoop:
         """Add D's logits of the named images, one kind after another."""
         for name in names:
             images = getattr(outputs, name)
-            if images is None:
-                continue
-            if self.experiment.discriminator_view:
-                images = self.experiment.discriminator_view(images, self.rng)
-            features = getattr(outputs, f"{name.partition('_')[0]}_features")
-            condition = (self.f.class_condition(features),) if self.D.condition_classes else ()
-            outputs = replace(outputs, **{f"{name}_logits": self.D(images, *condition)})
+            if images is not None:
+                outputs = replace(outputs, **{f"{name}_logits": self.logits(outputs, images, name.partition("_")[0])})
         return outputs
+
+    def logits(self, outputs: Outputs, images: Tensor, domain: str) -> Tensor:
+        """D's logits [B, 3] of images that belong to the x of a domain."""
+        if self.experiment.discriminator_view:
+            images = self.experiment.discriminator_view(images, self.rng)
+        features = getattr(outputs, f"{domain}_features")
+        condition = (self.f.class_condition(features),) if self.D.condition_classes else ()
+        return self.D(images, *condition)
 
 
 def plain_optimizer(network: nn.Module, config: OptimizerConfig, steps: int) -> Optimizer:

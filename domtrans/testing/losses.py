@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,17 @@ __tracebackhide__ = True  # pytest shows the caller of a check that fails, not t
 
 JUDGED = ("source_fake", "target_fake", "source_fake_logits", "target_fake_logits", "target_logits")
 """Fields whose gradient a loss may have; features of fakes depend on the fakes."""
+
+
+@dataclass(frozen=True)
+class ExampleDiscriminator:
+    """A D for losses that call it. ``weights`` [pixels, 3] require gradients."""
+
+    weights: Tensor
+
+    def __call__(self, images: Tensor, domain: str) -> Tensor:
+        """Images [B, C, H, W] to logits [B, 3]."""
+        return torch.tanh(images.flatten(1)) @ self.weights
 
 
 def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, feature_size: int = 16, classes: int = 5) -> Outputs:
@@ -33,6 +44,7 @@ def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, featur
     source, target = images(), images()
     source_fake, target_fake = images().requires_grad_(True), images().requires_grad_(True)
     logits = [torch.randn(batch, 3, generator=rng).requires_grad_(True) for _ in range(3)]
+    to_logits = torch.randn(channels * size * size, 3, generator=rng) / size
     return Outputs(
         source=source,
         target=target,
@@ -46,6 +58,7 @@ def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, featur
         target_fake_logits=logits[1],
         target_logits=logits[2],
         source_labels=torch.arange(batch) % classes,
+        discriminate=ExampleDiscriminator(to_logits.requires_grad_(True)),
         classify=lambda features: features @ to_classes,
     )
 
@@ -96,12 +109,14 @@ def check_loss(where: Any, name: str | None = None, /, *, outputs: Outputs | Non
 
 
 def check_loss_gradient(subject: Subject, value: Tensor, outputs: Outputs) -> None:
-    """Check that the gradient is finite and reaches generated images or the logits of D."""
+    """Check that the gradient is finite and reaches generated images, or D by its logits or its weights."""
     leaves = [tensor for name in JUDGED if (tensor := getattr(outputs, name)) is not None]
+    if isinstance(outputs.discriminate, ExampleDiscriminator):
+        leaves.append(outputs.discriminate.weights)
     found = torch.autograd.grad(value, leaves, allow_unused=True) if value.requires_grad and leaves else ()
     reached = any(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in found)
     finite = all(gradient is None or bool(torch.isfinite(gradient).all()) for gradient in found)
-    subject.require(reached, "loss-gradient", "its gradient reaches neither a generated image nor D's logits")
+    subject.require(reached, "loss-gradient", "its gradient reaches neither a generated image nor D")
     subject.require(finite, "loss-gradient", "its gradient is not finite")
 
 
@@ -164,5 +179,9 @@ def tensors(outputs: Outputs) -> dict[str, Tensor]:
 def on_gpu(outputs: Outputs) -> Outputs:
     """Return the outputs with their tensors on the GPU; the head moves its input."""
     moved: dict[str, Any] = {name: tensor.cuda() for name, tensor in tensors(outputs).items()}
-    head = outputs.classify
-    return replace(outputs, **moved, classify=None if head is None else lambda features: head(features.cpu()).cuda())
+    head, judge = outputs.classify, outputs.discriminate
+    if head is not None:
+        moved["classify"] = lambda features: head(features.cpu()).cuda()
+    if judge is not None:
+        moved["discriminate"] = lambda images, domain: judge(images.cpu(), domain).cuda()
+    return replace(outputs, **moved)

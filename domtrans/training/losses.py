@@ -58,7 +58,7 @@ def weighted_sum(losses: Iterable[WeightedLoss], outputs: Outputs, network: str)
     """
     total, values = None, {}
     for item in losses:
-        if all(getattr(outputs, name) is None for name in item.loss.reads - {"classify"}):
+        if all(getattr(outputs, name) is None for name in item.loss.reads - {"classify", "discriminate"}):
             continue
         # Only a loss that declares source labels or the parameters of target drawings gets them.
         withheld: dict[str, Any] = dict.fromkeys({"source_labels", "target_parameters"} - item.loss.reads)

@@ -35,7 +35,7 @@ from domtrans.training.updates import DOMAINS, Update, turns_per_step, updates_p
 
 ROLLBACK_RATE = 0.25
 """Factor on the learning rates after each rollback."""
-FAKE_LOGITS = frozenset({"source_fake_logits", "target_fake_logits"})
+LOGITS = frozenset({"source_fake_logits", "target_fake_logits", "target_logits"})
 FAKE_FEATURES = ("source_fake_features", "target_fake_features")
 
 
@@ -116,6 +116,7 @@ class Trainer:
             outputs = replace(outputs, source_fake=detached(outputs.source_fake), target_fake=detached(outputs.target_fake))
             with self.session.autocast():
                 outputs = self.judge(outputs, "source_fake", "target_fake", "target")
+                outputs = replace(outputs, discriminate=self.discriminator_of(outputs))
                 total, terms = weighted_sum(losses, outputs, "discriminator")
             if total is None:
                 return {}
@@ -143,8 +144,9 @@ class Trainer:
             outputs = self.generate(micro_batch, with_graph=True)
             monitored = self.monitor.generator(outputs)
             with self.session.autocast():
-                if reads & FAKE_LOGITS:
-                    outputs = self.judge(outputs, "source_fake", "target_fake")
+                if reads & LOGITS:  # of real images only where a loss of g compares them with the fakes
+                    real = ("target",) if "target_logits" in reads else ()
+                    outputs = self.judge(outputs, "source_fake", "target_fake", *real)
                 if reads & set(FAKE_FEATURES):
                     outputs = self.encode_fakes(outputs, reads)
                 if reads & PARAMETER_FIELDS:
@@ -175,7 +177,7 @@ class Trainer:
             index, images, features = self.domains[name].load_batch(k, self.rng)
             loaded: dict[str, Any] = {name: images, f"{name}_features": features}
             if name == "source" and self.source.labels is not None:
-                loaded["source_labels"] = self.source.labels[index]
+                loaded |= {"source_labels": self.source.labels[index], "source_classes": self.source.classes}
             if name == "target" and self.target.parameters is not None:
                 loaded["target_parameters"] = self.target.parameters[index]
             outputs = replace(outputs, **loaded)
@@ -215,6 +217,19 @@ class Trainer:
             return replace(outputs, **logits)
         condition = self.class_condition(outputs, *images)
         return replace(outputs, **in_one_pass(lambda x: self.forward_D(x, *condition), images))
+
+    def discriminator_of(self, outputs: Outputs) -> Callable[[Tensor, str], Tensor]:
+        """D for losses that call it: (images, domain) -> logits, through the recipe's view, and conditioned like the batch.
+
+        Never compiled, because torch.compile has no gradients of gradients.
+        """
+        view = self.experiment.discriminator_view
+
+        def discriminate(images: Tensor, domain: str) -> Tensor:
+            seen = view(images, self.rng) if view else images
+            return self.D(seen, *self.class_condition(outputs, domain)).float()
+
+        return discriminate
 
     def class_condition(self, outputs: Outputs, *names: str) -> tuple[Tensor, ...]:
         """The condition of a class-conditional D, one-hot [B, K]: the class that f predicts for the x of each image."""

@@ -8,13 +8,20 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the method's parts."""
-    from domtrans_dtn import augmentations, distances, fits, losses, probing
+    from domtrans_dtn import augmentations, diff_augment, distances, fits, losses, objectives, probing
 
     registry.loss("ternary-discriminator", losses.TernaryDiscriminator)
     registry.loss("ternary-generator", losses.TernaryGenerator)
     registry.loss("feature-consistency", losses.FeatureConsistency)
     registry.loss("target-identity", losses.TargetIdentity)
     registry.loss("total-variation", losses.TotalVariation)
+    registry.loss("least-squares-discriminator", objectives.LeastSquaresDiscriminator)
+    registry.loss("least-squares-generator", objectives.LeastSquaresGenerator)
+    registry.loss("hinge-discriminator", objectives.HingeDiscriminator)
+    registry.loss("hinge-generator", objectives.HingeGenerator)
+    registry.loss("relativistic-discriminator", objectives.RelativisticDiscriminator)
+    registry.loss("relativistic-generator", objectives.RelativisticGenerator)
+    registry.loss("gradient-penalty", objectives.GradientPenalty)
     registry.distance("mse", distances.mse)
     registry.distance("l1", distances.l1)
     registry.distance("cosine", distances.cosine)
@@ -29,6 +36,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.augmentation("recolour", augmentations.recolour)
     registry.augmentation("blur", augmentations.blur)
     registry.augmentation("noise", augmentations.noise)
+    registry.augmentation("diff-augment", diff_augment.diff_augment)
     registry.fit("classifier", fits.classifier)
     registry.fit("self-training", fits.self_training)
     registry.fit("probe", probing.probe)

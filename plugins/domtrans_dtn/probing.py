@@ -23,6 +23,7 @@ def probe(
     lr: PositiveFloat = 1e-3,
     weight_decay: NonNegativeFloat = 1e-2,
     label_smoothing: Share = 0.05,
+    balance: Share = 0.0,
     looks: PositiveInt = 1,
     view: AugmentationOption | None = None,
 ) -> None:
@@ -37,13 +38,14 @@ def probe(
         lr: Highest learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
         label_smoothing: Share of every label that is spread evenly over all classes.
+        balance: How much rare values count. 0: every image counts the same; 1: every value of a head counts the same.
         looks: Copies of the training set, each with its own random ``view``.
         view: Augmentation of the images.
 
     Raises:
         DomtransError: If the source has no labels that f's heads can learn.
     """
-    targets = HeadTargets.of(source, encoder, session.device)
+    targets = HeadTargets.of(source, encoder, session.device, balance)
     inputs = torch.cat([frozen_outputs(encoder, source, session, view, session.rng("look", k)) for k in range(looks)])
     batches = Batches(len(inputs), batch_size, session.seed)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr, weight_decay=weight_decay, fused=True)
