@@ -108,11 +108,13 @@ class ParameterGenerator(Generator):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, 3, size, size] as e draws them."""
-        if not self.training:
-            return self.renderer(one_hot(self.parameter_indices(features), self.slot_sizes))
-        self.noise(features)  # measures the features' distribution
         slots = self.parameter_logits(features)
-        return self.renderer(torch.cat([F.gumbel_softmax(logits, hard=True) for logits in slots], 1))
+        if self.training:
+            self.noise(features)  # measures the features' distribution
+            return self.renderer(torch.cat([F.gumbel_softmax(logits, hard=True) for logits in slots], 1))
+        likely = torch.cat([logits.softmax(1) for logits in slots], 1)
+        chosen = one_hot(self.parameter_indices(features), self.slot_sizes)
+        return self.renderer(chosen + likely - likely.detach())
 
 
 class ImageNoise(nn.Module):

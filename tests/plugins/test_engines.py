@@ -20,6 +20,7 @@ from domtrans import (
     find_recipe,
     load,
     override,
+    testing,
     train,
     use,
 )
@@ -174,7 +175,16 @@ def test_without_temperature_g_draws_the_most_likely_values():
     features = torch.randn(20, 8)
     wanted = torch.stack([logits.argmax(1) for logits in g.parameter_logits(features)], 1)
     assert torch.equal(g.parameter_indices(features), wanted)
-    assert torch.equal(g(features), g.renderer(one_hot(wanted, SIZES)))
+    assert torch.allclose(g(features), g.renderer(one_hot(wanted, SIZES)), atol=1e-5)
+
+
+def flag_generator(feature_size, channels, size):
+    """g for flags."""
+    return ParameterGenerator(feature_size, channels, size, Flag(), hidden=16, renderer_width=8)
+
+
+def test_g_keeps_the_contracts_of_generators():
+    testing.check_generator(flag_generator, channels=3)
 
 
 def test_a_target_without_an_engine_is_refused():
