@@ -144,8 +144,8 @@ class Generator(nn.Module, ABC):
     """The side of the images that it draws before it resizes them to the image size; None: the image size itself."""
 
     draws_by_parameters: ClassVar[bool] = False
-    """True: g draws by the parameters of the target's engine, and has ``parameter_logits`` and ``parameter_indices``. It is built with
-    a fourth argument, ``engine``, the target's DrawingEngine or None. Final images are the engine's own drawings."""
+    """True: g draws by the parameters of the target's engine, and has ``parameter_logits`` and ``parameter_indices``. It is
+    built with a fourth argument, ``engine``, the target's DrawingEngine or None. Final images are the engine's own drawings."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
