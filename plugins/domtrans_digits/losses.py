@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from domtrans import AugmentationOption, DomainOption, DomtransError, Evaluator, Loss, Outputs, Session, seeded
+from domtrans import AugmentationOption, DomainOption, DomtransError, Evaluator, Loss, Outputs, Session, list_names, seeded
 from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_classifier
 
 
@@ -78,8 +78,25 @@ class OracleConsistency(Loss):
             fit_classifier(self.classifier, images, session, steps=steps, batch_size=batch_size, lr=lr, view=view, seed=1)
         # One from the cache must compute as one that was just fitted: the memory format decides how sums are rounded.
         self.classifier.requires_grad_(False).to(memory_format=torch.channels_last)
+        self.classes = images.classes
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The cross-entropy, averaged over the batch."""
         assert outputs.source_fake is not None and outputs.source_labels is not None
-        return F.cross_entropy(self.classifier(outputs.source_fake).float(), outputs.source_labels)
+        labels = outputs.source_labels
+        if outputs.source_classes is not None and outputs.source_classes != self.classes:
+            labels = self._by_name(labels, outputs.source_classes)
+        return F.cross_entropy(self.classifier(outputs.source_fake).float(), labels)
+
+    def _by_name(self, labels: Tensor, names: tuple[str, ...]) -> Tensor:
+        """Labels that index ``names``, as indices into the classifier's classes."""
+        position = {name: number for number, name in enumerate(self.classes)}
+        found = torch.tensor([position.get(name, -1) for name in names]).to(labels.device)[labels]
+        if not set(names) <= set(self.classes) and bool((found < 0).any()):
+            missing = [name for name in names if name not in position]
+            raise DomtransError(
+                f"the source has images of the classes {list_names(missing)}, which the target of the loss "
+                f"'oracle-consistency' does not have (it has {list_names(self.classes)}); give both the same class names, or "
+                "leave these classes out with the domain 'subset'"
+            )
+        return found

@@ -37,6 +37,17 @@ def test_the_oracle_classifies_bars_and_its_gradient_reaches_the_images(oracle, 
     assert not any(weight.requires_grad or weight.grad is not None for weight in oracle.parameters())
 
 
+def test_the_oracle_compares_classes_by_name(oracle, bars):
+    images = load_domain(registry(), use(**bars), "test", 32)
+    shown, labels = to_float(images.images), images.labels
+    expected = oracle(Outputs(source_fake=shown, source_labels=labels))
+    assert oracle(Outputs(source_fake=shown, source_labels=labels, source_classes=("0", "1", "2", "3"))) == expected
+    turned = {"source_labels": 3 - labels, "source_classes": ("3", "2", "1", "0")}
+    assert oracle(Outputs(source_fake=shown, **turned)) == expected
+    with pytest.raises(DomtransError, match="the source has images of the classes 4, which the target of the loss"):
+        oracle(Outputs(source_fake=shown, source_labels=labels, source_classes=("4", "0", "1", "2", "3")))
+
+
 def test_the_oracle_differs_from_the_evaluator(oracle):
     assert isinstance(oracle.classifier, DigitOracle) and not isinstance(oracle.classifier, DigitEvaluator)
     shapes = [{tuple(weight.shape) for weight in network.parameters()} for network in (oracle.classifier, DigitEvaluator(1, 4))]
