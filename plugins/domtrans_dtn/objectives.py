@@ -157,8 +157,8 @@ class RelativisticGenerator(Loss):
 class GradientPenalty(Loss):
     """E |grad c(x)|^2 / 2, for a D that is flat around its images (R1 and R2: Mescheder, Geiger, Nowozin, 2018, equation 9).
 
-    c is the log odds of a real image, and grad its gradient with respect to the image. The gradient is taken for the sum over the pixels of [-1, 1] images, and the weight of
-    the term is gamma of the papers. It trains D only, so it belongs to ``discriminator_losses``.
+    c is the log odds of a real image, and grad its gradient with respect to the image, in [-1, 1]; the square is summed over
+    pixels. The weight of the term is gamma of the paper. It trains D only, so it belongs to ``discriminator_losses``.
 
     Args:
         images: "real" penalises real target images (R1), "generated" G(x) of both domains (R2).
