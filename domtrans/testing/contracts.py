@@ -50,6 +50,8 @@ CONTRACTS = {
     "encoder-attributes": "an encoder has ``channels`` (1 or 3) and ``feature_size`` (a positive integer)",
     "encoder-head": "``logits`` maps features [B, F] to [B, K], the logits of all ``heads`` side by side",
     "generator-range": "the images of a generator are in [-1, 1]",
+    "generator-parameters": "a generator that draws by parameters gives the logits of every slot and an index within each, the "
+    "same for an image in any batch",
     "loss-reads": "``reads`` names fields of Outputs, and ``forward`` uses no others",
     "loss-scalar": "a loss returns one finite float32 number, and the same number for the same outputs",
     "loss-gradient": "the gradient of a loss reaches generated images or the logits of D",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +63,19 @@ def check_generator(where: Any, name: str | None = None, /, **options: Any) -> N
         where: A registry or ``Plugins``, or the class or function itself.
         name: The name in the registry.
         options: Options of the generator. ``feature_size``, 16 by default, ``channels``, by default both 1 and 3, and
-            ``size``, 32 by default, are arguments of the engine.
+            ``size``, 32 by default, are arguments of the engine. So is ``engine``, the DrawingEngine of a generator that draws
+            by parameters.
 
     Raises:
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
-    subject = examine("generator", where, name, options, ("feature_size", "channels", "size"))
+    subject = examine("generator", where, name, options, ("feature_size", "channels", "size", "engine"))
+    engine = [subject.arguments["engine"]] if "engine" in subject.arguments else []
     length, size = subject.arguments.get("feature_size", 16), subject.arguments.get("size", 32)
     for channels in [subject.arguments["channels"]] if "channels" in subject.arguments else [1, 3]:
 
         def build(channels: int = channels) -> Any:
-            return subject.build(length, channels, size)
+            return subject.build(length, channels, size, *engine)
 
         g = seeded(0, build)
         subject.require(isinstance(g, Generator), "network-forward", f"it is a {type(g).__name__}, not a domtrans.Generator")
@@ -84,6 +86,22 @@ def check_generator(where: Any, name: str | None = None, /, **options: Any) -> N
             images = g.train()(inputs * scale).detach()
             low, high = float(images.min()), float(images.max())
             subject.require(low >= -1 and high <= 1, "generator-range", f"its images have values from {low:.3g} to {high:.3g}")
+        if g.draws_by_parameters:
+            check_parameters(subject, g.eval(), inputs, engine[0].space.sizes)
+
+
+def check_parameters(subject: Subject, g: Generator, features: Tensor, sizes: Sequence[int]) -> None:
+    """Check the parameters of a generator that draws by them; ``sizes`` are the numbers of values of the engine's slots."""
+    contract = "generator-parameters"
+    with subject.works(contract, "it is asked for parameters"):
+        logits, chosen = g.parameter_logits(features), g.parameter_indices(features)
+        alone = torch.cat([g.parameter_indices(each) for each in features.split(1)])
+    shapes = [list(slot.shape) for slot in logits]
+    subject.require(shapes == [[len(features), size] for size in sizes], contract, f"its logits have the shapes {shapes}")
+    fits = chosen.dtype == torch.int64 and list(chosen.shape) == [len(features), len(sizes)]
+    within = fits and bool(((chosen >= 0) & (chosen < torch.tensor(sizes))).all())
+    subject.require(within, contract, f"its indices are {chosen.tolist()}, and the slots have {list(sizes)} values")
+    subject.require(torch.equal(chosen, alone), contract, "an image alone gets other parameters than in a batch")
 
 
 def check_discriminator(where: Any, name: str | None = None, /, **options: Any) -> None:

@@ -49,7 +49,7 @@ class ParameterGenerator(Generator):
         feature_size: int,
         channels: int,
         size: int,
-        engine: DrawingEngine | None,
+        engine: DrawingEngine | None = None,
         *,
         hidden: Width = 256,
         temperature: Annotated[float, Field(ge=0, le=2)] = 0.5,

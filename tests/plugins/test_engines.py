@@ -178,13 +178,8 @@ def test_without_temperature_g_draws_the_most_likely_values():
     assert torch.allclose(g(features), g.renderer(one_hot(wanted, SIZES)), atol=1e-5)
 
 
-def flag_generator(feature_size, channels, size):
-    """g for flags."""
-    return ParameterGenerator(feature_size, channels, size, Flag(), hidden=16, renderer_width=8)
-
-
 def test_g_keeps_the_contracts_of_generators():
-    testing.check_generator(flag_generator, channels=3)
+    testing.check_generator(ParameterGenerator, channels=3, engine=Flag(), hidden=16, renderer_width=8)
 
 
 def test_a_target_without_an_engine_is_refused():
