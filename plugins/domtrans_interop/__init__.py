@@ -1,0 +1,15 @@
+"""Parts of other libraries by name: metrics of torchmetrics and augmentations of kornia."""
+
+from domtrans import Registry, hookimpl
+
+domtrans_interface = 1
+
+
+@hookimpl
+def register(registry: Registry) -> None:
+    """Register the parts."""
+    from domtrans_interop.kornia_augmentation import KorniaAugmentation
+    from domtrans_interop.torchmetrics_metric import torchmetrics_metric
+
+    registry.metric("torchmetrics", torchmetrics_metric)
+    registry.augmentation("kornia", KorniaAugmentation)
