@@ -13,7 +13,7 @@ from pydantic import NonNegativeInt
 from domtrans import Aspect, Attribute, DataPath, DomtransError, ImageSet, Memory, StoredImages, data_file, is_remote
 from domtrans_files.array_files import read_arrays
 from domtrans_files.folder_reading import read_folder
-from domtrans_files.layout import Layout, Part
+from domtrans_files.reading import Layout, Part
 from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
 
 

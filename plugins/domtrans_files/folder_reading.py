@@ -14,7 +14,8 @@ from torch import Tensor
 
 from domtrans import Attribute, DomtransError, ImageScan, SkippedFile, class_list, describe_skipped, scan_images
 from domtrans_files.label_files import SUFFIXES, ImageNames, LabelFile, read_label_file
-from domtrans_files.layout import ROLES, Folder, Layout, Names, Part, Reading, recognise
+from domtrans_files.layout import recognise
+from domtrans_files.reading import ROLES, Folder, Layout, Names, Part, Reading
 
 MAX_CLASSES_BYTES = 2**22
 """Size limit of ``classes.txt``."""

@@ -29,7 +29,7 @@ def photos_dtn() -> Recipe:
             "tv": term("total-variation", weight=3e-4, form="absolute"),
         },
         discriminator_losses={"gan": term("ternary-discriminator", start=0.05)},
-        metrics={},
+        metrics={"realism": use("image-realism")},
         train=TrainConfig(
             steps=5000,
             batch_size=32,

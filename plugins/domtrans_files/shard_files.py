@@ -12,7 +12,7 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from domtrans import DataFile, DomtransError, data_file, find_file, is_remote, list_folder, list_names, natural_key
-from domtrans_files.layout import ROLES
+from domtrans_files.reading import ROLES
 
 BRACE_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
 """The first and the last number of a range in braces."""
