@@ -37,6 +37,7 @@ from .data.parameters import Choice as Choice
 from .data.parameters import Colour as Colour
 from .data.parameters import Parameters as Parameters
 from .data.parameters import ParameterSpace as ParameterSpace
+from .data.parameters import known_values as known_values
 from .data.rendered import DrawnDomain as DrawnDomain
 from .data.rendered import DrawnSet as DrawnSet
 from .data.rendered import RenderedDomain as RenderedDomain
@@ -53,6 +54,7 @@ from .evaluation.evaluators import predict as predict
 from .evaluation.leak_guard import Evaluator as Evaluator
 from .evaluation.realism import frechet_distance as frechet_distance
 from .evaluation.realism import kernel_distance as kernel_distance
+from .evaluation.realism import precision_and_recall as precision_and_recall
 from .evaluation.realism import spread as spread
 from .inference.render_files import Rendered as Rendered
 from .inference.render_files import render as render
@@ -135,6 +137,7 @@ from .studies.study import Published as Published
 from .studies.study import Row as Row
 from .studies.study import Study as Study
 from .studies.study import Table as Table
+from .studies.sweep import sweep as sweep
 from .studies.tables import rank_correlation as rank_correlation
 from .training.train import train as train
 

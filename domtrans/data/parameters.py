@@ -90,13 +90,17 @@ class ParameterSpace:
             if not any(parameters[other] in values for other, values in conditions.items())
         )
 
+    def index(self, name: str, value: str) -> int:
+        """The index of a slot's value; see ``indices``."""
+        return _index(self.slots[name], value)
+
     def indices(self, parameters: Parameters) -> list[int]:
         """The index of every slot's value in ``values`` or ``palette``.
 
         A colour that is not in the palette has the index of the nearest one (Euclidean distance in sRGB), and a variant of
         ``extras`` has -1.
         """
-        return [_index(slot, parameters[name]) for name, slot in self.slots.items()]
+        return [self.index(name, parameters[name]) for name in self.slots]
 
     def shown_indices(self, parameters: Parameters) -> list[int]:
         """``indices``, with -1 for every hidden slot: what the image of these parameters can be asked for."""

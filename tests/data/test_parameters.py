@@ -1,5 +1,6 @@
 """The parameters of drawings: which are accepted, their indices, files of them, and what an SVG may hold."""
 
+import importlib
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from domtrans import Choice, Colour, DomtransError, ImageSet, ParameterSpace, fi
 from domtrans.data.drawings import NamedEngine, read_drawing
 from domtrans.data.svg import check_svg, with_size
 from domtrans.testing import check_domain, check_engine
+from paths import DOCS
 
 RED_CIRCLE = {"shape": "circle", "shapeColor": "#ff0000", "paper": "#ffffff"}
 
@@ -196,3 +198,11 @@ def test_an_svg_that_draws_is_accepted():
     for text in ("<svg/>", "<svg", '<!DOCTYPE svg [<!ENTITY a "b">]>' + SVG.format("")):
         with pytest.raises(DomtransError, match="the engine's drawing"):
             check_svg(text)
+
+
+def test_the_engine_in_the_docs_keeps_its_contract(tmp_path, monkeypatch):
+    page = (DOCS / "avatars.md").read_text()
+    code = next(block for block in page.split("```python\n")[1:] if "DrawingEngine" in block)
+    (tmp_path / "flags_of_the_docs.py").write_text(code.split("```")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    check_domain(importlib.import_module("flags_of_the_docs").flags, count=8)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata, resources
 from typing import Any
 
-from domtrans import Choice, Colour, DrawingEngine, Parameters, ParameterSpace
+from domtrans import Choice, Colour, DrawingEngine, Parameters, ParameterSpace, known_values
 from domtrans_faces.domains.drawing import WITHOUT_PIECES, Face, dicebear_style, to_svg
 from domtrans_faces.domains.styles import STYLES, UNKNOWN, FaceStyle, Slot
 from domtrans_faces.vocabulary import HAIR_COLOURS, SKIN_COLOURS, whole_palette
@@ -54,7 +54,7 @@ class DiceBearEngine(DrawingEngine):
         }
         for pieces in self.style.slots:
             found |= shown_by(pieces, parameters)
-        if found["hair_length"] == "none":
+        if "hairColor" in self.space.hidden(parameters):
             found["hair_colour"] = UNKNOWN
         return {name: value for name, value in found.items() if value != UNKNOWN}
 
@@ -70,10 +70,8 @@ def shown_by(pieces: Slot, parameters: Parameters) -> Mapping[str, str]:
 
 def family(colours: Mapping[str, tuple[str, ...]], space: ParameterSpace, name: str, parameters: Parameters) -> str:
     """The attribute value, e.g. "blond", that the nearest colour of the palette belongs to."""
-    index = space.indices(parameters)[space.names.index(name)]
-    slot = space.slots[name]
-    assert isinstance(slot, Colour)
-    return next(value for value, shades in colours.items() if slot.palette[index] in shades)
+    shade = known_values(space.slots[name])[space.index(name, parameters[name])]
+    return next(value for value, shades in colours.items() if shade in shades)
 
 
 def parameters_of(face: Face) -> dict[str, str]:
