@@ -30,7 +30,8 @@ from domtrans.training.optim import Optimizer
 from domtrans.training.trainer import Trainer, detached
 
 Batch = Mapping[str, Tensor]
-"""``source`` and ``target``, float [B, C, H, W] in [-1, 1], and ``source_labels``, int64 [B], if there are labels."""
+"""``source`` and ``target``, float [B, C, H, W] in [-1, 1]; ``source_labels``, int64 [B], if there are labels; and
+``target_parameters``, int64 [B, S], for a g that draws by parameters."""
 
 
 class PlainLoop:
@@ -44,7 +45,8 @@ class PlainLoop:
     def __init__(self, trainer: Trainer, batches: Iterator[Batch]) -> None:
         self.experiment, self.config, self.batches = trainer.experiment, trainer.config, batches
         self.device, self.generator_input = trainer.session.device, trainer.generator_input
-        self.f, self.g, self.D = copy.deepcopy((trainer.f, trainer.g, trainer.D))
+        self.f, self.D = copy.deepcopy((trainer.f, trainer.D))
+        self.g: Any = copy.deepcopy(trainer.g)
         for network in (self.f, self.g, self.D):
             network.to(memory_format=torch.contiguous_format)
         self.g.train()
@@ -79,10 +81,13 @@ class PlainLoop:
             images = augmentation(images, self.rng) if augmentation else images
             with torch.no_grad():
                 features = self.f(images)
-            fake = self.g(self.generator_input(name, images, features))
-            loaded: dict[str, Any] = {name: images, f"{name}_features": features, f"{name}_fake": fake}
-            if name == "source" and "source_labels" in batch:
-                loaded["source_labels"] = batch["source_labels"].to(self.device)
+            read = self.generator_input(name, images, features)
+            loaded: dict[str, Any] = {name: images, f"{name}_features": features, f"{name}_fake": self.g(read)}
+            if self.experiment.transfer.generator.draws_by_parameters:
+                loaded[f"{name}_fake_parameters"] = self.g.parameter_logits(read)
+            for given in {"source": ["source_labels"], "target": ["target_parameters"]}[name]:
+                if given in batch:
+                    loaded[given] = batch[given].to(self.device)
             outputs = replace(outputs, **loaded)
         return outputs
 
@@ -106,7 +111,8 @@ class PlainLoop:
             if f"{name}_features" in reads and images is not None:
                 images = to_channels(images, self.f.encoder.channels)
                 images = self.experiment.view(images, self.rng) if self.experiment.view else images
-                outputs = replace(outputs, **{f"{name}_features": self.f(images)})
+                encoded: dict[str, Any] = {f"{name}_features": self.f(images)}
+                outputs = replace(outputs, **encoded)
         return update(self.g_optimizer, self.generator_terms, outputs, "generator")
 
     def judge(self, outputs: Outputs, *names: str) -> Outputs:
@@ -114,7 +120,8 @@ class PlainLoop:
         for name in names:
             images = getattr(outputs, name)
             if images is not None:
-                outputs = replace(outputs, **{f"{name}_logits": self.logits(outputs, images, name.partition("_")[0])})
+                judged: dict[str, Any] = {f"{name}_logits": self.logits(outputs, images, name.partition("_")[0])}
+                outputs = replace(outputs, **judged)
         return outputs
 
     def logits(self, outputs: Outputs, images: Tensor, domain: str) -> Tensor:
@@ -123,7 +130,8 @@ class PlainLoop:
             images = self.experiment.discriminator_view(images, self.rng)
         features = getattr(outputs, f"{domain}_features")
         condition = (self.f.class_condition(features),) if self.D.condition_classes else ()
-        return self.D(images, *condition)
+        logits: Tensor = self.D(images, *condition)
+        return logits
 
 
 def plain_optimizer(network: nn.Module, config: OptimizerConfig, steps: int) -> Optimizer:
@@ -153,6 +161,8 @@ def fixed_batch(source: ImageSet, target: ImageSet, size: int) -> Iterator[Batch
         batch[name] = to_float(images.batch(index)).contiguous()
         if images.labels is not None:
             batch[f"{name}_labels"] = images.labels[index.to(images.labels.device)]
+        if images.parameters is not None:
+            batch[f"{name}_parameters"] = images.parameters[index.to(images.parameters.device)]
     return itertools.repeat(batch)
 
 
@@ -170,13 +180,15 @@ class RandomPairs(Dataset[Batch]):
         self.transforms = {name: plain_transform(images) for name, images in self.sets.items()}
 
     def __getitem__(self, _: int) -> Batch:
-        """``{"source": [C, H, W], "target": [C, H, W]}`` in [-1, 1], and labels if there are any."""
+        """``{"source": [C, H, W], "target": [C, H, W]}`` in [-1, 1], with labels and parameters if there are any."""
         pair = dict[str, Tensor]()
         for name, images in self.sets.items():
             index = torch.randint(len(images), (1,))
             pair[name] = self.transforms[name](open_image(images, index))
             if images.labels is not None:
                 pair[f"{name}_labels"] = images.labels[index[0]]
+            if images.parameters is not None:
+                pair[f"{name}_parameters"] = images.parameters[index[0]]
         return pair
 
 

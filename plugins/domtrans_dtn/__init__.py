@@ -1,4 +1,7 @@
-"""The Domain Transfer Network of Taigman, Polyak, Wolf (ICLR 2017): losses, distances, augmentations and fits of f."""
+"""The Domain Transfer Network of Taigman, Polyak, Wolf (ICLR 2017).
+
+Losses, distances, augmentations, fits of f, and a metric for images without labels.
+"""
 
 import domtrans
 
@@ -8,7 +11,7 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the method's parts."""
-    from domtrans_dtn import augmentations, diff_augment, distances, fits, losses, objectives, probing
+    from domtrans_dtn import augmentations, diff_augment, distances, fits, losses, metrics, objectives, probing
 
     registry.loss("ternary-discriminator", losses.TernaryDiscriminator)
     registry.loss("ternary-generator", losses.TernaryGenerator)
@@ -37,6 +40,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.augmentation("blur", augmentations.blur)
     registry.augmentation("noise", augmentations.noise)
     registry.augmentation("diff-augment", diff_augment.diff_augment)
+    registry.metric("image-realism", metrics.image_realism)
     registry.fit("classifier", fits.classifier)
     registry.fit("self-training", fits.self_training)
     registry.fit("probe", probing.probe)

@@ -27,12 +27,12 @@ CLAIMS = {
         "target": "folder drawings",
         "encoder": "timm resnet34",
         "fit": "none",
-        "metrics": "none",
+        "metrics": "realism",
         "image size": 64,
         "steps": 8000,
         "label-free score every": 500,
     },
-    "docs/how-to/editors.md": {"name": "my-photos", "encoder": "timm resnet34", "steps": 2000},
+    "docs/how-to/editors.md": {"name": "my-photos", "encoder": "timm resnet18", "steps": 2000},
     "docs/encoders.md": {"encoder": "concat of dlib-resnet, timm resnet18"},
 }
 """What the page of each file says of the recipe."""
