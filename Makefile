@@ -1,13 +1,16 @@
 # make train: the main job, on a bare machine. make test: everything that CI checks. Both set up .venv first.
 # make gpu: check, train and measure on this machine's GPU, about 15 minutes; writes docs/gpu.md.
+# make constraints: the tested versions of all dependencies, into constraints.txt.
+# make sbom: a bill of materials of .venv (CycloneDX JSON), into build/sbom.json.
 # make docs: the documentation as a site, into build/site; `.venv/bin/mkdocs serve` shows it with search.
 # make test-lowest: the tests with the oldest releases that pyproject.toml allows; downloads some gigabytes.
 PYTHON ?= python3
 VENV := .venv
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
+TOOLS := build/tools
 
-.PHONY: train test test-lowest lint gpu docs clean
+.PHONY: train test test-lowest lint gpu docs constraints sbom clean
 
 train: $(VENV)/ready
 	$(BIN)/domtrans train digits-dtn
@@ -34,6 +37,21 @@ gpu: $(VENV)/ready
 
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# What is installed in .venv is what the tests ran with. The other extras get the newest releases that go with it.
+constraints: $(VENV)/ready $(TOOLS)/ready
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > build/tested.txt
+	$(TOOLS)/bin/uv pip compile --quiet --all-extras --no-annotate --no-header --python $(BIN)/python \
+	    --constraints build/tested.txt --output-file constraints.txt pyproject.toml
+
+sbom: $(VENV)/ready $(TOOLS)/ready
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file build/sbom.json $(BIN)/python
+
+$(TOOLS)/ready:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet uv cyclonedx-bom
+	touch $@
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
