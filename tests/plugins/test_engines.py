@@ -24,6 +24,7 @@ from domtrans import (
     train,
     use,
 )
+from domtrans.benchmark.plain_loop import PlainLoop, fixed_batch
 from domtrans.evaluation.parameter_reader import fit_parameter_reader
 from domtrans_engines.generator import ParameterGenerator
 from domtrans_engines.renderer import DifferentiableRenderer, RendererFit, fit_renderer, one_hot
@@ -318,6 +319,15 @@ def test_a_loaded_run_draws_with_the_engine(tmp_path):
     wanted = np.stack([Flag().rasterise(SPACE.parameters(row), 32) for row in rows.tolist()])
     assert torch.equal(run.model.pictures(images), torch.from_numpy(wanted).permute(0, 3, 1, 2))
     assert run.generator.renderer.maps[0].abs().sum() > 0
+
+
+def test_the_benchmark_takes_the_recipe():
+    """The plain loop computes the same losses as the trainer, but for their random numbers."""
+    trainer = trainer_of(small_recipe())
+    trainer.step_number = 2
+    size = trainer.config.batch_size
+    plain = PlainLoop(trainer, fixed_batch(trainer.source, trainer.target, size))
+    assert plain.step().keys() == {name for name in trainer.step() if name.startswith(("generator.", "discriminator.g"))}
 
 
 def test_parts_that_need_parameters_say_so():
