@@ -1,9 +1,11 @@
 """Every example runs, as a person runs it."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import processes
@@ -20,8 +22,8 @@ SMALL = [
     "train.log_every=1",
 ]
 FIT = ["fit.steps=2", "fit.batch_size=4"]
-ELSEWHERE = ("run_onnx",)
-"""Run by test_export.py, which has a model for it."""
+ELSEWHERE = ("run_onnx", "hub_mixin")
+"""Run by test_export.py and test_hub.py, which have models for them."""
 
 
 def run(name, *arguments, cwd):
@@ -88,6 +90,43 @@ def test_train_a_classifier_on_transferred(run_here, trained, tmp_path):
     said = run_here("train_a_classifier_on_transferred", trained[0], tmp_path / "made", 3)
     assert "24 transferred images in" in said and "accuracy on 1,000 real target test images:" in said
     assert len(list((tmp_path / "made").glob("[0-9]/*.png"))) == 24
+
+
+@pytest.mark.filterwarnings("ignore")  # the libraries warn of what torch and Python are about to change
+@pytest.mark.parametrize("name", ["lightning_module", "accelerate_loop"])
+def test_own_loop_in_another_library(name, run_here, trained, tmp_path, monkeypatch):
+    library = name.partition("_")[0]
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    monkeypatch.chdir(tmp_path)
+    said = run_here(name, trained[0], 2)
+    assert "2 steps; losses of the last: " in said and "nan" not in said and "transferred (4, 1, 32, 32)" in said
+
+
+def test_own_loop_has_the_losses_of_the_trainer(trained, monkeypatch):
+    """L_D and L_G of a batch, as the engine's own trainer computes them for the same networks."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import own_loop
+
+    import domtrans
+    from domtrans.training.losses import build_losses, weighted_sum
+
+    networks = own_loop.Networks(str(trained[0]))
+    networks.view = None
+    images = [networks.images(name).batch(torch.arange(4)) for name in ("source", "target")]
+    source, target = (domtrans.to_float(batch) for batch in images)
+    outputs = networks.generate(source, target)
+    session = domtrans.Session.start("cpu")
+    complete = replace(
+        outputs,
+        source_fake_logits=networks.D(outputs.source_fake),
+        target_fake_logits=networks.D(outputs.target_fake),
+        target_logits=networks.D(target),
+        source_fake_features=networks.f(outputs.source_fake),
+    )
+    for field, loss in (("generator_losses", networks.generator_loss), ("discriminator_losses", networks.discriminator_loss)):
+        terms = build_losses(networks.registry, getattr(networks.recipe, field), session)
+        wanted, _ = weighted_sum(terms, complete, "any")
+        torch.testing.assert_close(loss(outputs), wanted, rtol=1e-3, atol=1e-4)
 
 
 def test_the_example_parts_keep_their_contracts(monkeypatch):
