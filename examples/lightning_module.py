@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 import domtrans
 
 
-class DomainTransferModule(lightning.LightningModule):
+class DomainTransferModule(lightning.LightningModule):  # type: ignore[misc, unused-ignore]
     """g and D of a run, trained in turn.
 
     Args:
@@ -61,7 +61,7 @@ def main(run: str, steps: str = "100") -> None:
     losses = {name: round(float(value), 3) for name, value in trainer.logged_metrics.items()}
     print(f"{trainer.global_step // 2} steps; losses of the last: {losses}")
     test = module.networks.images("source", "test").some(4)
-    transfer = domtrans.Transfer(module.networks.f, module.networks.g)  # type: ignore[arg-type]
+    transfer = domtrans.Transfer(module.networks.f, module.networks.g)
     print(f"transferred {tuple(transfer.apply_to(test).shape)}")
 
 

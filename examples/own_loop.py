@@ -4,6 +4,7 @@ lightning_module.py and accelerate_loop.py train with it. It begins with a train
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +37,8 @@ class Networks(nn.Module):
                 self.losses[f"{field}-{name}"] = registry.build("loss", term)
                 self.weights[f"{field}-{name}"] = term.weight
 
-    def images(self, domain: str, split: str = "train") -> domtrans.ImageSet:
-        """The images of a domain of the recipe: a data set for any ``DataLoader``. Its items are (image, label)."""
+    def images(self, domain: str, split: str = "train") -> Any:
+        """The images of a domain of the recipe: an ImageSet, which a ``DataLoader`` takes. Its items are (image, label)."""
         return domtrans.load_domain(self.registry, getattr(self.recipe, domain), split, self.recipe.image_size)
 
     def generate(self, source: Tensor, target: Tensor) -> Outputs:

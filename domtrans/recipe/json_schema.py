@@ -42,7 +42,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
         "description": "The recipe that this one changes: a registered name, a file or a run.",
         "anyOf": [{"enum": registry.names("recipe")}, {}],
     }
-    needs_names = {field: {"required": ["name"]} for field in PART_KINDS if field not in _tables()}
+    needs_names: dict[str, Any] = {field: {"required": ["name"]} for field in PART_KINDS if field not in _tables()}
     needs_names |= {field: {"additionalProperties": {"required": ["name"]}} for field in _tables()}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
