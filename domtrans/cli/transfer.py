@@ -17,6 +17,7 @@ from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped, one_line
 
 if TYPE_CHECKING:
+    from domtrans.compute.precision import Precision
     from domtrans.data.aspect import Aspect
     from domtrans.data.image_scan import SkippedFile
     from domtrans.inference.transfer_files import Format, Transferred
@@ -96,11 +97,17 @@ def transfer(
     ] = None,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip inputs whose output exists.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files that domtrans did not write.")] = False,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Images per batch of the network.")] = 256,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Images per batch of the network.")] = 64,
     workers: Annotated[
         int | None,
         typer.Option(metavar="N", help="Threads that decode and encode.  [default: one per core, at most 8]"),
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="PRECISION", help="float32, bf16 (faster on most new processors and GPUs), or auto: bf16 where it is fast."
+        ),
+    ] = "float32",
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -123,6 +130,7 @@ def transfer(
                     inputs,
                     output,
                     device=device,
+                    precision=cast("Precision", precision),
                     format=cast("Format | None", format),
                     size=size,
                     side_by_side=side_by_side,

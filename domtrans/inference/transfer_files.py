@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from domtrans.compute.precision import Precision
 from domtrans.data.aspect import Aspect
 from domtrans.data.image_files import silence_pillow_warnings
 from domtrans.data.image_formats import image_format
@@ -19,9 +20,10 @@ from domtrans.data.pixel_limit import pixel_limit
 from domtrans.errors import DomtransError, Stopped
 from domtrans.inference.contact_sheet import ContactSheet
 from domtrans.inference.framing import Framing
-from domtrans.inference.jobs import SVG, Job, Plan, output_names, plan_jobs, read_stream
+from domtrans.inference.jobs import Job, Plan, plan_jobs, read_stream
 from domtrans.inference.options import BATCH_SIZE, Format, TransferOptions, default_workers
 from domtrans.inference.output_files import check_replaceable, write_output
+from domtrans.inference.output_names import SVG, output_names
 from domtrans.inference.outputs import network_of
 from domtrans.inference.pipeline import Detector, JobResult, Pipeline
 from domtrans.progress.display import with_display
@@ -65,6 +67,7 @@ def transfer(
     destination: str | Path | BinaryIO,
     *,
     device: str = "auto",
+    precision: Precision = "float32",
     format: Format | None = None,
     size: int | None = None,
     side_by_side: bool = False,
@@ -103,6 +106,7 @@ def transfer(
             are relative to the folder that all inputs share.
         destination: A file for a single input, otherwise a folder; or an open binary file.
         device: Where to load the run, if ``run`` is not a ``Run``: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        precision: The precision to load the run with: "float32", "bf16" or "auto" (``load``).
         format: Of the images of a folder. The format of a single file follows from its suffix. "svg" is for runs whose target
             an engine draws.
         size: Side of the output in pixels. None: the size that the network produces. Drawings are drawn at this size, all
@@ -159,7 +163,7 @@ def transfer(
     sheet_format = None if options.sheet is None else image_format(options.sheet)
     plan = _plan(source, destination, options)
     jobs, single = plan.jobs, plan.single
-    run = as_run(run, device=device, registry=registry)
+    run = as_run(run, device=device, precision=precision, registry=registry)
     projected = _needs_projection(run, jobs, options)
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
     framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side, aspect or run.aspect)

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from domtrans.compute.device import autocast, pick_dtype
+from domtrans.compute.precision import Precision
 from domtrans.data.aspect import Aspect
 from domtrans.data.drawings import Drawing, NamedEngine
 from domtrans.data.from_python import is_data
@@ -55,14 +57,23 @@ class Run:
         about: What the model file says about its origin.
         results: What was measured at the end of training (results.json). Empty for any model but the last.
         registry: The parts that the recipe was resolved with.
-        session: Device and precision.
+        session: Device, and the precision of training.
+        precision: The precision of ``transfer``.
     """
 
     def __init__(
-        self, file: Path, recipe: Recipe, model: Transfer, about: Mapping[str, Any], registry: Registry, session: Session
+        self,
+        file: Path,
+        recipe: Recipe,
+        model: Transfer,
+        about: Mapping[str, Any],
+        registry: Registry,
+        session: Session,
+        precision: Precision = "float32",
     ) -> None:
-        self.file, self.path, self.recipe, self.model = file, file.parent, recipe, model.eval()
-        self.registry, self.session, self.about = registry, session, about
+        self.file, self.path, self.recipe = file, file.parent, recipe
+        self.model: Transfer = model.eval().to(memory_format=torch.channels_last)  # as in training, and faster
+        self.registry, self.session, self.about, self.precision = registry, session, about, precision
         self._projected: Run | None = None
         folder = RunFolder(self.path)
         self.results: Mapping[str, Any] = (folder.results() or {}) if file == folder.model_file else {}
@@ -221,12 +232,17 @@ class Run:
             session = replace(self.session, listeners=everyone)
             with session_with_display(session, progress) as session, session.group.main_process_first():
                 model = project(self.model, self.recipe, self.registry, session)
-            self._projected = Run(self.file, self.recipe, model, self.about, self.registry, self.session)
+            self._projected = Run(self.file, self.recipe, model, self.about, self.registry, self.session, self.precision)
         return self._projected
 
     def _pictures(self, squares: Tensor) -> Tensor:
         """G of images [B, 1 or 3, S, S] in [-1, 1]: float [B, C, S, S] in [-1, 1]."""
-        return to_float(self.model.pictures(squares).to(squares.device)) if self.draws_by_parameters else self.model(squares)
+        device = squares.device
+        with autocast(pick_dtype(self.precision, device), device):
+            if self.draws_by_parameters:
+                return to_float(self.model.pictures(squares).to(device))
+            pixels: Tensor = self.model(squares)
+            return pixels.float()
 
     @torch.no_grad()
     def encode(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Tensor:
@@ -277,7 +293,14 @@ class Run:
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
 
 
-def load(path: str | Path, *, device: str = "auto", registry: Registry | None = None, listeners: Listeners = ()) -> Run:
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    registry: Registry | None = None,
+    listeners: Listeners = (),
+) -> Run:
     """Load a run.
 
     Args:
@@ -285,6 +308,8 @@ def load(path: str | Path, *, device: str = "auto", registry: Registry | None = 
             domtrans (``list_models``); or ``hf://OWNER/NAME`` (``@REVISION``) of a model on a model hub, which needs the extra
             "hub". The hub's models may also be written ``OWNER/NAME``; a path that exists is never looked up on the hub.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: Of ``Run.transfer``. "bf16" is faster on hardware that supports it, and changes pixels by rounding; "auto"
+            chooses it there. Metrics are always computed in float32.
         registry: The parts to build the networks from; by default those of the installed plugins.
         listeners: One function, or several, called with the progress of measurements.
 
@@ -294,6 +319,8 @@ def load(path: str | Path, *, device: str = "auto", registry: Registry | None = 
     Raises:
         DomtransError: If there is no run, it is damaged, it cannot be downloaded, or it needs a plugin that is missing.
     """
+    if precision not in get_args(Precision):
+        raise DomtransError(f"the precision '{precision}' is not supported; choose {', '.join(get_args(Precision))}")
     path = fetch(str(path)) if is_on_hub(str(path)) else local_path(path)
     try:
         file = model_file(path)
@@ -303,7 +330,7 @@ def load(path: str | Path, *, device: str = "auto", registry: Registry | None = 
     recipe, model, about = read_model(file, registry)
     train = recipe.train
     session = Session.start(device, precision=train.precision, seed=recipe.seed, listeners=listeners, workers=train.workers)
-    return Run(file, recipe, model.to(session.device), about, registry, session)
+    return Run(file, recipe, model.to(session.device), about, registry, session, precision)
 
 
 def model_file(path: Path) -> Path:
@@ -324,9 +351,11 @@ def _load_again(file: str, device: str, projected: bool = False) -> Run:
     return run.project(progress=False) if projected else run
 
 
-def as_run(run: Run | str | Path, *, device: str = "auto", registry: Registry | None = None) -> Run:
-    """The run itself, or the one that ``load`` finds at a path; ``device`` and ``registry`` are for the latter."""
-    return run if isinstance(run, Run) else load(run, device=device, registry=registry)
+def as_run(
+    run: Run | str | Path, *, device: str = "auto", precision: Precision = "float32", registry: Registry | None = None
+) -> Run:
+    """The run itself, or the one that ``load`` finds at a path; the other arguments are for the latter."""
+    return run if isinstance(run, Run) else load(run, device=device, precision=precision, registry=registry)
 
 
 def evaluate(

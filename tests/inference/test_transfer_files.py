@@ -375,7 +375,7 @@ def test_an_error_of_the_network_is_not_reported_as_one_of_the_images(tmp_path):
         with pytest.raises(ZeroDivisionError):
             transfer(broken, tmp_path / name, tmp_path / out)
     broken.fault = torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(DomtransError, match="not enough memory for 256 images at a time; choose a smaller batch size"):
+    with pytest.raises(DomtransError, match="not enough memory for 64 images at a time; choose a smaller batch size"):
         transfer(broken, folder, tmp_path / "out")
     assert threading.active_count() == threads
 

@@ -1,6 +1,7 @@
 """A loaded run: transfer, encode, evaluate on other data; and files that cannot be loaded."""
 
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -240,3 +241,13 @@ def test_a_device_that_is_not_available(folder):
     for device in ("cuda:99", "abacus", "meta"):
         with pytest.raises(DomtransError, match=f"the device '{device}' is not available here"):
             load(folder, device=device, registry=registry())
+
+
+def test_a_run_transfers_in_bf16_on_request(folder, run):
+    """Pixels differ by rounding only."""
+    fast, images = load(folder, precision="bf16", registry=registry()), torch.rand(5, 3, 32, 32) * 2 - 1
+    assert fast.transfer(images).dtype == torch.float32
+    assert 0 < (fast.transfer(images) - run.transfer(images)).abs().max() < 0.05
+    assert torch.equal(pickle.loads(pickle.dumps(fast)).transfer(images), fast.transfer(images))
+    with pytest.raises(DomtransError, match="precision 'half' is not supported; choose auto, bf16, float32"):
+        load(folder, precision="half")
