@@ -1,6 +1,7 @@
 """Faces to avatars: attribute encoders and their fits, distances, g and D, and recipes."""
 
 import json
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -130,6 +131,19 @@ def test_a_probe_encodes_every_image_once_per_view(view):
     fit(f.train(), faces(), session())
     assert batch_sizes == [48] * (2 if view else 1)
     assert (skin(f.eval(), faces(24)) == faces(24).attributes["skin"].index).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("balance", [0.0, 1.0])
+def test_a_probe_weighs_rare_values(balance):
+    """Images that are all the same leave only the frequencies to learn: three of four are light."""
+    images = torch.full((64, 3, 32, 32), 100, dtype=torch.uint8)
+    source = ImageSet(images, attributes={"skin": Attribute(VOCABULARY["skin"], (torch.arange(64) % 4 == 0).long())})
+    f = probe(backbone="colour-grid", dropout=0.0)
+    fit = registry().build("fit", use("probe", steps=200, batch_size=16, lr=3e-2, label_smoothing=0.0, balance=balance))
+    fit(f.train(), source, session())
+    with torch.no_grad():
+        light, medium, _ = f.eval().logits(f(to_float(images[:1])))[0, :3].softmax(0).tolist()
+    assert (light, medium) == (pytest.approx(0.5 if balance else 0.75, abs=0.1), pytest.approx(1 - light, abs=0.05))
 
 
 def test_the_features_beside_are_appended_and_not_used_by_the_heads():
@@ -313,9 +327,13 @@ def test_reconstruction_has_no_const_loss():
     assert "const" not in alone and alone["tid"].weight == 10 * paper["tid"].weight
 
 
-PHOTOGRAPHS, RECOGNISER = SHARED / "data/lfw/lfw_480ids_160px.zip", SHARED / "weights/mobilefacenet_192.safetensors"
+PHOTOGRAPHS = SHARED / "data/lfw/lfw_480ids_160px.zip"
+RECOGNISERS = {
+    "lfw-dtn": SHARED / "weights/mobilefacenet_192.safetensors",
+    "lfw-looks-dtn": SHARED / "weights/dlib_resnet128.safetensors",
+}
 NEEDS_FACES = pytest.mark.skipif(
-    not (PHOTOGRAPHS.is_file() and RECOGNISER.is_file()), reason="the faces of ../shared are not here"
+    not all(path.is_file() for path in (PHOTOGRAPHS, *RECOGNISERS.values())), reason="the faces of ../shared are not here"
 )
 OF_PHOTOGRAPHS = {"lfw-dtn": ("source.path", "encoder.path"), "lfw-looks-dtn": ("source.of.path", "encoder.backbone.path")}
 
@@ -332,17 +350,22 @@ def few_photographs(recipe):
 @NEEDS_FACES
 @pytest.mark.parametrize("missing", [0, 1])
 @pytest.mark.parametrize("recipe", OF_PHOTOGRAPHS)
-def test_recipes_of_photographs_name_missing_files(recipe, missing, capsys, tmp_path):
+def test_recipes_of_photographs_name_missing_files(recipe, missing, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, find=find_spec: None if "face" in name else find(name))
     path = OF_PHOTOGRAPHS[recipe][1 - missing]
-    given = assignments({path: (RECOGNISER, PHOTOGRAPHS)[missing]} | few_photographs(recipe))
+    given = assignments({path: (RECOGNISERS[recipe], PHOTOGRAPHS)[missing]} | few_photographs(recipe))
     code, _, stderr = in_process(capsys, "train", recipe, *given, "--out", tmp_path / "run")
     assert code == 2 and "error: " in stderr and "Traceback" not in stderr
-    assert ("set its path", "encoder.path")[missing] in stderr
+    extra = "pip install 'domtrans[faces]'"
+    assert ("set its path", {"lfw-dtn": "encoder.path", "lfw-looks-dtn": extra}[recipe])[missing] in stderr
 
 
 @NEEDS_FACES
 def test_lfw_looks_dtn_trains_and_is_measured(capsys, tmp_path):
-    given = few_photographs("lfw-looks-dtn") | {"source.of.path": PHOTOGRAPHS, "encoder.backbone.path": RECOGNISER}
+    given = few_photographs("lfw-looks-dtn") | {
+        "source.of.path": PHOTOGRAPHS,
+        "encoder.backbone.path": RECOGNISERS["lfw-looks-dtn"],
+    }
     given |= {"source.of.count": 60, "metrics": '{"reading": {"name": "f-reading"}}'}
     code, _, stderr = in_process(capsys, "train", "lfw-looks-dtn", *assignments(given), "--out", tmp_path / "run")
     assert code == 0, stderr

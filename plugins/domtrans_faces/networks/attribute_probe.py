@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from domtrans import Encoder, EncoderOption, to_channels
 from domtrans_faces.vocabulary import VOCABULARY
 
-DEFAULT_BACKBONE: dict[str, Any] = {"name": "mobilefacenet", "features": "map"}
+DEFAULT_BACKBONE: dict[str, Any] = {"name": "dlib-resnet", "features": "map"}
 
 
 class AttributeProbe(Encoder):
@@ -22,7 +22,8 @@ class AttributeProbe(Encoder):
     layers using linear classifier probes, 2016).
 
     Args:
-        backbone: The frozen encoder; 'concat' for several.
+        backbone: The frozen encoder; 'concat' for several. By default the feature map of dlib's recogniser, whose weights
+            the extra ``faces`` installs.
         features: Number of features of the dense layer.
         dropout: Share of the backbone's features dropped while f is fitted.
         beside: Another frozen encoder. Its features are part of f's features, for g and the losses, but the heads do not
