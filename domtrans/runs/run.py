@@ -114,7 +114,8 @@ class Run:
             image.show(title=self.recipe.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load_again, (str(self.file.absolute()), str(self.session.device), isinstance(self.model, ProjectedTransfer))
+        projected = isinstance(self.model, ProjectedTransfer)
+        return _load_again, (str(self.file.absolute()), str(self.session.device), self.precision, projected)
 
     @property
     def encoder(self) -> FrozenEncoder:
@@ -346,8 +347,8 @@ def model_file(path: Path) -> Path:
     return folder.model_file
 
 
-def _load_again(file: str, device: str, projected: bool = False) -> Run:
-    run = load(file, device=device)
+def _load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
+    run = load(file, device=device, precision=precision)
     return run.project(progress=False) if projected else run
 
 
