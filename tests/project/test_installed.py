@@ -92,6 +92,8 @@ def test_the_wheel_is_complete_and_has_no_other_files(wheels):
     assert "domtrans/py.typed" in names and "domtrans/__init__.pyi" in names
     for template in (ROOT / "domtrans").rglob("templates/*"):
         assert str(template.relative_to(ROOT)) in names
+    for file in (ROOT / "domtrans" / "pretrained" / "runs").rglob("*.*"):
+        assert str(file.relative_to(ROOT)) in names
     assert not [name for name in names if name.startswith("domtrans/testing/test") or "__pycache__" in name]
 
 
