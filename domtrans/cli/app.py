@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans.cli import bench, compare, demo, inspect, make, models, render, report, reproduce, share, show, transfer
+from domtrans.cli import bench, compare, demo, inspect, make, models, render, report, reproduce, share, show, sweep, transfer
 from domtrans.cli.shared import (
     INTERRUPTED,
     LOST_PROCESS,
@@ -258,6 +258,7 @@ demo.add_to(app)
 report.add_to(app)
 compare.add_to(app)
 reproduce.add_to(app)
+sweep.add_to(app)
 bench.add_to(app)
 make.add_to(app)
 inspect.add_to(app)

@@ -16,6 +16,8 @@ from domtrans.model.transfer import Transfer
 
 SCORE = "validation.score"
 """Key of the score in the log."""
+SCORES = (SCORE, "validation.agreement", "validation.realism")
+"""The keys of the score and of its factors."""
 MAX_IMAGES = 1000
 """Training images of each domain, at most."""
 MIN_DISTANCE = 0.05

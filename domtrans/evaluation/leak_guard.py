@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
+from domtrans.evaluation.label_free_score import SCORES
 
 NOTABLE_REPEATS = 0.01
 """Share of repeated test images above which the user is told; a few occur in real data."""
@@ -80,6 +81,25 @@ def supervision(oracle: bool, reads: Iterable[frozenset[str]]) -> str:
     fields = frozenset().union(*reads)
     given = {SOURCE_LABELS: "source_labels", TARGET_PARAMETERS: "target_parameters"}
     return ", ".join(name for name, field in given.items() if field in fields) or UNSUPERVISED
+
+
+def check_search_value(name: str, losses: Iterable[str], measured: Iterable[str]) -> None:
+    """Raise DomtransError unless a search may go by a value: one of the log, which no test image has a part in.
+
+    Args:
+        name: The value, e.g. "validation.score".
+        losses: The losses that the log has.
+        measured: Names of values and of metrics that are measured on test images.
+    """
+    known = [*SCORES, *losses]
+    if name in known:
+        return
+    if name in measured:
+        raise DomtransError(
+            f"'{name}' is measured on test images, and a search by it would learn from them: its results would say nothing "
+            f"about new images; search by {known[0]}, which needs no labels and no test images"
+        )
+    raise DomtransError(f"the log of this recipe has no value '{name}' to search by; it has {', '.join(known)}")
 
 
 def count_repeated(train: ImageSet, test: ImageSet) -> int | None:

@@ -6,6 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from domtrans.data.classes import natural_key
+
 COLUMNS = 3
 
 
@@ -75,6 +77,36 @@ def scaling_png(points: Sequence[Mapping[str, Any]]) -> bytes:
     if axes:
         figure.axes[0].set_ylabel("images/s")
         figure.axes[0].legend(fontsize=8)
+    return _png(figure)
+
+
+def trials_png(data: Mapping[str, Any]) -> bytes:
+    """The values of a sweep's trials: in their order, and by each option. ``data``: the content of ``table.json``."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    done = [row for row in data["trials"] if row["value"] is not None]
+    charts = 1 + len(data["paths"])
+    rows = -(-charts // COLUMNS)
+    figure = Figure(figsize=(4 * COLUMNS, 2.6 * rows), layout="constrained")
+    places = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for chart, name in zip(places, ["trial", *data["paths"]], strict=False):
+        points = [(row["trial"] if name == "trial" else row["changes"][name], row["value"]) for row in done]
+        if points and isinstance(points[0][0], str):
+            points.sort(key=lambda point: natural_key(point[0]))  # the axis has texts in their order of appearance
+        elif name == "trial":
+            chart.xaxis.get_major_locator().set_params(integer=True)
+        chart.scatter([x for x, _ in points], [y for _, y in points], s=16)
+        if name in data["logarithmic"]:
+            chart.set_xscale("log")
+            chart.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            chart.xaxis.set_major_formatter("{x:g}")
+            chart.xaxis.set_minor_formatter("")
+        chart.set_title(name, fontsize=9)
+        chart.tick_params(labelsize=7)
+    for chart in places[charts:]:
+        chart.set_axis_off()
+    places[0].set_ylabel(data["by"], fontsize=8)
     return _png(figure)
 
 

@@ -39,33 +39,8 @@ class StudyFolder:
         self.path = path
 
     def claim(self, identity: Mapping[str, Any]) -> None:
-        """Create the folder, or continue in it.
-
-        Args:
-            identity: The name of the study, and its options.
-
-        Raises:
-            DomtransError: If the folder holds anything but this study with these options.
-        """
-        file = self.path / "study.json"
-        try:
-            if file.is_file():
-                existing = json.loads(file.read_text(encoding="utf-8"))
-            elif self.path.exists() and any(self.path.iterdir()):
-                raise DomtransError(f"{self.path} exists and is not a study; choose another folder with --out")
-            else:
-                existing = identity
-                self.path.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:
-            raise DomtransError(
-                f"{self.path} cannot be used for the study: {error}; choose another folder with --out"
-            ) from None
-        if existing != identity:
-            raise DomtransError(
-                f"{self.path} holds another study, or this one with other options ({json.dumps(existing)} instead of "
-                f"{json.dumps(identity)}); choose another folder with --out"
-            )
-        write_json(file, identity)
+        """Create the folder, or continue in it; see ``claim``. ``identity``: the name of the study, and its options."""
+        claim(self.path, "study.json", identity, "a study")
 
     def run(self, name: str, seed: int) -> Path:
         """The folder of one run."""
@@ -118,3 +93,34 @@ class StudyFolder:
 def _checksum(run: Path) -> str | None:
     with open_tensors(RunFolder(run).model_file, require_checksum=True) as file:
         return file.stored_checksum
+
+
+def claim(path: Path, name: str, identity: Mapping[str, Any], kind: str) -> None:
+    """Create a folder, or continue in it.
+
+    Args:
+        path: The folder.
+        name: The file in it that says what the folder holds.
+        identity: The content of that file.
+        kind: What the folder is to hold, e.g. "a study", for messages.
+
+    Raises:
+        DomtransError: If the folder holds anything else.
+    """
+    file, noun = path / name, kind.partition(" ")[2]
+    try:
+        if file.is_file():
+            existing = json.loads(file.read_text(encoding="utf-8"))
+        elif path.exists() and any(path.iterdir()):
+            raise DomtransError(f"{path} exists and is not {kind}; choose another folder with --out")
+        else:
+            existing = identity
+            path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise DomtransError(f"{path} cannot be used for the {noun}: {error}; choose another folder with --out") from None
+    if existing != identity:
+        raise DomtransError(
+            f"{path} holds another {noun}, or this one with other options ({json.dumps(existing)} instead of "
+            f"{json.dumps(identity)}); choose another folder with --out"
+        )
+    write_json(file, identity)
