@@ -49,7 +49,7 @@ class DrawingEngine(ABC):
 
         png = resvg_py.svg_to_bytes(svg_string=self.to_svg(parameters), width=size, height=size, skip_system_fonts=True)
         with Image.open(io.BytesIO(png)) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
 
     def attributes(self, parameters: Parameters) -> Mapping[str, str]:
         """The attribute values that the drawing shows, in the vocabulary of the domain; none by default."""

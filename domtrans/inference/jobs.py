@@ -5,9 +5,6 @@ from __future__ import annotations
 import glob
 import io
 import os
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -15,16 +12,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from domtrans.data.decode_worker import MAX_IMAGE_BYTES
-from domtrans.data.image_formats import image_format, image_suffixes
 from domtrans.data.image_scan import SkippedFile, describe_skipped, scan_images, skipped_file
 from domtrans.errors import DomtransError
+from domtrans.inference.output_names import (
+    SVG,
+    numbered_target,
+    output_format,
+    output_name,
+    output_names,
+    readable_suffixes,
+    unnumbered,
+)
 from domtrans.inference.video import ANIMATED_FORMATS, VIDEO_FORMATS
-
-NUMBERED_STEM = re.compile(r"(.+)-\d+")
-"""Stem of a crop's file: ``a-1.png`` is the first crop of the image that becomes ``a.png``."""
-
-SVG = "SVG"
-"""The format of drawings. Pillow does not write it."""
 
 MAX_NAMES = 9
 """Inputs that an error message lists."""
@@ -139,45 +138,6 @@ def plan_jobs(
     return Plan(jobs, single, tuple(dict.fromkeys(passed_over)))
 
 
-def output_names(names: Sequence[Path], suffix: str = ".png", *, numbered: bool = False) -> list[Path]:
-    """The output file for each input of a folder: no two are the same, on case-insensitive file systems too.
-
-    Inputs that would share an output keep their suffix in it (``a.jpg.png``). So does an input whose output would have the
-    name of an output folder or, with ``numbered``, of another input's crop. Videos keep their format.
-    """
-    keep_suffix: set[Path] = set()
-    while True:
-        outputs = [_output_name(name, suffix, keep_suffix=name in keep_suffix) for name in names]
-        uses = Counter(map(_case_insensitive, outputs))
-        uses += Counter({_case_insensitive(folder) for output in outputs for folder in output.parents})
-        clashing = {name for name, output in zip(names, outputs, strict=True) if uses[_case_insensitive(output)] > 1}
-        if numbered:
-            owners = [(name, _unnumbered(output)) for name, output in zip(names, outputs, strict=True)]
-            clashing |= {name for name, owner in owners if owner is not None and uses[_case_insensitive(owner)]}
-        if clashing <= keep_suffix:
-            return outputs
-        keep_suffix |= clashing
-
-
-def readable_suffixes() -> frozenset[str]:
-    """The suffixes of images and videos."""
-    return image_suffixes() | VIDEO_FORMATS.keys()
-
-
-def output_format(target: Path) -> str:
-    """The suffix of a video, "SVG", or Pillow's name of an image format. Raises DomtransError for another suffix."""
-    if target.suffix.lower() == ".svg":
-        return SVG
-    return target.suffix.lower() if target.suffix.lower() in VIDEO_FORMATS else image_format(target)
-
-
-def numbered_target(target: Path | BinaryIO, number: int) -> Path:
-    """The file of the ``number``-th crop: ``a-1.png`` beside ``a.png``."""
-    if not isinstance(target, Path):
-        raise DomtransError("crops need file names; give a file or a folder as the output, not standard output")
-    return target.with_name(f"{target.stem}-{number}{target.suffix}")
-
-
 def read_stream(file: BinaryIO) -> BinaryIO:
     """All bytes of an open file that may not be seekable. Raises DomtransError if there are too many."""
     name = str(getattr(file, "name", "the input"))
@@ -187,17 +147,6 @@ def read_stream(file: BinaryIO) -> BinaryIO:
     buffer = io.BytesIO(content)
     buffer.name = name
     return buffer
-
-
-def _output_name(name: Path, suffix: str, *, keep_suffix: bool = False) -> Path:
-    suffix = name.suffix if name.suffix.lower() in VIDEO_FORMATS else suffix
-    return name.with_name(name.name + suffix) if keep_suffix else name.with_suffix(suffix)
-
-
-def _unnumbered(path: Path) -> Path | None:
-    """``a.png`` for ``a-1.png``; None for a name without a number."""
-    match = NUMBERED_STEM.fullmatch(path.stem)
-    return path.with_name(match[1] + path.suffix) if match else None
 
 
 def _expand(source: Path | BinaryIO, destination: Path | BinaryIO, passed_over: list[SkippedFile]) -> Sequence[Path | BinaryIO]:
@@ -232,7 +181,7 @@ def _plan_single(source: Path | BinaryIO, destination: Path | BinaryIO, suffix: 
     if not isinstance(destination, Path):
         return Job(source, name, destination, output_format(unnamed))
     if destination.is_dir():
-        destination /= _output_name(Path(source.name), unnamed.suffix) if isinstance(source, Path) else unnamed
+        destination /= output_name(Path(source.name), unnamed.suffix) if isinstance(source, Path) else unnamed
     elif suffix is not None and output_format(destination) != output_format(unnamed):
         raise DomtransError(f"the suffix of {destination} is not that of the format {suffix[1:]}; leave one of them out")
     return Job(source, name, destination, output_format(destination))
@@ -319,7 +268,7 @@ def _check_inputs_kept(jobs: Sequence[Job], extra_outputs: Sequence[Path], numbe
     folders = {folder: folder.resolve() for folder in {path.parent for path in everything}}
     places = {path: folders[path.parent] / path.name for path in everything}
     protected = {places[path] for path in sources} | {path.resolve() for path in sources if path.is_symlink()}
-    protected |= {owner for path in protected if numbered and (owner := _unnumbered(path)) is not None}
+    protected |= {owner for path in protected if numbered and (owner := unnumbered(path)) is not None}
     for target in (*targets, *extra_outputs):
         if places[target] in protected:
             raise DomtransError(f"the output {target} would replace an image that is to be transferred; choose another output")
@@ -327,7 +276,3 @@ def _check_inputs_kept(jobs: Sequence[Job], extra_outputs: Sequence[Path], numbe
     for extra in extra_outputs:
         if places[extra] in outputs:
             raise DomtransError(f"{extra} would replace one of the transferred images; choose another name for it")
-
-
-def _case_insensitive(path: Path) -> str:
-    return unicodedata.normalize("NFC", str(path)).casefold()

@@ -20,10 +20,11 @@ from domtrans.data.pixels import flatten
 from domtrans.errors import DomtransError
 from domtrans.inference.contact_sheet import ContactSheet, encode_pairs
 from domtrans.inference.framing import FramedImage, Framing
-from domtrans.inference.jobs import SVG, Job
+from domtrans.inference.jobs import Job
 from domtrans.inference.options import TransferOptions
 from domtrans.inference.output_files import check_replaceable, write_output
 from domtrans.inference.output_mark import mark_options, marked_svg
+from domtrans.inference.output_names import SVG
 from domtrans.inference.outputs import DrawnOutput, Network, Output
 from domtrans.inference.video import VIDEO_FORMATS, TimedFrame, encode_clip, is_animated, open_clip
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from domtrans.data.drawings import Drawing, read_drawing
 from domtrans.data.image_files import encode_image
 from domtrans.errors import DomtransError
-from domtrans.inference.jobs import SVG, output_format
 from domtrans.inference.options import Format, TransferOptions
 from domtrans.inference.output_files import check_replaceable, write_output
 from domtrans.inference.output_mark import mark_options, marked_svg
+from domtrans.inference.output_names import SVG, output_format
 from domtrans.inference.video import VIDEO_FORMATS
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry

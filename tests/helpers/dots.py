@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from domtrans import Choice, Colour, DrawingEngine, Generator, ParameterSpace, RenderedDomain, RenderedSet, hookimpl
+import tiny_parts
+from domtrans import (
+    Choice,
+    Colour,
+    DrawingEngine,
+    Generator,
+    ParameterSpace,
+    Recipe,
+    Registry,
+    RenderedDomain,
+    RenderedSet,
+    Run,
+    hookimpl,
+    load_plugins,
+    train,
+    use,
+)
 
 SPACE = ParameterSpace(
     {
@@ -84,6 +103,19 @@ class DotGenerator(Generator):
 
     def forward(self, features):
         return torch.tanh(self.layer(features).float().mean(1))[:, None, None, None].expand(-1, *self.shape)
+
+
+@functools.cache
+def registry() -> Registry:
+    """What is installed, the tiny parts, and dots."""
+    return load_plugins(tiny_parts.Plugin(), sys.modules[__name__]).registry
+
+
+def train_run(folder: Path, *, registry: Registry, **changes: object) -> Run:
+    """A run of two steps whose g gives parameters of dots."""
+    own = {"target": use("dots"), "generator": use("dot-generator"), "image_size": 8}
+    recipe = Recipe(**tiny_parts.recipe().model_dump() | own | changes)
+    return train(recipe, folder, device="cpu", registry=registry)
 
 
 @hookimpl

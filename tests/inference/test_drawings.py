@@ -14,7 +14,7 @@ from PIL import Image
 import dots
 import tiny_parts
 from commands import in_process
-from domtrans import DomtransError, Recipe, load, load_plugins, render, train, transfer, use
+from domtrans import DomtransError, load, render, transfer, use
 from domtrans.runs import projection
 from image_folders import animate, names, photo
 from installed_plugins import install
@@ -24,18 +24,13 @@ PHOTOS = torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8, generator=torc
 
 @pytest.fixture(scope="module")
 def registry():
-    return load_plugins(tiny_parts.Plugin(), dots).registry
-
-
-def tiny_run(registry, folder, **changes):
-    recipe = Recipe(**tiny_parts.recipe().model_dump() | {"target": use("dots"), "image_size": 8} | changes)
-    return train(recipe, folder, device="cpu", registry=registry)
+    return dots.registry()
 
 
 @pytest.fixture(scope="module")
 def run(registry, tmp_path_factory):
     """A run whose g gives parameters."""
-    return tiny_run(registry, tmp_path_factory.mktemp("drawn") / "run", generator=use("dot-generator"))
+    return dots.train_run(tmp_path_factory.mktemp("drawn") / "run", registry=registry)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def pixel_run(registry, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         fit = partial(projection.fit_parameter_reader, steps=4, batch_size=4)
         patch.setattr(projection, "fit_parameter_reader", fit)
-        run = tiny_run(registry, tmp_path_factory.mktemp("pixels") / "run")
+        run = dots.train_run(tmp_path_factory.mktemp("pixels") / "run", registry=registry, generator=use("tiny-g"))
         run.project(progress=False)
         yield run
 
@@ -129,7 +124,7 @@ def test_what_cannot_become_a_drawing_is_refused(run, photos, tmp_path, registry
         transfer(run, tmp_path / "a.gif", tmp_path / "b.gif", parameters=tmp_path / "b.json")
     with pytest.raises(DomtransError, match="has the name of a file"):
         transfer(run, photos, tmp_path / "out", parameters=tmp_path / "b.json")
-    other = tiny_run(registry, tmp_path / "other", target=use("squares"))
+    other = dots.train_run(tmp_path / "other", registry=registry, generator=use("tiny-g"), target=use("squares"))
     for options in ({"project": True}, {"parameters": tmp_path / "a.json"}):
         with pytest.raises(DomtransError, match=r"the target 'squares' of the run in .* is not drawn by an engine"):
             transfer(other, photos / "0.jpg", tmp_path / "a.png", **options)

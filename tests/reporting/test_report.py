@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 
 import domtrans
+import dots
 from commands import in_process
-from domtrans import DomtransError, find_recipe, override, report, train
+from domtrans import DomtransError, find_recipe, override, report, train, use
 from domtrans.reporting.curves import Curve
 from domtrans.reporting.per_class import per_class
 from domtrans.reporting.records import read_records
 from domtrans.reporting.rerun_command import rerun_command
-from domtrans.runs.examples import read_examples
+from domtrans.runs.examples import read_examples, write_examples
 from run_results import change_results
 from tiny import registry, tiny_recipe
 from work import Calls
@@ -343,3 +344,18 @@ def test_the_command_line(run, tmp_path, capsys, monkeypatch):
         assert code == 2 and not out and words in err and err.count("\n") == 1
     with pytest.raises(DomtransError, match="needs at least one run"):
         report([])
+
+
+def test_the_parameters_of_drawings_are_listed(tmp_path):
+    run = dots.train_run(tmp_path / "run", registry=dots.registry())
+    page = (run.path / "report.html").read_text()
+    assert '<table class="parameters">' in page and '<th scope="row">shapeColor</th>' in page
+    assert "images drawn by" in page and "dots 2, from the parameters of G(x)" in page
+    examples = read_examples(run.path / "examples.safetensors")
+    assert all(dots.SPACE.check(parameters) for parameters in examples.parameters)
+    hostile = [{"shape": "<script>", "paper": "#fff;background:url(https://example.com)"} for _ in examples.labels]
+    write_examples(run.path / "examples.safetensors", replace(examples, parameters=hostile))
+    page = report(run.path, registry=dots.registry()).read_text()
+    assert "&lt;script&gt;" in page and 'style="background: #fff;' not in page
+    pixels = dots.train_run(tmp_path / "pixels", registry=dots.registry(), generator=use("tiny-g"))
+    assert '<table class="parameters">' not in (pixels.path / "report.html").read_text()
