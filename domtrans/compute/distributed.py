@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -39,7 +40,7 @@ LOST_PEER_MESSAGES = ("gloo", "NCCL", "Connection closed", "Connection reset", "
 
 Item = TypeVar("Item")
 
-_stores: list[dist.Store] = []
+_stores: list[Store] = []
 """The store through which this process met the others, once it has."""
 _groups = itertools.count()
 """Numbers the groups of this process. All processes form the same ones, in the same order."""
@@ -284,7 +285,7 @@ def process_group(device: str, stop: threading.Event) -> Iterator[Group]:
         notices.close()
 
 
-def _join(device: torch.device) -> tuple[Group, dist.Store]:
+def _join(device: torch.device) -> tuple[Group, Store]:
     """Connect to the other processes, once in the life of this process. Returns the group, and a store for its notices."""
     if not dist.is_initialized():
         if device.type == "cuda":
@@ -296,7 +297,7 @@ def _join(device: torch.device) -> tuple[Group, dist.Store]:
         atexit.register(dist.destroy_process_group)
         _stores.append(store)
     group = Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=MAIN_PROCESS_TIMEOUT))
-    return group, dist.PrefixStore(f"domtrans/{next(_groups)}", _stores[0])
+    return group, PrefixStore(f"domtrans/{next(_groups)}", _stores[0])
 
 
 def _reason(error: BaseException) -> str:

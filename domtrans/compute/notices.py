@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import suppress
 
-from torch.distributed import Store
+from torch.distributed.distributed_c10d import Store
 
 STOPPED, FAILED = "stopped", "failed"
 """The notices: a process was asked to stop; a process has an error, which it prints itself."""
