@@ -40,5 +40,6 @@ def register(registry: domtrans.Registry) -> None:
     registry.recipe("faces-dtn-paper", recipes.faces_dtn_paper)
     registry.recipe("faces-reconstruct", recipes.faces_reconstruct)
     registry.recipe("lfw-looks-dtn", recipes.lfw_looks_dtn)
+    registry.recipe("photo-avatars-dtn", recipes.photo_avatars_dtn)
     registry.recipe("lfw-dtn", recipes.lfw_dtn)
     registry.study("faces", study.faces)

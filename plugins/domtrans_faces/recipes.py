@@ -164,6 +164,27 @@ def lfw_looks_dtn() -> Recipe:
     return base.model_copy(update=changes)
 
 
+def photo_avatars_dtn() -> Recipe:
+    """Photographs of people to avatars by parameters: clean drawings that can be enlarged and edited.
+
+    Needs ``source.of.path``, a copy of LFW. f is that of lfw-looks-dtn, and its heads also learn from drawn avatars.
+    """
+    base, drawn = lfw_looks_dtn(), avatars_dtn()
+    weights = {"facial_hair": 2.0, "glasses": 2.0, "eyes": 0.0, "brows": 0.0, "hair_style": 0.3}
+    both = [{"name": "attributes", "sharpen": 2.0, "weights": weights}, "contrastive"]
+    changes = {
+        "name": "photo-avatars-dtn",
+        "description": "photographs to avatars by parameters",
+        "source": use("extended", of=use("lfw"), by=[use("portraits", count=2500), use("avatars", count=1500)]),
+        "generator": drawn.generator,
+        "discriminator_view": drawn.discriminator_view,
+        "generator_losses": drawn.generator_losses
+        | {"const": term("feature-consistency", weight=2, distance=use("weighted", terms=both, weights=[1.0, 0.5]))},
+        "train": base.train.model_copy(update={"steps": 800, "batch_size": 16}),
+    }
+    return base.model_copy(update=changes)
+
+
 def lfw_dtn() -> Recipe:
     """Photographs of people to avatars in which a face recogniser still finds the person.
 
