@@ -106,9 +106,9 @@ from .reporting.answers import Tally as Tally
 from .reporting.answers import count_answers as count_answers
 from .reporting.comparison import compare as compare
 from .reporting.report import report as report
+from .runs.load import evaluate as evaluate
+from .runs.load import load as load
 from .runs.run import Run as Run
-from .runs.run import evaluate as evaluate
-from .runs.run import load as load
 from .runs.trackers import Tracker as Tracker
 from .runs.verify import Verification as Verification
 from .runs.verify import verify as verify

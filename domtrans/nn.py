@@ -16,7 +16,7 @@ from domtrans.model.transfer import FrozenEncoder, Transfer
 from domtrans.recipe.schema import make_recipe
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
-from domtrans.runs.run import load
+from domtrans.runs.load import load
 
 
 def load_transfer(path: str | Path, *, registry: Registry | None = None) -> Transfer:

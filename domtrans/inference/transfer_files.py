@@ -29,7 +29,8 @@ from domtrans.inference.pipeline import Detector, JobResult, Pipeline
 from domtrans.progress.display import with_display
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
-from domtrans.runs.run import Run, as_run
+from domtrans.runs.load import as_run
+from domtrans.runs.run import Run
 from domtrans.session import Listener, Listeners, Progress
 from domtrans.storage.paths import expand_home
 

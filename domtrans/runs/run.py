@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -25,20 +26,15 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
 from domtrans.model.transfer import FrozenEncoder, Transfer
-from domtrans.pretrained.hub import fetch, is_on_hub
-from domtrans.pretrained.locate import local_path
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, split_off_data, use_data
 from domtrans.recipe.schema import Recipe
-from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.inputs import InputReader
-from domtrans.runs.model_file import read_model
 from domtrans.runs.notebook import newest_sample, run_html, run_line
 from domtrans.runs.projection import ProjectedTransfer, project
 from domtrans.session import Listeners, Session, as_listeners
-from domtrans.storage.paths import why_no_folder
 
 Images = TypeVar("Images")
 
@@ -114,8 +110,10 @@ class Run:
             image.show(title=self.recipe.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from domtrans.runs.load import load_again  # load.py makes a Run, so it imports this module
+
         projected = isinstance(self.model, ProjectedTransfer)
-        return _load_again, (str(self.file.absolute()), str(self.session.device), self.precision, projected)
+        return load_again, (str(self.file.absolute()), str(self.session.device), self.precision, projected)
 
     @property
     def encoder(self) -> FrozenEncoder:
@@ -194,7 +192,9 @@ class Run:
         space = self.engine.engine.space
         model = self.model if self.draws_by_parameters else self.project().model
         squares = self._reader(aspect, value_range).read(images).squares
-        return [space.parameters(row) for row in model.parameter_indices(squares).tolist()] if len(squares) else []
+        with self._autocast():
+            indices = model.parameter_indices(squares).tolist() if len(squares) else []
+        return [space.parameters(row) for row in indices]
 
     def drawing(self, parameters: Parameters) -> Drawing:
         """The drawing of these parameters, as SVG (``to_svg()``), pixels (``to_pil(size)``) or a file (``to_json()``).
@@ -238,12 +238,15 @@ class Run:
 
     def _pictures(self, squares: Tensor) -> Tensor:
         """G of images [B, 1 or 3, S, S] in [-1, 1]: float [B, C, S, S] in [-1, 1]."""
-        device = squares.device
-        with autocast(pick_dtype(self.precision, device), device):
+        with self._autocast():
             if self.draws_by_parameters:
-                return to_float(self.model.pictures(squares).to(device))
+                return to_float(self.model.pictures(squares).to(squares.device))
             pixels: Tensor = self.model(squares)
             return pixels.float()
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        device = self.session.device
+        return autocast(pick_dtype(self.precision, device), device)
 
     @torch.no_grad()
     def encode(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Tensor:
@@ -292,81 +295,3 @@ class Run:
 
     def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
-
-
-def load(
-    path: str | Path,
-    *,
-    device: str = "auto",
-    precision: Precision = "float32",
-    registry: Registry | None = None,
-    listeners: Listeners = (),
-) -> Run:
-    """Load a run.
-
-    Args:
-        path: A run folder; one of its model files, e.g. ``runs/x/best.safetensors``; ``models:NAME`` of a run that comes with
-            domtrans (``list_models``); or ``hf://OWNER/NAME`` (``@REVISION``) of a model on a model hub, which needs the extra
-            "hub". The hub's models may also be written ``OWNER/NAME``; a path that exists is never looked up on the hub.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        precision: Of ``Run.transfer``. "bf16" is faster on hardware that supports it, and changes pixels by rounding; "auto"
-            chooses it there. Metrics are always computed in float32.
-        registry: The parts to build the networks from; by default those of the installed plugins.
-        listeners: One function, or several, called with the progress of measurements.
-
-    Returns:
-        The run, ready to transfer images. The training data is not needed.
-
-    Raises:
-        DomtransError: If there is no run, it is damaged, it cannot be downloaded, or it needs a plugin that is missing.
-    """
-    if precision not in get_args(Precision):
-        raise DomtransError(f"the precision '{precision}' is not supported; choose {', '.join(get_args(Precision))}")
-    path = fetch(str(path)) if is_on_hub(str(path)) else local_path(path)
-    try:
-        file = model_file(path)
-    except OSError as error:  # a folder without permission, a name that is too long for a file
-        raise DomtransError(f"the run in {path} cannot be opened: {error.strerror}") from None
-    registry = registry or load_plugins().registry
-    recipe, model, about = read_model(file, registry)
-    train = recipe.train
-    session = Session.start(device, precision=train.precision, seed=recipe.seed, listeners=listeners, workers=train.workers)
-    return Run(file, recipe, model.to(session.device), about, registry, session, precision)
-
-
-def model_file(path: Path) -> Path:
-    """The file itself, or the model of the last step in a run folder; DomtransError if there is none."""
-    if path.suffix == ".safetensors" and path.is_file():
-        return path
-    folder = RunFolder(path)
-    if not path.is_dir():
-        raise DomtransError(f"there is no run in {path}: {why_no_folder(path)}")
-    if not folder.model_file.is_file():
-        folder.recipe()  # raises where there is no run at all
-        raise DomtransError(f"the run in {path} has not saved a model yet; continue it with `domtrans train --resume`")
-    return folder.model_file
-
-
-def _load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
-    run = load(file, device=device, precision=precision)
-    return run.project(progress=False) if projected else run
-
-
-def as_run(
-    run: Run | str | Path, *, device: str = "auto", precision: Precision = "float32", registry: Registry | None = None
-) -> Run:
-    """The run itself, or the one that ``load`` finds at a path; the other arguments are for the latter."""
-    return run if isinstance(run, Run) else load(run, device=device, precision=precision, registry=registry)
-
-
-def evaluate(
-    run: Run | str | Path,
-    changes: list[str] | tuple[str, ...] | Mapping[str, Any] | None = (),
-    *,
-    source: Any = None,
-    target: Any = None,
-    device: str = "auto",
-    progress: bool | None = None,
-) -> dict[str, Any]:
-    """Measure a run, or the run at a path; see ``Run.evaluate``."""
-    return as_run(run, device=device).evaluate(changes, source=source, target=target, progress=progress)

@@ -10,8 +10,9 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import leaves
 from domtrans.evaluation.results import in_sections
 from domtrans.runs.folder import versions
+from domtrans.runs.load import as_run
 from domtrans.runs.provenance import computed_on
-from domtrans.runs.run import Run, as_run
+from domtrans.runs.run import Run
 
 TOLERANCE_ELSEWHERE = 0.01
 """Allowed difference on another machine; relative for values above 1."""

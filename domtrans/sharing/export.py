@@ -27,7 +27,8 @@ from domtrans.model.transfer import Transfer
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.folder import versions
-from domtrans.runs.run import Run, as_run
+from domtrans.runs.load import as_run
+from domtrans.runs.run import Run
 from domtrans.session import Session
 from domtrans.sharing import onnx_graph
 from domtrans.storage.atomic import write_bytes

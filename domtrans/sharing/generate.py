@@ -26,8 +26,9 @@ from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.progress.display import session_with_display
 from domtrans.runs.folder import versions
+from domtrans.runs.load import as_run
 from domtrans.runs.provenance import credits_of
-from domtrans.runs.run import Run, as_run
+from domtrans.runs.run import Run
 from domtrans.session import Session
 from domtrans.storage.atomic import new_folder
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from domtrans.errors import DomtransError
 from domtrans.evaluation.results import in_sections, results_of
 from domtrans.runs.folder import RunFolder
+from domtrans.runs.load import load
 from domtrans.runs.provenance import computed_on
-from domtrans.runs.run import Run, load
+from domtrans.runs.run import Run
 from domtrans.storage.tensors import not_finite, read_tensors
 
 

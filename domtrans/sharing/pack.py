@@ -14,7 +14,8 @@ from domtrans.data.grid import pair_grid
 from domtrans.errors import DomtransError
 from domtrans.runs.discriminator import DISCRIMINATOR_FILE, read_discriminator, write_discriminator
 from domtrans.runs.folder import RunFolder
-from domtrans.runs.run import Run, as_run
+from domtrans.runs.load import as_run
+from domtrans.runs.run import Run
 from domtrans.sharing.half import half_run, in_half
 from domtrans.sharing.model_card import model_card
 from domtrans.storage.atomic import new_folder

@@ -10,7 +10,8 @@ from pathlib import Path
 from domtrans.errors import DomtransError
 from domtrans.optional import require_extra
 from domtrans.pretrained.hub import HUB_NAME, reason
-from domtrans.runs.run import Run, as_run
+from domtrans.runs.load import as_run
+from domtrans.runs.run import Run
 from domtrans.sharing.pack import pack
 
 TOKEN = re.compile(r"\bhf_\w+")

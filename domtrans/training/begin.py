@@ -8,8 +8,8 @@ from domtrans.model.weights import load_exactly, load_generator
 from domtrans.pretrained.locate import local_path
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.discriminator import read_discriminator
+from domtrans.runs.load import model_file
 from domtrans.runs.model_file import read_about
-from domtrans.runs.run import model_file
 from domtrans.session import Session
 from domtrans.training.experiment import Experiment
 

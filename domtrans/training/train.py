@@ -32,9 +32,10 @@ from domtrans.registry.registry import Registry
 from domtrans.reporting.report import report
 from domtrans.runs.examples import make_examples, write_examples
 from domtrans.runs.folder import RunFolder, default_folder
+from domtrans.runs.load import load
 from domtrans.runs.provenance import computed_on, origin_of
 from domtrans.runs.resume import DATA, check_data, describe_data, may_change
-from domtrans.runs.run import Run, load
+from domtrans.runs.run import Run
 from domtrans.runs.trackers import Trackers, open_trackers, resolve_trackers
 from domtrans.session import Listeners, Session, as_listeners
 from domtrans.training.begin import begin_with, begun_with
