@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -22,14 +23,14 @@ INPUT_SCALE = 255.0
 DLIB_INPUT_SCALE = 256.0
 """What dlib divides pixels by. Its first filters are multiplied by the ratio, so that both kinds of file have one input."""
 
-MAP_AFTER, MAP_SIZE = "conv128_2", 128 * 8 * 8
-"""The layer whose output is the feature map, and its size."""
+MAPS = ("conv128_2", "conv256_down_out")
+"""The layers whose outputs are the feature maps: an inner one for details such as glasses, the last one for the whole head."""
 
 PACKAGED_WEIGHTS = "face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat"
 
 
 class DlibResNet(Encoder):
-    """f: dlib's face recogniser, a ResNet of 29 convolutions: 128 features, or an inner feature map.
+    """f: dlib's face recogniser, a ResNet of 29 convolutions: 128 features, or feature maps.
 
     Args:
         path: Weights as dlib distributes them, ``dlib_face_recognition_resnet_model_v1.dat``; or as face-api does,
@@ -40,8 +41,8 @@ class DlibResNet(Encoder):
         shift: How far the part's centre lies below the image's centre, as a share of the side; above, if negative.
         resolution: Side that the part is resized to, in pixels; 150 in training, smaller is faster. From 135 to 198 the
             last feature map has 2 x 2 pixels, as in training; outside, the network recognises faces much worse.
-        features: "embedding" for the 128 features that identify a person, or "map" for an inner feature map, which still
-            holds what a recogniser learns to ignore, such as glasses.
+        features: "embedding" for the 128 features that identify a person, or "map" for an inner and the last feature map
+            (9,216 features at a resolution of 150), which still hold what a recogniser learns to ignore, such as glasses.
 
     Licence: its author placed the weights in the public domain (CC0).
     """
@@ -68,7 +69,7 @@ class DlibResNet(Encoder):
         blocks |= {"conv256_down": Block(128, 256, down=True)} | {f"conv256_{i}": Block(256, 256) for i in (1, 2)}
         blocks |= {"conv256_down_out": Block(256, 256, down=True)}
         self.body = nn.ModuleDict({"conv32_down": nn.Conv2d(3, 32, 7, 2), **blocks, "fc": nn.Linear(256, 128, bias=False)})
-        self.feature_size = 128 if features == "embedding" else MAP_SIZE
+        self.feature_size = 128 if features == "embedding" else map_features(resolution)
 
     def load_pretrained(self) -> None:
         """Load the published weights; DomtransError if the file is missing or holds something else."""
@@ -76,16 +77,14 @@ class DlibResNet(Encoder):
         load_exactly(self.body, self._read(path), path, "dlib's face recogniser")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] to features [B, 128], or to the map [B, C * H' * W']."""
-        x = F.max_pool2d(F.relu(self.body["conv32_down"](self.window(images))), 3, 2)
-        for name, block in self._blocks().items():
-            x = block(x)
-            if self.features == "map" and name == MAP_AFTER:
-                return x.flatten(1).float()
-        return self.body["fc"](x.mean((2, 3))).float()
-
-    def _blocks(self) -> dict[str, nn.Module]:
-        return {name: module for name, module in self.body.items() if isinstance(module, Block)}
+        """Images [B, 3, H, W] in [-1, 1] to features [B, 128], or to the maps [B, F]."""
+        x, maps = F.max_pool2d(F.relu(self.body["conv32_down"](self.window(images))), 3, 2), []
+        for name, block in self.body.items():
+            if isinstance(block, Block):
+                x = block(x)
+                if name in MAPS:
+                    maps.append(x.flatten(1).float())
+        return torch.cat(maps, 1) if self.features == "map" else self.body["fc"](x.mean((2, 3))).float()
 
     def _read(self, path: Path) -> dict[str, Tensor]:
         """The tensors of a file under the names of this class."""
@@ -116,6 +115,16 @@ class Block(nn.Module):
             residual = F.pad(residual, (0, pooled_width - width, 0, pooled_height - height))
             x = F.pad(x, (0, 0, 0, 0, 0, residual.shape[1] - x.shape[1]))
         return F.relu(x + residual)
+
+
+def map_features(resolution: int) -> int:
+    """The number of features of both maps."""
+    side = ((resolution - 7) // 2 + 1 - 3) // 2 + 1  # after the first convolution and the max pooling
+    sides = []
+    for _ in range(4):
+        side = max((side - 3) // 2 + 1, side // 2)
+        sides.append(side)
+    return 128 * sides[1] ** 2 + 256 * sides[3] ** 2
 
 
 def _from_dlib(layers: Sequence[Layer], convolutions: Sequence[str], path: Path) -> dict[str, Tensor]:

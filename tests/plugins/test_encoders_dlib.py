@@ -46,12 +46,16 @@ def test_dlibs_file_gives_the_same_network_as_face_apis(tmp_path):
     torch.testing.assert_close(own, other | {"body.conv32_down.weight": first}, rtol=1e-6, atol=0)
 
 
-def test_the_feature_map_precedes_the_features():
+def test_the_feature_maps_precede_the_features():
     f, inner = (encoder(published("dlib-resnet"), features=features) for features in ("embedding", "map"))
     images, seen = torch.rand(2, 3, 150, 150) * 2 - 1, []
-    f.body["conv128_2"].register_forward_hook(lambda _, __, output: seen.append(output.flatten(1)))
-    assert f(images).shape == (2, 128) and inner(images).shape == (2, inner.feature_size)
-    assert torch.equal(inner(images), seen[0])
+    for name in ("conv128_2", "conv256_down_out"):
+        f.body[name].register_forward_hook(lambda _, __, output: seen.append(output.flatten(1)))
+    assert f(images).shape == (2, 128) and inner(images).shape == (2, inner.feature_size) == (2, 9216)
+    assert torch.equal(inner(images), torch.cat(seen, 1))
+    for resolution in (135, 151, 198):
+        other = encoder(published("dlib-resnet"), features="map", resolution=resolution)
+        assert other(images[:1]).shape == (1, other.feature_size)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 40, 300, -1])
