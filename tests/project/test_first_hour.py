@@ -105,7 +105,7 @@ def reader(tmp_path):
     numbers = count()
     for folder in ("photos/cat", "photos/dog", "drawings", "more-photos"):
         (tmp_path / folder).mkdir(parents=True)
-        for suffix, size in (("png", (40, 40)), ("jpg", (64, 48)), ("webp", (33, 50)), ("bmp", (36, 36))):
+        for suffix, size in 2 * (("png", (40, 40)), ("jpg", (64, 48)), ("webp", (33, 50)), ("bmp", (36, 36))):
             pixels = np.random.default_rng(next(numbers)).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / folder / f"{next(numbers)}.{suffix}")
     return Reader(tmp_path)
@@ -139,5 +139,5 @@ def test_the_tutorial_on_one_s_own_photos(reader):
         elif language == "toml":
             name = re.match(r"# (\S+\.toml)", code)[1]
             (reader.folder / name).write_text(code)
-    assert len(list((reader.folder / "transferred").glob("*.png"))) == 4
+    assert len(list((reader.folder / "transferred").glob("*.png"))) == 8
     assert len(reader.typed) >= 10
