@@ -25,9 +25,10 @@ from domtrans.errors import DomtransError
 from domtrans.inspection.duplicates import Member, Repeats, find_exact, find_near
 from domtrans.inspection.file_facts import FactsTable, ImageFacts, pixel_facts, read_facts
 from domtrans.inspection.readings import MAX_ARRAY_SIZE, array_shape, find_reading, is_data, words_of
+from domtrans.pretrained.locate import is_address
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import override
-from domtrans.registry.parts import Part, schema
+from domtrans.registry.parts import Part, did_you_mean, schema
 from domtrans.registry.registry import Registry
 
 SPLITS = ("train", "test")
@@ -233,12 +234,20 @@ def inspect(
         field, part = find_reading(data, changes, registry)
         parts, size = {field: part}, None
     else:
+        _check_exists(data, registry)
         recipe = find_recipe(data, registry)
         recipe = override(recipe, changes, registry) if changes else recipe
         parts, size = {"source": recipe.source, "target": recipe.target}, recipe.image_size
     return Inspection(data, quick, {
         name: inspect_domain(name, part, registry, size=size, quick=quick, report=report) for name, part in parts.items()
     })  # fmt: skip
+
+
+def _check_exists(data: str, registry: Registry) -> None:
+    """Raise DomtransError for a name that is neither a path, nor an address, nor a recipe."""
+    names = registry.names("recipe")
+    if data not in names and not os.path.exists(data) and not is_address(data):  # noqa: PTH110 - raises for no name
+        raise DomtransError(f"there is no folder, file or recipe '{data}'{did_you_mean(data, names, 'recipes')}")
 
 
 def inspect_domain(

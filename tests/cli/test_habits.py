@@ -120,3 +120,8 @@ def test_a_plugin_that_was_refused_still_shows_the_interface_that_it_states(tmp_
     code, out, _ = in_process(capsys, "plugins")
     (line,) = [line for line in out.splitlines() if line.startswith("clash ")]
     assert code == 0 and "interface 1" in line and "broken" in out
+
+
+def test_inspect_of_a_folder_that_is_not_there_says_so(capsys):
+    code, _, err = in_process(capsys, "inspect", "photoz")
+    assert code == 2 and "there is no folder, file or recipe 'photoz' (did you mean 'photos-dtn'?)" in err

@@ -14,7 +14,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from typer.main import get_command
 
 import domtrans
@@ -142,18 +141,6 @@ def test_prose_wraps_at_100_columns(page):
     text = FENCED.sub("", page.read_text())
     prose = [line for line in text.splitlines() if not line.startswith(("|", "    ", "![", "<"))]
     assert not [line for line in prose if len(line) > WIDTH and " " in line.strip().removeprefix("- ")]
-
-
-def test_the_first_try_with_one_s_own_photos_trains(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for folder in ("photos", "drawings"):
-        Path(folder).mkdir()
-        for number in range(8):
-            Image.new("RGB", (70, 64), (30 * number, 99, 7)).save(f"{folder}/{number}.png")
-    (words,) = (words for words in commands(DOCS / "tutorials" / "your-photos.md") if "runs/first-try" in words)
-    small = ["train.steps=1", "train.batch_size=2", "generator.width=8", "discriminator.width=8", "source.holdout=0.5"]
-    assert in_process(capsys, *words, *small)[0] == 0
-    assert Path("runs/first-try/report.html").is_file()
 
 
 def test_the_parts_of_the_how_to_keep_their_contracts(tmp_path, monkeypatch):
