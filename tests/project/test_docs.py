@@ -18,7 +18,6 @@ from typer.main import get_command
 
 import domtrans
 import package_map
-from commands import in_process
 from domtrans import find_recipe, load_plugins, override, testing
 from domtrans.cli.app import app
 from pages import FENCED, PAGES, blocks
