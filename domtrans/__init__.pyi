@@ -12,6 +12,7 @@ from .data.classes import natural_key as natural_key
 from .data.domains import find_engine as find_engine
 from .data.domains import load_domain as load_domain
 from .data.drawings import Drawing as Drawing
+from .data.drawings import NamedEngine as NamedEngine
 from .data.drawings import read_drawing as read_drawing
 from .data.engine import DrawingEngine as DrawingEngine
 from .data.from_python import python_data as python_data
@@ -112,6 +113,8 @@ from .runs.run import Run as Run
 from .runs.trackers import Tracker as Tracker
 from .runs.verify import Verification as Verification
 from .runs.verify import verify as verify
+from .runs.verify_files import CheckedFile as CheckedFile
+from .runs.verify_files import verify_files as verify_files
 from .session import Phase as Phase
 from .session import Progress as Progress
 from .session import Session as Session

@@ -172,7 +172,7 @@ class Run:
 
     @cached_property
     def engine(self) -> NamedEngine:
-        """The drawing engine of the target. Raises DomtransError if the target has none."""
+        """The drawing engine of the target, with the domain that has it. Raises DomtransError if the target has none."""
         named = NamedEngine.of(self.registry, self.recipe.target)
         if named is None:
             raise DomtransError(f"the target '{self.recipe.target.name}' of the run in {self.path} is not drawn by an engine")

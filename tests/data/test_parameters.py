@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import dots
 from domtrans import Choice, Colour, DomtransError, ImageSet, ParameterSpace, find_engine, load_domain, load_plugins, use
 from domtrans.data.drawings import NamedEngine, read_drawing
+from domtrans.data.shard_writer import Shards
 from domtrans.data.svg import check_svg, with_size
 from domtrans.testing import check_domain, check_engine
 from paths import DOCS
@@ -92,6 +94,18 @@ def test_an_image_set_carries_parameters_through_every_selection(registry):
     assert np.array_equal(np.stack(drawn).transpose(0, 3, 1, 2), kept.images.numpy())
     with pytest.raises(DomtransError, match=r"parameters must be int64 \[12, 3\]"):
         ImageSet(images.pixels, engine=images.engine, parameters=images.parameters[:, :2])
+
+
+def test_shards_have_the_parameters_too(registry, tmp_path):
+    rendered = registry.get("domain", "dots").factory.rendered("train", 8, count=3)
+    shards = Shards(rendered, tmp_path / "out", 10)
+    shards.prepare({})
+    shards.write(shards.missing(), 1, lambda done: None)
+    with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar:
+        labels = [json.loads(tar.extractfile(f"0000000{number}.json").read()) for number in range(3)]
+    images = load_domain(registry, use("dots", count=3), "train", 8)
+    assert [dots.SPACE.shown_indices(each["parameters"]) for each in labels] == images.parameters.tolist()
+    assert all(each["attributes"] == images.engine.attributes(each["parameters"]) for each in labels)
 
 
 def test_an_engine_is_found_without_rendering(registry, monkeypatch):
