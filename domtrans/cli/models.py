@@ -16,8 +16,7 @@ def add_to(app: typer.Typer) -> None:
         help=explain(
             "List the trained models that come with domtrans. models:NAME is accepted wherever a run is.",
             "domtrans models",
-            "domtrans transfer models:digits-dtn photo.png out.png",
-            "domtrans demo models:digits-dtn",
+            "domtrans models --json",
         )
     )(models)
 

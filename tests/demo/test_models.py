@@ -1,4 +1,4 @@
-"""The demo without a run: a page of all models that come with domtrans, and a demo of each that is loaded when it is asked for."""
+"""The demo without a run: a page of all models that come with domtrans, and a demo of each that is loaded on demand."""
 
 import asyncio
 import base64
@@ -48,8 +48,9 @@ def ask(app, path, body=None, host="localhost"):
         sent.append(message)
 
     scope = {
-        "type": "http", "method": "GET" if body is None else "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "root_path": "", "headers": headers, "scheme": "http", "server": ("localhost", 80), "http_version": "1.1",
+        "type": "http", "method": "GET" if body is None else "POST", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "root_path": "", "headers": headers, "scheme": "http", "server": ("localhost", 80),
+        "http_version": "1.1",
     }  # fmt: skip
     asyncio.run(app(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
