@@ -10,7 +10,7 @@ import shlex
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -235,19 +235,37 @@ def evaluate(
         "Measure a finished run again and compare. The exit code is 1 if a value differs from the recorded one.",
         "domtrans verify runs/digits-dtn",
         "domtrans verify runs/digits-dtn --json",
+        "domtrans verify packed --files",
     )
 )
-def verify(run: RunPath, as_json: Json = False, device: Device = "auto", quiet: Quiet = False) -> None:
+def verify(
+    run: RunPath,
+    files: Annotated[
+        bool, typer.Option("--files", help="Measure nothing; check that every file is whole and has its checksum.")
+    ] = False,
+    as_json: Json = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
     """Run the command."""
     from domtrans.cli import terminal
 
-    with run_context(quiet=quiet) as context:
-        verification = domtrans.verify(context.load(run, device), progress=False)
-    if as_json:
-        terminal.print_json(verification.to_json())
+    if files:
+        checked = domtrans.verify_files(run)
+        if as_json:
+            terminal.print_json([asdict(file) for file in checked])
+        else:
+            terminal.show_checked_files(checked)
+        failed = any(file.fault for file in checked)
     else:
-        terminal.show_verification(verification)
-    if verification.differences:
+        with run_context(quiet=quiet) as context:
+            verification = domtrans.verify(context.load(run, device), progress=False)
+        if as_json:
+            terminal.print_json(verification.to_json())
+        else:
+            terminal.show_verification(verification)
+        failed = bool(verification.differences)
+    if failed:
         raise typer.Exit(SOME_FAILED)
 
 

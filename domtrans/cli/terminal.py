@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from domtrans.registry.describe import Description
     from domtrans.registry.registry import MetricValue
     from domtrans.runs.verify import Verification
+    from domtrans.runs.verify_files import CheckedFile
     from domtrans.sharing.export import Exported
 
 
@@ -82,6 +83,14 @@ def show_verification(verification: Verification) -> None:
     same = f"{verification.compared - len(rows)} of {verification.compared} values are as recorded"
     tolerance = "" if not verification.tolerance else f" within {verification.tolerance:g} ({verification.why})"
     _console().print(Text(same + tolerance), soft_wrap=True)
+
+
+def show_checked_files(files: Sequence[CheckedFile]) -> None:
+    """Print what is wrong with files, and how many are whole."""
+    faults = [(file.name, file.fault) for file in files if file.fault]
+    if faults:
+        _print_columns(faults, ("file", "fault"))
+    _console().print(Text(f"{len(files) - len(faults)} of {len(files)} files are whole"), soft_wrap=True)
 
 
 def show_export(exported: Exported, values: Mapping[str, MetricValue]) -> None:

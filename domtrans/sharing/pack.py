@@ -16,6 +16,7 @@ from domtrans.runs.discriminator import DISCRIMINATOR_FILE, read_discriminator, 
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
+from domtrans.runs.verify_files import CHECKSUMS_FILE
 from domtrans.sharing.half import half_run, in_half
 from domtrans.sharing.model_card import model_card
 from domtrans.storage.atomic import new_folder
@@ -23,7 +24,6 @@ from domtrans.storage.atomic import new_folder
 GRID_IMAGES = 32
 """Source test images in the sample grid."""
 GRID_FILE = "samples.png"
-CHECKSUMS_FILE = "SHA256SUMS"
 
 LOCAL_PATH = re.compile(r"""(?:(?<=[\s"'=])|^)(?:~?/|[A-Za-z]:\\)[^\s"',]+""")
 """An absolute path, which is private and useless on another machine."""
