@@ -20,7 +20,7 @@ from domtrans.recipe.schema import Recipe
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.run import Run
-from domtrans.session import Listeners
+from domtrans.session import Listeners, Progress
 from domtrans.studies.folder import StudyFolder
 from domtrans.studies.study import Row, find_study, select_rows
 from domtrans.studies.tables import RunResults, StudyResults, assignments, evaluation_changes, evaluation_key, tables_of
@@ -199,8 +199,10 @@ def reproduce(
         Stopped: When ``stop`` is set; everything is saved then.
     """
     study = Reproduction(name, out, options=options, seeds=seeds, only=only, changes=changes, device=device, registry=registry)
-    for job in study.jobs:
-        if not study.is_done(job):
-            with with_display(listeners, progress) as everyone:
-                study.run(job, listeners=everyone, stop=stop)
+    jobs = [job for job in study.jobs if not study.is_done(job)]
+    for number, job in enumerate(jobs, 1):
+        with with_display(listeners, progress) as everyone:
+            for listener in everyone:
+                listener(Progress("data", 0, 2, note=f"{job}: run {number} of {len(jobs)}"))
+            study.run(job, listeners=everyone, stop=stop)
     return study.write()

@@ -186,7 +186,10 @@ def test_a_stopped_study_continues_where_it_was(registry, tmp_path):
     study = Reproduction("bars", tmp_path / "out", registry=registry, device="cpu", only=["no-tid"], seeds=1)
     with pytest.raises(Stopped):
         study.run(study.jobs[0], listeners=(after_two,), stop=stop)
-    data = reproduce(registry, tmp_path / "out", only=["no-tid"], seeds=1)
+    notes = []
+    out = tmp_path / "out"
+    data = reproduce(registry, out, only=["no-tid"], seeds=1, listeners=lambda progress: notes.append(progress.note))
+    assert notes[0] == "no-tid, seed 0: run 1 of 1"
     log = (tmp_path / "out/no-tid/seed-0/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4] and row_of(data, "no-tid")["figures"]
 
