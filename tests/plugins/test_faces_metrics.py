@@ -306,6 +306,14 @@ def test_f_reading_is_the_balanced_accuracy_of_known_attributes():
     assert found == wanted | {"n": 4, "n_target": 2}
 
 
+@pytest.mark.parametrize(("second", "steadiness"), [([5, 55, 105, 155, 205, 245], 1), ([245, 205, 155, 105, 55, 5], -1)])
+def test_f_reading_compares_the_skin_of_two_photographs_of_one_person(second, steadiness):
+    toned_people = toned([10, 60, 110, 160, 210, 250, *second], skin=[2, 2, 1, 1, 0, 0] * 2)
+    source = ImageSet(toned_people.images, torch.arange(6).repeat(2), tuple("abcdef"), attributes=toned_people.attributes)
+    found = measure("f-reading", metric_input(lambda x: x, source, toned_people, toned_people, encoder=SkinByLightness))
+    assert found["f_skin_steadiness"] == steadiness
+
+
 def test_f_reading_needs_heads_and_attributes():
     bare = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
     for encoder, images in ((SkinByLightness, bare), (Colours, toned([10], skin=[2]))):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from domtrans import Attribute, ImageSet, MetricInput, NotMeasurableError, head_sizes, predict
 from domtrans_faces.metrics.avatars import balanced_accuracy, confusion_matrix
+from domtrans_faces.metrics.identity import gallery_and_probes
+from domtrans_faces.metrics.lightness import correlation
 
 
 def f_reading(inputs: MetricInput) -> dict[str, float | int]:
@@ -21,6 +24,12 @@ def f_reading(inputs: MetricInput) -> dict[str, float | int]:
 
         - ``f_skin_source_accuracy``, ``f_skin_target_accuracy``: balanced accuracy, the mean over the values that occur
 
+        If f has a head for skin and the source's class is the person:
+
+        - ``f_skin_steadiness``: Spearman's rank correlation of the skin that f predicts, from light to dark, between two
+          photographs of one person: how much of it belongs to the person and not to the light (compare ``skin_steadiness``
+          of photo-likeness, which is that of the pixels)
+
         And:
 
         - ``n``: number of source test images
@@ -29,31 +38,34 @@ def f_reading(inputs: MetricInput) -> dict[str, float | int]:
     Raises:
         NotMeasurableError: If f has no attribute heads, or neither domain has any of its attributes.
     """
-    domains = {"source": inputs.source, "target": inputs.target_test}
-    accuracies = {
-        f"f_{name}_{domain}_accuracy": value
-        for domain, images in domains.items()
-        for name, value in head_accuracies(inputs, images).items()
-    }
-    if not accuracies:
+    heads = inputs.transfer.encoder.encoder.heads
+    results: dict[str, float | int] = {}
+    for domain, images in {"source": inputs.source, "target": inputs.target_test}.items():
+        attributes = {name: images.attributes.get(name) for name in heads}
+        known = {name: one for name, one in attributes.items() if one is not None and is_measurable(one, heads[name])}
+        if not known:
+            continue
+        logits = head_logits(inputs, images)
+        for name, attribute in known.items():
+            confusion = confusion_matrix(attribute.index, logits[name].argmax(1), len(attribute.values))
+            results[f"f_{name}_{domain}_accuracy"] = round(balanced_accuracy(confusion), 4)
+        if domain == "source" and "skin" in known and images.labels is not None:
+            first, second, _ = gallery_and_probes(images.labels.cpu(), len(images), 1)
+            if len(first) > 2:
+                darkness = logits["skin"].softmax(1) @ torch.linspace(0, 1, logits["skin"].shape[1])
+                results["f_skin_steadiness"] = correlation(darkness[first], darkness[second])
+    if not results:
         raise NotMeasurableError("f-reading needs an f with attribute heads, and a source or a target with its attributes")
-    return accuracies | {"n": len(inputs.source), "n_target": len(inputs.target_test)}
+    return results | {"n": len(inputs.source), "n_target": len(inputs.target_test)}
 
 
-def head_accuracies(inputs: MetricInput, images: ImageSet) -> dict[str, float]:
-    """Balanced accuracy of f's heads by attribute, for the attributes that are known of the images."""
+def head_logits(inputs: MetricInput, images: ImageSet) -> dict[str, Tensor]:
+    """The logits of f's heads for every image, by attribute, on the CPU."""
     f = inputs.transfer.encoder
-    heads = f.encoder.heads
-    attributes = {name: images.attributes.get(name) for name in heads}
-    known = {name: one for name, one in attributes.items() if one is not None and is_measurable(one, heads[name])}
-    if not known:
-        return {}
     features = predict(f, images, inputs.session)
     with torch.no_grad():
-        logits = f.classify(features.to(inputs.session.device)).cpu().split(head_sizes(heads), 1)
-    predicted = dict(zip(heads, (logit.argmax(1) for logit in logits), strict=True))
-    confusion = {name: confusion_matrix(one.index, predicted[name], len(one.values)) for name, one in known.items()}
-    return {name: round(balanced_accuracy(counts), 4) for name, counts in confusion.items()}
+        logits = f.classify(features.to(inputs.session.device)).float().cpu()
+    return dict(zip(f.encoder.heads, logits.split(head_sizes(f.encoder.heads), 1), strict=True))
 
 
 def is_measurable(attribute: Attribute, values: Sequence[str] | int) -> bool:
