@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise DomtransError(f"there is no file {path}") from None
     except Exception as error:  # noqa: BLE001 - torch raises whatever a damaged archive provokes
-        raise DomtransError(f"{path} is not a plain file of weights ({' '.join(str(error).split())[:160]})") from None
+        raise DomtransError(f"{path} is not a plain file of weights ({_reason(error)})") from None
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(_is_plain(name, value) for name, value in state.items()):
@@ -104,6 +105,15 @@ def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
     if problem:
         raise DomtransError(f"{path} does not fit {description}: {problem}")
     network.load_state_dict(dict(weights))
+
+
+def _reason(error: Exception) -> str:
+    """Why torch refused a file. Its own message about a pickle advises to load it in the way that runs its code."""
+    text = " ".join(str(error).split())
+    if type(error).__name__ != "UnpicklingError":
+        return text[:160]
+    function = re.search(r"GLOBAL ([\w.]+)", text)
+    return f"it asks for {function[1]}, which could run code" if function else "its pickle holds more than tensors"
 
 
 def _check_archive(path: Path) -> None:
