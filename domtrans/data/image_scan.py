@@ -21,6 +21,7 @@ SYSTEM_NAMES = {
 
 PLURALS = {
     "not an image": "not images",
+    "no label file": "no label files",
     "a regular file": "regular files",
     "that leads back": "that lead back",
     "link to a folder": "links to folders",

@@ -17,6 +17,7 @@ from domtrans.data.batches import evenly
 from domtrans.data.classes import read_labels
 from domtrans.data.engine import DrawingEngine
 from domtrans.data.lazy_images import StoredImages
+from domtrans.data.value_range import Range, check_range, to_bytes
 from domtrans.errors import DomtransError
 
 Memory = Literal["auto", "yes", "no"]
@@ -112,32 +113,44 @@ class ImageSet:
         classes: Sequence[str] = (),
         about: str = "",
         aspect: Aspect = "crop",
+        value_range: Range | None = None,
     ) -> ImageSet:
         """Make a set from numpy arrays or tensors, resized to ``size`` x ``size`` pixels.
 
         Args:
-            images: uint8 [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W].
+            images: [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], of uint8, or of another type that is scaled to it.
             labels: Integers, whole floats, truth values or names, of shape [N], [N, 1] or [1, N]; None without labels.
             size: Side of the resized images in pixels.
             classes: Class names that integers index; by default those of ``read_labels``, e.g. "1" to "10" for labels 1 to 10.
             about: One line for people that says what the data is.
             aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or
                 "squeeze".
+            value_range: The values of black and white. None: 0 and 255 of uint8; of other types as detected, which a note says.
 
         Raises:
-            DomtransError: If a shape or a type is another.
+            DomtransError: If a shape is another, or the values are in no clear range.
         """
-        pixels = torch.as_tensor(np.ascontiguousarray(images))
-        if pixels.dtype != torch.uint8 or pixels.ndim not in (3, 4):
-            raise DomtransError(f"images must be uint8 [N, H, W] or [N, H, W, C], not {pixels.dtype} {list(pixels.shape)}")
+        values = np.ascontiguousarray(images.detach().cpu() if isinstance(images, Tensor) else images)
+        where, shape = f"array of images{f' ({about})' if about else ''}", list(values.shape)
+        if len(shape) not in (3, 4) or (len(shape) == 4 and not {1, 3} & {shape[1], shape[3]}):
+            channels = "; composite an alpha channel first" if len(shape) == 4 and {2, 4} & {shape[1], shape[3]} else ""
+            raise DomtransError(f"images must be [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], not {shape}{channels}")
+        if 0 in shape:
+            raise DomtransError(f"images of shape {shape} are empty{': ' + about if about else ''}")
+        note = ""
+        if values.dtype != np.uint8 or value_range is not None:
+            stated = None if value_range is None else check_range(value_range, "value_range")
+            values, note = to_bytes(values, where, stated, state="value_range=[black, white]")
+        elif values.max() == 1:
+            note = "all values are 0 or 1 of 255, which is nearly black; if 1 is white, set value_range=[0, 1]"
+        pixels = torch.as_tensor(values)
         if pixels.ndim == 3:
             pixels = pixels[:, None]
         elif pixels.shape[-1] in (1, 3):
             pixels = pixels.permute(0, 3, 1, 2)
-        if 0 in pixels.shape:
-            raise DomtransError(f"images of shape {list(pixels.shape)} are empty{': ' + about if about else ''}")
         targets, names = (None, ()) if labels is None else read_labels(labels, len(pixels), classes, about)
-        return cls(square_tensor(pixels, size, aspect).contiguous(), targets, names, about)
+        squares = square_tensor(pixels, size, aspect).contiguous()
+        return cls(squares, targets, names, about, notes=(note,) if note else ())
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -19,7 +19,7 @@ from domtrans.data.classes import list_names, read_labels
 from domtrans.data.image_files import decode_image
 from domtrans.data.image_set import ImageSet
 from domtrans.data.pixels import flat_square_array, flatten
-from domtrans.data.value_range import Range, to_bytes
+from domtrans.data.value_range import BYTES, Range, to_bytes
 from domtrans.errors import DomtransError
 
 IMAGE_KEYS = ("image", "img", "images", "picture", "photo", "pixel_values", "x")
@@ -101,9 +101,19 @@ def _is_pair(data: Any) -> bool:
     images, labels = data
     if isinstance(images, Image.Image) or isinstance(labels, Image.Image):
         return False
+    if labels is None:
+        return True
     if _is_array(images) and _is_array(labels):
-        return len(images.shape) >= 3 and (len(labels.shape) == 1 or (len(labels.shape) == 2 and 1 in labels.shape))
+        return len(images.shape) >= 3 and (
+            len(labels.shape) == 1 or (len(labels.shape) == 2 and (1 in labels.shape or _is_one_hot(labels)))
+        )
     return hasattr(images, "__len__") and hasattr(labels, "__len__")
+
+
+def _is_one_hot(labels: Any) -> bool:
+    """Whether every row of a matrix has one 1 and otherwise 0."""
+    rows = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    return rows.dtype.kind in "biuf" and bool(((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all())
 
 
 def _read_array(data: Any, size: int, where: str, stated: Range | None) -> tuple[Tensor, list[str]]:
@@ -114,7 +124,7 @@ def _read_array(data: Any, size: int, where: str, stated: Range | None) -> tuple
     if len(shape) == 4 and 1 not in (shape[1], shape[3]) and 3 not in (shape[1], shape[3]):
         raise DomtransError(f"the {where} must be [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], not {shape}")
     pixels, note = to_bytes(data, where, stated)
-    return ImageSet.from_arrays(pixels, size=size).images, [note] if note else []
+    return ImageSet.from_arrays(pixels, size=size, value_range=BYTES).images, [note] if note else []
 
 
 class _Items:

@@ -25,6 +25,8 @@ MAX_ROUNDING = 0.2
 """Largest error of a value, in levels of 255, with which it still counts as a level."""
 BLOCK = 1024
 """Images that are converted at a time."""
+STATE_IN_DATA = '{"train": X, "value_range": (black, white)}'
+"""How data from Python states its range."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,12 @@ FEW_IMAGES = Evidence(overshoot=0.15, min_negative=-0.15)
 
 
 def to_bytes(
-    data: Any, where: str, stated: Range | None = None, dtype: torch.dtype | None = None, extremes: Range | None = None
+    data: Any,
+    where: str,
+    stated: Range | None = None,
+    dtype: torch.dtype | None = None,
+    extremes: Range | None = None,
+    state: str = STATE_IN_DATA,
 ) -> tuple[Any, str]:
     """Images of any numeric type as uint8, 0 black and 255 white.
 
@@ -55,6 +62,7 @@ def to_bytes(
         stated: The values of black and white; None to detect them.
         dtype: The type that the values had originally.
         extremes: The smallest and the largest value originally.
+        state: How to state the values of black and white, for messages.
 
     Returns:
         uint8 of the same shape, and a sentence about how the values were read; empty for uint8.
@@ -71,7 +79,7 @@ def to_bytes(
     low, high = extremes or (float(values.min()), float(values.max()))
     if not np.isfinite(low) or not np.isfinite(high):
         raise DomtransError(f"the {where} has values that are not finite; remove them")
-    black, white = _check_stated(stated, low, high, where) if stated else detect_range(original, low, high, where)
+    black, white = _check_stated(stated, low, high, where) if stated else detect_range(original, low, high, where, state)
     if original == "uint8" and (black, white) == (0.0, 255.0):
         return values, ""
     result = np.empty(tuple(values.shape), np.uint8)
@@ -84,7 +92,7 @@ def to_bytes(
     return result, f"{original} values from {low:.6g} to {high:.6g} were {how} {black:g} (black) to {white:g} (white)"
 
 
-def detect_range(dtype: str, low: float, high: float, where: str) -> Range:
+def detect_range(dtype: str, low: float, high: float, where: str, state: str = STATE_IN_DATA) -> Range:
     """The values of black and white of a whole set of images.
 
     Args:
@@ -92,6 +100,7 @@ def detect_range(dtype: str, low: float, high: float, where: str) -> Range:
         low: The smallest value.
         high: The largest value.
         where: What the data is, for messages.
+        state: How to state the values of black and white, for messages.
 
     Raises:
         DomtransError: If the range is not clear, or the values are in no known range.
@@ -102,7 +111,7 @@ def detect_range(dtype: str, low: float, high: float, where: str) -> Range:
         known = "0 to 255" if integers else "0 to 1, -1 to 1 or 0 to 255"
         raise DomtransError(
             f"the {where} has {dtype} values from {low:.6g} to {high:.6g}, which are not clearly {known}; undo a "
-            'normalisation, or say which values are black and white: {"train": X, "value_range": (black, white)}'
+            f"normalisation, or say which values are black and white: {state}"
         )
     return found
 

@@ -60,6 +60,9 @@ def read_arrays(file: DataFile, images_key: str | None = None, labels_key: str |
         if not local.is_file():
             raise OSError("it is not a regular file")  # opening a pipe would block
         with local.open("rb") as raw:  # np.load does not close a damaged file
+            if not raw.read(6).startswith((b"PK", b"\x93NUMPY")):  # np.load takes any other file for pickled objects
+                raise ValueError("it is neither an .npz nor an .npy file")
+            raw.seek(0)
             loaded = np.load(raw, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 return Arrays(np.asarray(loaded), None)

@@ -27,8 +27,9 @@ def arrays(
     holdout: Holdout = 0.125,
     split_by: Literal["class", "order"] = "class",
     aspect: Aspect = "crop",
+    value_range: tuple[float, float] | None = None,
 ) -> ImageSet:
-    """Images in an .npz or .npy file: uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], with or without labels [N].
+    """Images in an .npz or .npy file: [N, H, W], [N, H, W, C] or [N, C, H, W], with or without labels [N].
 
     The arrays are called "images" (or x, data) and "labels" (or y, targets). Arrays such as x_train and x_test, or
     train_images and test_images, are the splits; val is the test split if there is no test. Labels are integers, whole
@@ -43,12 +44,17 @@ def arrays(
         split_by: "class" holds out the last images of every class, "order" the last images of the file whatever their class.
             Use "order" if neighbours are crops of one photograph, as in SVHN.
         aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
+        value_range: The values of black and white. By default, 0 and 255 of uint8; floats from 0 to 1, -1 to 1 or 0 to 255 and
+            integers are recognised, and a note says how.
 
     Raises:
         DomtransError: If the file is missing or damaged, holds pickled objects, or its arrays have other shapes or types.
     """
     found = read_arrays(data_file(path), images, labels)
-    everything = ImageSet.from_arrays(found.images, found.labels, size=size, about=about("arrays", path, split), aspect=aspect)
+    words = about("arrays", path, split)
+    everything = ImageSet.from_arrays(
+        found.images, found.labels, size=size, about=words, aspect=aspect, value_range=value_range
+    )
     count = len(everything)
     if found.test is None:
         groups = everything.labels if split_by == "class" else None
@@ -58,7 +64,7 @@ def arrays(
     else:
         parts = {"train": torch.arange(count - found.test), "test": torch.arange(count - found.test, count)}
         index = parts[split]
-    notes = list(found.notes)
+    notes = [*found.notes, *everything.notes]
     if everything.labels is not None:
         share = holdout if found.test is None and split_by == "class" else None
         notes += class_notes(everything.labels, everything.classes, parts["train"], parts["test"], share)
@@ -111,7 +117,9 @@ def folder(
         )
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise DomtransError(f"{root} is a file, not a folder" if root.is_file() else f"there is no folder {root}")
+        raise DomtransError(
+            f"{root} is a file, not a folder{_advice(root)}" if root.is_file() else f"there is no folder {root}"
+        )
     found = read_folder(root, layout, part, labels)
     count, targets = len(found.files), found.labels
     if found.reading.splits:
@@ -140,6 +148,16 @@ def folder(
         tuple(notes),
     )
     return images.kept(memory)
+
+
+def _advice(file: Path) -> str:
+    """How a file is read that was given as a folder."""
+    name = file.name.lower()
+    if name.endswith((".npz", ".npy")):
+        return "; the domain 'arrays' reads it"
+    if name.endswith(".tar"):
+        return "; the domain 'webdataset' reads it"
+    return "; unpack it first" if name.endswith((".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")) else ""
 
 
 def about(kind: str, path: str, split: str) -> str:

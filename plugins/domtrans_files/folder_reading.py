@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,9 @@ from domtrans_files.reading import ROLES, Folder, Layout, Names, Part, Reading
 
 MAX_CLASSES_BYTES = 2**22
 """Size limit of ``classes.txt``."""
+
+TABLES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
+"""Suffixes of files that a user may expect to be read as label files."""
 
 MAX_LABEL_FILES = 50
 """Candidates that are opened as label files; a folder with more has a file for each image, which is something else."""
@@ -96,7 +99,7 @@ def read_folder(root: Path, layout: Layout = "auto", part: Part | None = None, l
     root = root.absolute()
     scan = scan_images(root)
     if not scan.images:
-        raise DomtransError(f"there are no images in {root}" + (f": {scan.note}" if scan.note else ""))
+        raise DomtransError(f"there are no images in {root}" + (f": {scan.note}" if scan.note else "") + _other_domain(scan))
     prefix = len(os.path.join(root, ""))  # noqa: PTH118 - relative_to is a hundred times slower
     names = [str(image)[prefix:] for image in scan.images]
     files = _label_files(root, scan, names, labels) if labels or layout not in ("classes", "flat") else {}
@@ -124,9 +127,20 @@ def read_folder(root: Path, layout: Layout = "auto", part: Part | None = None, l
         raise DomtransError(f"there are no images to read in {root}: layout={layout} skips all of them")
     used = [file for place in files.values() for file in place]
     known = {file.path for file in used}
-    skipped = [file for file in scan.skipped if file.path not in known and not _is_description(file.path, root)]
+    skipped = [
+        replace(file, reason=f"no label file ({file.path.suffix.lower()})") if file.path.suffix.lower() in TABLES else file
+        for file in scan.skipped
+        if file.path not in known and not _is_description(file.path, root)
+    ]
     skipped += [SkippedFile(scan.images[i], reason) for i, reason in sorted(reading.skipped.items())]
     return FolderReading(names, reading, used, skipped)
+
+
+def _other_domain(scan: ImageScan) -> str:
+    """The domain that reads the files of a folder without images."""
+    suffixes = {file.path.suffix.lower() for file in scan.skipped}
+    domain = "webdataset" if ".tar" in suffixes else "arrays" if suffixes & {".npz", ".npy"} else None
+    return f"; the domain '{domain}' reads such files" if domain else ""
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

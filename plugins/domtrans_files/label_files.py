@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -125,12 +126,17 @@ def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFi
 
 
 def _read_labels(path: Path, pairs: Iterable[tuple[int, dict[str, Any]]], column: str) -> dict[int, str]:
-    """The class of every image. Raises DomtransError for an image with two."""
+    """The class of every image. Raises DomtransError for an image with two, and for negative numbers."""
     labels: dict[int, str] = {}
     for i, row in pairs:
         label = _text(row.get(column))
         if labels.setdefault(i, label) != label:
             raise DomtransError(f"{path} gives an image two classes, '{labels[i]}' and '{label}': {json.dumps(row)[:200]}")
+        if is_negative(label):
+            raise DomtransError(
+                f"{path} gives an image the class {label}: {json.dumps(row)[:200]}; leave the cell of an "
+                "unlabelled image empty, or give the class another name"
+            )
     return _without_decimals(labels)
 
 
@@ -153,6 +159,11 @@ def _read_attributes(
     return kept, sorted(unusable)
 
 
+def is_negative(label: str) -> bool:
+    """Whether a class is a negative number, which stands for "no class" in many data sets."""
+    return re.fullmatch(r"-[0-9]+(\.0)?", label) is not None
+
+
 def _without_decimals(labels: dict[int, str]) -> dict[int, str]:
     """Whole numbers that a program wrote as "1.0" become "1"."""
     if all(not label or re.fullmatch(r"[0-9]+\.0", label) for label in labels.values()):
@@ -171,7 +182,8 @@ def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
     try:
         if path.stat().st_size > MAX_LABEL_FILE_BYTES:
             return [], False
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
         suffix = path.suffix.lower()
         if suffix == ".json":
             document = json.loads(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ ROLES = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
 }
 """What a folder's name says about its images, by lower-case name."""
+
+SET_WORD = re.compile("(train|test|val)(?:set|data|images?|imgs?)")
+"""A word such as "trainset"."""
 
 STRAY_SHARE = 0.1
 """Share of images beside class folders up to which they are strays: they are named and not read."""
@@ -96,8 +100,23 @@ def below(folder: Folder, index: Iterable[int], base: Names) -> tuple[list[int],
 
 
 def roles_of(subfolders: Iterable[str]) -> dict[str, str]:
-    """The subfolders whose names are those of splits, with their role."""
-    return {name: ROLES[name.lower()] for name in subfolders if name.lower() in ROLES}
+    """The subfolders whose names are those of splits, with their role.
+
+    Without names such as "train" itself, the names may have the same further words: "train_images" and "test_images", or
+    "seg_train" and "seg_test".
+    """
+    names = list(subfolders)
+    exact = {name: ROLES[name.lower()] for name in names if name.lower() in ROLES}
+    if exact:
+        return exact
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in names:
+        words = [match[1] if (match := SET_WORD.fullmatch(word)) else word for word in re.findall("[a-z]+", name.lower())]
+        roles = [ROLES[word] for word in words if word in ROLES]
+        if len(roles) == 1:
+            found.setdefault(tuple(word for word in words if word not in ROLES), {})[name] = roles[0]
+    (first, *others) = found.values() or [{}]
+    return first if not others and len(set(first.values())) > 1 and "train" in first.values() else {}
 
 
 def are_strays(beside: int, total: int) -> bool:

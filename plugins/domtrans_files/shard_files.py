@@ -144,7 +144,7 @@ def _name(path: str) -> str:
 
 
 def _is_shard(path: str) -> bool:
-    return _name(path).endswith(".tar")
+    return _name(path).lower().endswith(".tar")
 
 
 def _role(name: str) -> str | None:

@@ -15,16 +15,20 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
-from domtrans import Cache, DataFile, DomtransError, image_suffixes, is_remote
+from domtrans import Cache, DataFile, DomtransError, image_suffixes, is_remote, natural_key
+from domtrans_files.label_files import is_negative
 
 CLASS_LABEL = "class"
 """The name of the class among the labels of an image."""
 
-CACHE_LAYOUT = 2
+CACHE_LAYOUT = 3
 """Version of the tensors in the cache. A new number makes all shards be scanned again."""
 
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin"})
 """Folders in archives that operating systems create, in lower case."""
+
+MAX_FOLDERS = 100
+"""Folders of images that are remembered, for a note."""
 
 MAX_LABEL_BYTES = 2**20
 """Size limit of a tar header and of the labels of an image; real ones have some hundred bytes."""
@@ -46,6 +50,9 @@ class Shard:
     skipped: Mapping[str, tuple[int, str]]
     """Members that are not read, by reason: their number, and the name of the first."""
 
+    folders: frozenset[str]
+    """The folders that the images are in; empty if some are in none."""
+
 
 def read_shard(file: DataFile, cache: Cache) -> Shard:
     """Scan a shard, or take the result from the cache. Raises DomtransError if it is damaged or compressed."""
@@ -58,9 +65,10 @@ def read_shard(file: DataFile, cache: Cache) -> Shard:
             f"{file.address} cannot be read as an uncompressed tar file: {' '.join(str(error).split())[:160]}; it is cut "
             "short, compressed or another kind of file"
         ) from None
-    values, skipped = json.loads(tensors["values"].numpy().tobytes())
+    values, skipped, folders = json.loads(tensors["values"].numpy().tobytes())
     named = {reason: (count, first) for reason, (count, first) in skipped.items()}
-    return Shard(tensors["spans"], {name: tensors[f"label.{name}"] for name in values}, values, named)
+    labels = {name: tensors[f"label.{name}"] for name in values}
+    return Shard(tensors["spans"], labels, values, named, frozenset(folders))
 
 
 def _scan(shard: DataFile) -> dict[str, Tensor]:
@@ -114,6 +122,8 @@ def _to_tensors(
 ) -> dict[str, Tensor]:
     """Spans, labels and skipped members as tensors."""
     names = sorted({name for known in labels for name in known})
+    places = {key.rpartition("/")[0] for key in spans}
+    folders = sorted(places, key=natural_key)[:MAX_FOLDERS] if "" not in places else []
     columns = {name: [known.get(name) for known in labels] for name in names}
     values = {name: sorted({value for value in column if value is not None}) for name, column in columns.items()}
     indices = {}
@@ -124,7 +134,7 @@ def _to_tensors(
         )
     return {
         "spans": torch.tensor(list(spans.values()), dtype=torch.int64).reshape(-1, 2),
-        "values": torch.frombuffer(bytearray(json.dumps([values, skipped]).encode()), dtype=torch.uint8),
+        "values": torch.frombuffer(bytearray(json.dumps([values, skipped, folders]).encode()), dtype=torch.uint8),
         **indices,
     }
 
@@ -162,15 +172,19 @@ def _read_labels(content: bytes, kind: str, where: str) -> dict[str, str]:
     """The labels in a ``.cls`` or ``.json`` member, by name; the class has the name "class"."""
     try:
         if kind == ".cls":
-            return {CLASS_LABEL: content.decode().strip()}
-        document = json.loads(content)
-        labels = {CLASS_LABEL: document.get(CLASS_LABEL, document.get("label"))}
-        labels |= document.get("attributes") or {}
-        return {name: _label_value(value) for name, value in labels.items() if value is not None}
+            labels = {CLASS_LABEL: content.decode().strip()}
+        else:
+            document = json.loads(content)
+            labels = {CLASS_LABEL: document.get(CLASS_LABEL, document.get("label"))}
+            labels |= document.get("attributes") or {}
+        named = {name: _label_value(value) for name, value in labels.items() if value is not None}
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise DomtransError(
             f'{where} must be of the form {{"class": "cat", "attributes": {{"hair_colour": "brown"}}}}'
         ) from None
+    if is_negative(named.get(CLASS_LABEL, "")):
+        raise DomtransError(f"{where} has the class {named[CLASS_LABEL]}; give it another name, or none")
+    return named
 
 
 def _label_value(value: Any) -> str:

@@ -75,7 +75,8 @@ def read_splits(
     used = {by_role[role]: split for role, split in wanted.items() if role in by_role}
 
     def by_folders() -> Reading:
-        return read_class_folders(folder, {(*base, name): subfolders.get(name, []) for name in used})
+        places = dict(_innermost(folder, (*base, name), subfolders.get(name, []), roles[name]) for name in used)
+        return read_class_folders(folder, places)
 
     files = [file for name in used for file in folder.label_files.get((*base, name), ())]
     if files:
@@ -93,6 +94,16 @@ def read_splits(
         if name not in roles:
             skip(reading, index, f"in {name}, which is no split")
     return reading
+
+
+def _innermost(folder: Folder, place: Names, index: list[int], role: str) -> tuple[Names, list[int]]:
+    """The folder with the images of a split: train/train is train again, as archives are often unpacked."""
+    here, inside = below(folder, index, place)
+    if not here and len(inside) == 1:
+        (name,) = inside
+        if name == place[-1] or ROLES.get(name.lower()) == role:
+            return _innermost(folder, (*place, name), index, role)
+    return place, index
 
 
 def have_inner_splits(folder: Folder, subfolders: Mapping[str, list[int]], base: Names) -> bool:

@@ -24,6 +24,8 @@ from domtrans import (
     StoredImages,
     class_list,
     is_remote,
+    list_names,
+    natural_key,
 )
 from domtrans_files.domains import about
 from domtrans_files.shard_files import find_shards, find_split_shards, read_vocabulary
@@ -100,7 +102,9 @@ def webdataset(
             raise DomtransError(
                 f"there are no images for the {split} split in {path if split == 'train' else test_path or path}"
             )
-    if labels is not None:
+    if labels is None:
+        notes += _describe_folders(shards)
+    else:
         notes += class_notes(labels, classes, parts["train"], parts["test"], holdout if test_files is None else None)
     remote = {file.address: file for file in files if is_remote(file.address)}
     channels = 1 if grey else 3
@@ -130,6 +134,15 @@ def _describe_skipped(shards: Sequence[Shard]) -> list[str]:
         return []
     reasons = ", ".join(f"{count:,} {reason} such as {first[reason]}" for reason, count in counts.most_common())
     return [f"{counts.total():,} members of the shards were skipped: {reasons}"]
+
+
+def _describe_folders(shards: Sequence[Shard]) -> list[str]:
+    """A sentence about images without classes that are in folders, or nothing."""
+    folders = {name for shard in shards for name in shard.folders}
+    if len(folders) < 2 or not all(shard.folders for shard in shards):
+        return []
+    names = list_names(sorted(folders, key=natural_key))
+    return [f"the images have no classes; the folders in the shards ({names}) are not read as classes, which need .cls members"]
 
 
 def _join_spans(files: Sequence[DataFile], shards: Sequence[Shard]) -> tuple[str, list[str], Tensor]:

@@ -217,6 +217,7 @@ def test_class_names_come_from_the_data_set(images):
     data.classes = ["0 - zero", "1 - one", "2 - two", "3 - three"]
     assert both(data)[0].classes == ("0", "1", "2", "3")
     assert both((array, ["b", "a", "c", "a"] * 8))[0].classes == ("a", "b", "c")
+    assert both((array, None))[0].labels is None
     unlabelled = both(Items(array, [-1] * 32))[0]
     assert unlabelled.labels is None and unlabelled.notes == ("all labels are -1, so the images are taken as unlabelled",)
 
@@ -238,6 +239,7 @@ def test_class_names_come_from_the_data_set(images):
         ([1, 2], "image 0 of the source is int; images are PIL images, or tensors or arrays"),
         ([(Image.new("L", (8, 8)), 1), (Image.new("L", (8, 8)), None)], "1 of the 2 images of the source lack a label"),
         ((np.zeros((9, 8, 8), np.uint8), [1, 2]), "the source: there are 9 images but 2 labels"),
+        ((np.zeros((2, 8, 8), np.uint8), np.eye(2)), r"one-hot labels become indices with labels.argmax\(1\)"),
         ((x for x in ()), "it has no length, so pass list"),
         (DataLoader(TensorDataset(torch.zeros(4, 3, 8, 8))), "pass the data set of the loader: loader.dataset"),
         (Stream(), "it has no length"),

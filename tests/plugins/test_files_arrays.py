@@ -133,6 +133,37 @@ def test_labels_that_name_no_class_are_refused(tmp_path, labels, problem):
         load(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize(
+    ("black", "white", "dtype"),
+    [(0, 1, np.float32), (-1, 1, np.float64), (0, 255, np.float16), (0, 65535, np.uint16), (0, 255, np.int64)],
+)
+def test_other_types_than_bytes_are_scaled_and_a_note_says_how(tmp_path, black, white, dtype):
+    values = images(52) * 5
+    np.savez(tmp_path / "a.npz", images=(values / 255 * (white - black) + black).round(6).astype(dtype))
+    found = load(tmp_path / "a.npz", holdout=0)
+    assert numbers(found) == values[:, 0, 0].tolist()
+    assert found.notes[0].endswith(f"were read as {black} (black) to {white} (white)")
+
+
+def test_an_unclear_range_is_refused_and_can_be_stated(tmp_path):
+    np.savez(tmp_path / "a.npz", images=images(8) / 2)
+    with pytest.raises(DomtransError, match=r"from 0 to 3.5, which are not clearly .*value_range=\[black, white\]"):
+        load(tmp_path / "a.npz")
+    assert numbers(load(tmp_path / "a.npz", value_range=[0, 3.5], holdout=0)) == [0, 36, 73, 109, 146, 182, 219, 255]
+    np.savez(tmp_path / "mask.npz", images=images(8) % 2)
+    assert "value_range=[0, 1]" in load(tmp_path / "mask.npz").notes[0]
+    assert max(numbers(load(tmp_path / "mask.npz", value_range=[0, 1]))) == 255
+
+
+def test_images_with_an_alpha_channel_and_other_files_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((8, 16, 16, 4), np.uint8))
+    with pytest.raises(DomtransError, match=r"not \[8, 16, 16, 4\]; composite an alpha channel first"):
+        load(tmp_path / "a.npz")
+    (tmp_path / "b.npz").write_bytes(b"something else")
+    with pytest.raises(DomtransError, match=r"it is neither an \.npz nor an \.npy file"):
+        load(tmp_path / "b.npz")
+
+
 def test_a_file_sorted_by_class_has_all_classes_in_both_splits(tmp_path):
     np.savez(tmp_path / "a.npz", images=images(80), labels=np.repeat(np.arange(10), 8))
     train, test = (load(tmp_path / "a.npz", split) for split in SPLITS)

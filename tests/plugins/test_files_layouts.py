@@ -68,6 +68,12 @@ SPLITS = ("train", "test")
         ("Training", "Validation"),
         ("trainA", "testA"),
         ("train_a", "val_a"),
+        ("train_images", "test_images"),
+        ("seg_train", "seg_test"),
+        ("trainset", "valset"),
+        ("train2017", "val2017"),
+        ("train/train", "test/test"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
     ],
 )
 @pytest.mark.parametrize("inside", ["", "data/", "data/set/"])
@@ -325,6 +331,38 @@ def test_label_files_in_every_form(tmp_path, name, text):
         assert found.attributes["hair"].index.tolist() == [0] * 4 + [-1] * 4
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_label_files_of_spreadsheets_are_read(tmp_path, encoding):
+    put(tmp_path, *(f"{i}.png" for i in range(4)))
+    text = "File;Label\r\n\r\n" + "".join(f'"{i}.png";"a; {i % 2}"\r\n' for i in range(4)) + ";\r\n"
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    assert contents(load(tmp_path, holdout=0)) == {"a; 0": [0, 2], "a; 1": [1, 3]}
+
+
+def test_a_negative_class_is_refused(tmp_path):
+    put(tmp_path, "0.png", "1.png")
+    (tmp_path / "labels.csv").write_text("file,label\n0.png,1\n1.png,-1\n")
+    with pytest.raises(DomtransError, match=r"the class -1: .*1\.png.*leave the cell of an unlabelled image empty"):
+        load(tmp_path)
+
+
+def test_names_that_only_look_like_splits_are_classes(tmp_path):
+    put(tmp_path, *several("express train", "test pattern", "cat"))
+    assert load(tmp_path).classes == ("cat", "express train", "test pattern")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("a.npz", "the domain 'arrays' reads"), ("a.tar", "the domain 'webdataset' reads"), ("a.zip", "unpack it first")],
+)
+def test_other_data_than_a_folder_is_named(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DomtransError, match=f"is a file, not a folder; {advice}"):
+        load(tmp_path / name)
+    with pytest.raises(DomtransError, match="there are no images"):
+        load(tmp_path)
+
+
 def test_images_and_rows_without_each_other_are_counted(tmp_path):
     put(tmp_path, *(f"{number}.png" for number in range(5)))
     (tmp_path / "labels.csv").write_text("file,label\n0.png,a\n1.png,b\n2.png,\n3.png,a\ngone.png,b\n")
@@ -419,7 +457,8 @@ def test_other_text_files_are_only_counted(tmp_path, text, suffix):
     put(tmp_path, "0.png", "1.png")
     (tmp_path / f"x.{suffix}").write_bytes(text.encode("latin-1"))
     found = load(tmp_path, holdout=0)
-    assert contents(found) == {None: [0, 1]} and f"1 not an image (.{suffix})" in found.notes[0]
+    reason = "not an image" if suffix in ("json", "txt") else "no label file"
+    assert contents(found) == {None: [0, 1]} and f"1 {reason} (.{suffix})" in found.notes[0]
 
 
 # Any tree

@@ -54,6 +54,21 @@ def test_other_formats_sizes_and_grey_are_read(tmp_path, form, ending):
     assert found.shape == (1, 1, 16, 16) and found.images.min() > 200, "the centre square is white"
 
 
+def test_folders_in_a_shard_are_no_classes_and_a_note_says_so(tmp_path):
+    write_tar(tmp_path / "A.TAR", {f"{name}/{i}.png": PNG for name in ("cat", "dog") for i in range(2)})
+    found = load(tmp_path)
+    assert len(found) == 4 and found.labels is None
+    assert found.notes == (
+        "the images have no classes; the folders in the shards (cat, dog) are not read as classes, which need .cls members",
+    )
+
+
+def test_a_negative_class_is_refused(tmp_path):
+    write_tar(tmp_path / "a.tar", labelled(0, -1))
+    with pytest.raises(DomtransError, match=r"a.tar: 1.cls has the class -1; give it another name, or none"):
+        load(tmp_path)
+
+
 def test_keys_with_folders_and_other_members(tmp_path):
     members = {
         "a/0.png": PNG,
