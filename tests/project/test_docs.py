@@ -217,7 +217,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 def test_the_site_shows_what_it_should_and_asks_no_one_for_anything(address, visit):
     page = visit(address, color_scheme="dark", viewport={"width": 390, "height": 844})
-    for name in ("index", "equations", "recipes/digits-dtn", "tutorials/tuning"):
+    for name in ("index", "equations", "recipes/digits-dtn", "tutorials/tuning", "tutorials/notebook"):
         page.goto(f"{address}/{name}.html")
         assert page.evaluate("document.documentElement.scrollWidth") == 390, f"{name} is wider than a phone"
         assert page.evaluate("[...document.images].every((image) => image.naturalWidth)"), f"{name} lacks an image"
