@@ -83,8 +83,9 @@ def as_page(target: Path) -> str:
 
 
 def defines(text: str, target: Path) -> bool:
-    """Return whether a link's text is a dotted name and its target a Python file."""
-    return target.suffix == ".py" and re.fullmatch(r"`[A-Za-z_][\w.]*\.\w+`", text) is not None
+    """Return whether a link's text is a dotted name in the Python file that is its target, and not the file's own name."""
+    is_dotted = re.fullmatch(r"`[A-Za-z_][\w.]*\.\w+`", text) is not None
+    return target.suffix == ".py" and is_dotted and text.strip("`") != target.name
 
 
 def line_id(text: str, target: Path) -> str:
