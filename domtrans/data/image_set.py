@@ -130,7 +130,7 @@ class ImageSet:
         Raises:
             DomtransError: If a shape is another, or the values are in no clear range.
         """
-        values = np.ascontiguousarray(images.detach().cpu() if isinstance(images, Tensor) else images)
+        values = np.require(images.detach().cpu() if isinstance(images, Tensor) else images, requirements=["C", "W"])
         where, shape = f"array of images{f' ({about})' if about else ''}", list(values.shape)
         if len(shape) not in (3, 4) or (len(shape) == 4 and not {1, 3} & {shape[1], shape[3]}):
             channels = "; composite an alpha channel first" if len(shape) == 4 and {2, 4} & {shape[1], shape[3]} else ""

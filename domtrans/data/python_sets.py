@@ -341,7 +341,7 @@ def _native(array: np.ndarray) -> np.ndarray:
         raise DomtransError(f"images must be numbers, not {array.dtype}")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         raise DomtransError(f"images of type {array.dtype} in a data set are not supported; convert them to uint8")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "W"])  # torch warns of memory that it may not write
 
 
 def _describe(value: Any) -> str:

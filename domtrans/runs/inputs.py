@@ -106,7 +106,7 @@ class InputReader:
         if images.dtype.kind not in "biuf":
             raise DomtransError(f"images must be arrays of numbers, not of {images.dtype}")
         axes = _axes(images)
-        tensor = torch.from_numpy(np.ascontiguousarray(images, images.dtype.newbyteorder("=")))
+        tensor = torch.from_numpy(np.require(images, images.dtype.newbyteorder("="), ["C", "W"]))
         tensor = tensor if axes.startswith("B") else tensor[None]
         tensor = tensor.movedim(-1, 1) if axes.endswith("C") else tensor if "C" in axes else tensor[:, None]
         batch = self._read_tensor(tensor)

@@ -198,6 +198,13 @@ def test_grey_stays_grey_and_mixed_becomes_colour(images):
     assert mixed.channels == 3 and torch.equal(mixed.images[0, 0], mixed.images[0, 2])
 
 
+def test_arrays_that_may_not_be_written_are_read_without_a_warning(images):
+    array, _ = images
+    array = array.copy()
+    array.setflags(write=False)
+    assert len(both(array)[0]) == len(both(list(array))[0]) == 28
+
+
 def test_images_of_any_shape_become_squares_as_those_in_files():
     rng = np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 255, (40 + 3 * k, 70 - k, 3), dtype=np.uint8)) for k in range(16)]
