@@ -129,7 +129,7 @@ def map_features(resolution: int) -> int:
 
 def _from_dlib(layers: Sequence[Layer], convolutions: Sequence[str], path: Path) -> dict[str, Tensor]:
     """Layers of dlib's own file under the given names; each convolution is followed by a layer of a scale and a shift."""
-    weights = {}
+    weights: dict[str, Tensor] = {}
     try:
         pairs = zip(layers[:-1:2], layers[1:-1:2], strict=True)
         for name, (convolution, affine) in zip(convolutions, pairs, strict=True):
@@ -145,7 +145,7 @@ def _from_dlib(layers: Sequence[Layer], convolutions: Sequence[str], path: Path)
 def _from_face_api(published: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Published tensors under the names of ``DlibResNet``; their filters are H W I O."""
     rest = {name.replace("/", "."): value.float() for name, value in published.items()}
-    folded = {}
+    folded: dict[str, Tensor] = {}
     try:
         for layer in [name.removesuffix(".conv.filters") for name in rest if name.endswith(".conv.filters")]:
             filters, bias, scale, shift = (
