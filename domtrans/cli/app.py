@@ -12,9 +12,10 @@ import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import domtrans
 from domtrans.cli import bench, compare, demo, inspect, make, models, render, report, reproduce, share, show, sweep, transfer
@@ -46,7 +47,24 @@ from domtrans.storage.paths import expand_home
 DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
 """Commands that several processes of torchrun or srun can work on together."""
 
+
+class Commands(TyperGroup):
+    """All commands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. For an unknown option it says how a change to the recipe is written."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            context = getattr(error, "ctx", None)
+            if hasattr(error, "option_name") and any(each.name == "changes" for each in context.command.params):
+                error.possibilities = []
+                error.message += "; an option of the recipe is written without dashes, e.g. train.steps=2000"
+            raise
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
     no_args_is_help=True,
     rich_markup_mode=None,

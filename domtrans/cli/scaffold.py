@@ -92,7 +92,7 @@ def new_plugin(name: str, kind: str = "domain", parent: str | Path = ".", *, reg
         raise DomtransError(f"{folder} exists already; choose another name or delete it")
     if registry is not None and name in registry.names(kind):
         owner = registry.get(kind, name).owner
-        raise DomtransError(f"plugin '{owner}' already has a {kind} '{name}'; choose another name")
+        raise DomtransError(f"plugin '{owner}' already has the {kind} '{name}'; choose another name")
     if importlib.util.find_spec(module) is not None:
         raise DomtransError(f"a module {module} is already installed; choose another name")
     templates = resources.files("domtrans.cli") / "templates"

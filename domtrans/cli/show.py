@@ -102,6 +102,9 @@ def show(
     from domtrans.recipe.data import python_domains
     from domtrans.registry.registry import KINDS
 
+    if as_toml and as_json:
+        raise DomtransError("--toml and --json are two forms; choose one of them")
+    recipe = {kind.plural: kind.name for kind in KINDS.values()}.get(recipe or "", recipe)
     plugins = load_plugins()
     if schema:
         if recipe is not None:

@@ -60,6 +60,9 @@ def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recip
         return _read(path, registry, extended_by).resolve(registry)
     if name not in registry.names("recipe") and os.path.isfile(path / "recipe.json"):  # noqa: PTH113 - raises for no name
         return _read(path / "recipe.json", registry, extended_by).resolve(registry)
+    if name not in registry.names("recipe") and os.path.exists(name):  # noqa: PTH110 - raises for no name
+        kind = "a folder" if os.path.isdir(name) else "a file"  # noqa: PTH112
+        raise DomtransError(f"{name} is {kind}, and neither a recipe nor a run; `domtrans recipes` lists the recipes")
     recipe = registry.build("recipe", Part(name=name))
     if not isinstance(recipe, Recipe):
         owner = registry.get("recipe", name).owner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -14,6 +14,8 @@ from domtrans.recipe.schema import Recipe, Term, make_recipe
 from domtrans.registry.parts import Part, check_plain, did_you_mean
 from domtrans.registry.registry import Registry
 
+NO_OPTIONS = ("allow_changes", "device", "out", "resume", "track")
+"""Parameters of ``train`` that are easily taken for options of the recipe."""
 TERM_FIELDS = ("weight", "start", "stop")
 """What a term keeps when its loss is replaced by name."""
 
@@ -131,7 +133,7 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
     fields = annotation.model_fields
     key, rest = keys[0], keys[1:]
     if key not in fields:
-        raise DomtransError(f"there is no option '{path}'{did_you_mean(key, fields, 'options')}")
+        raise DomtransError(_unknown_option(path, key, fields))
     inner = _inner(fields[key].annotation)
     if get_origin(inner) is dict:
         if not rest:
@@ -152,6 +154,24 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
         _set(inner, data.setdefault(key, {}), rest, value, path)  # an earlier assignment may have emptied the table
     else:
         raise DomtransError(f"there is no option '{path}': '{key}' is a plain value")
+
+
+def _unknown_option(path: str, key: str, fields: Iterable[str]) -> str:
+    if path in NO_OPTIONS:
+        return f"'{path}' is no option of a recipe; write --{path.replace('_', '-')}, or {path}= in Python"
+    deeper = [known for known in _paths(Recipe) if known.endswith(f".{key}")] if path == key else []
+    named = " or ".join(f"'{known}'" for known in deeper)
+    hint = f" (did you mean {named}?)" if deeper else did_you_mean(key, fields, "options")
+    return f"there is no option '{path}'{hint}"
+
+
+def _paths(model: type[BaseModel]) -> Iterator[str]:
+    """The paths of all options of a model and of the models in it, without those of parts."""
+    for name, field in model.model_fields.items():
+        yield name
+        inner = _inner(field.annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and not issubclass(inner, Part):
+            yield from (f"{name}.{path}" for path in _paths(inner))
 
 
 def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path: str, kept: tuple[str, ...]) -> None:

@@ -166,12 +166,18 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         elif fault["type"] == "missing":
             clauses.append(f"option '{path}' must be given")
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            message = message[:1].lower() + message[1:]
             given = repr(fault["input"])
-            clauses.append(f"option '{path}': {message}, not {given[:80]}" if path else message)
+            clauses.append(f"option '{path}': {_in_words(fault)}, not {given[:80]}" if path else _in_words(fault))
     more = len(faults) - MAX_REPORTED_FAULTS
     return "; ".join([*clauses, f"and {more} more"] if more > 0 else clauses)
+
+
+def _in_words(fault: Any) -> str:
+    """The message of a fault that pydantic found, without words of Python."""
+    if fault["type"] in ("model_type", "dict_type"):
+        return "input should be a name or a table of options"
+    message: str = fault["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
+    return message[:1].lower() + message[1:]
 
 
 def check_plain(value: Any, where: str) -> None:
@@ -202,7 +208,7 @@ def check_plain(value: Any, where: str) -> None:
 def did_you_mean(name: str, known: Iterable[str], plural: str) -> str:
     """Return ``" (did you mean 'x'?)"`` if a known name is similar, else the list of all known names."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.65)
     if close:
         return f" (did you mean '{close[0]}'?)"
     return f" ({plural}: {', '.join(names)})" if names else f" (there are no {plural})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,6 +214,8 @@ class Registry:
             return self._entries[kind][name]
         except KeyError:
             hint = did_you_mean(name, self._entries[kind], KINDS[kind].plural)
+            if kind == "domain" and os.path.exists(name):  # noqa: PTH110 - raises for no name
+                hint += f"; to read files, name the domain and its path: folder, and path={name}"
             raise DomtransError(f"there is no {kind} '{name}'{hint}; `domtrans plugins` lists what is installed") from None
 
     def names(self, kind: str) -> list[str]:

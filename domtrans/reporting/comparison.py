@@ -19,7 +19,7 @@ from domtrans.reporting.report import check_replaceable
 from domtrans.runs.examples import Examples, read_examples
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.atomic import write_bytes
-from domtrans.storage.paths import why_no_folder
+from domtrans.storage.paths import why_no_run
 
 Side = Literal["left", "right"]
 
@@ -104,7 +104,7 @@ def compare(
 
 def _examples(path: Path) -> Examples:
     if not path.is_dir():
-        raise DomtransError(f"there is no run in {path}: {why_no_folder(path)}")
+        raise DomtransError(f"there is no run in {path}: {why_no_run(path)}")
     file = RunFolder(path).examples_file
     examples = read_examples(file) if file.is_file() else None
     if examples is None or examples.even == 0:

@@ -13,7 +13,7 @@ from domtrans.errors import DomtransError
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.examples import Examples, read_examples
 from domtrans.runs.folder import RunFolder
-from domtrans.storage.paths import why_no_folder
+from domtrans.storage.paths import why_no_run
 from domtrans.storage.tensors import open_tensors
 
 
@@ -71,7 +71,7 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
 
 def _read(path: Path, name: str) -> Record:
     if not path.is_dir():
-        raise DomtransError(f"there is no run in {path}: {why_no_folder(path)}")
+        raise DomtransError(f"there is no run in {path}: {why_no_run(path)}")
     folder, faults = RunFolder(path), list[str]()
     recipe = folder.recipe()
     examples, about = None, dict[str, Any]()

@@ -16,7 +16,7 @@ from domtrans.runs.folder import RunFolder
 from domtrans.runs.model_file import read_model
 from domtrans.runs.run import Run
 from domtrans.session import Listeners, Session
-from domtrans.storage.paths import why_no_folder
+from domtrans.storage.paths import why_no_run
 
 
 def load(
@@ -65,7 +65,7 @@ def model_file(path: Path) -> Path:
         return path
     folder = RunFolder(path)
     if not path.is_dir():
-        raise DomtransError(f"there is no run in {path}: {why_no_folder(path)}")
+        raise DomtransError(f"there is no run in {path}: {why_no_run(path)}")
     if not folder.model_file.is_file():
         folder.recipe()  # raises where there is no run at all
         raise DomtransError(f"the run in {path} has not saved a model yet; continue it with `domtrans train --resume`")

@@ -1,4 +1,4 @@
-"""The cache folder, and what to say about a path that should be a folder."""
+"""The cache folder, and what to say about a path that should be a run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ def cache_folder() -> Path:
     return Path(expand_home(folder)) if folder else Path(platformdirs.user_cache_dir("domtrans", appauthor=False))
 
 
-def why_no_folder(path: Path) -> str:
-    """Say why a path is not a folder."""
-    return "it is a file, not a folder" if path.is_file() else "no such folder"
+def why_no_run(path: Path) -> str:
+    """Say why a path that is no folder is no run. Where ``runs/PATH`` is a folder, name it."""
+    if path.is_file():
+        return "it is a file, not a folder"
+    other = Path("runs") / path
+    return f"no such folder; did you mean {other}?" if other.is_dir() and other != path else "no such folder"
 
 
 def expand_home(text: str) -> str:

@@ -124,4 +124,23 @@ def test_a_plugin_that_was_refused_still_shows_the_interface_that_it_states(tmp_
 
 def test_inspect_of_a_folder_that_is_not_there_says_so(capsys):
     code, _, err = in_process(capsys, "inspect", "photoz")
-    assert code == 2 and "there is no folder, file or recipe 'photoz' (did you mean 'photos-dtn'?)" in err
+    assert code == 2 and "there is no folder, file or recipe 'photoz'" in err
+
+
+def test_an_unknown_option_says_how_a_change_to_the_recipe_is_written(capsys):
+    code, _, err = in_process(capsys, "train", "digits-dtn", "--steps", "10")
+    assert code == 2 and "No such option: --steps" in err and "without dashes, e.g. train.steps=2000" in err
+    assert "without dashes" not in in_process(capsys, "doctor", "--steps")[2]
+
+
+def test_a_kind_may_be_named_in_the_plural(capsys):
+    assert in_process(capsys, "show", "studies") == in_process(capsys, "show", "study")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "report", "demo", "verify"])
+def test_the_name_of_a_run_under_runs_is_suggested(trained, tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(trained[0])
+    code, _, err = in_process(capsys, command, "mine")
+    assert code == 2 and "there is no run in mine: no such folder; did you mean runs/mine?" in err

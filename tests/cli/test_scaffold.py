@@ -114,7 +114,7 @@ def test_other_refusals(tmp_path):
         new_plugin("squares", "planet", tmp_path)
     with pytest.raises(DomtransError, match="module domtrans_digits is already installed"):
         new_plugin("digits", "domain", tmp_path)
-    with pytest.raises(DomtransError, match="plugin 'dtn' already has a distance 'mse'"):
+    with pytest.raises(DomtransError, match="plugin 'dtn' already has the distance 'mse'"):
         new_plugin("mse", "distance", tmp_path, registry=load_plugins(only=()).registry)
     (tmp_path / "file").write_text("")
     with pytest.raises(DomtransError, match="cannot be written"):
