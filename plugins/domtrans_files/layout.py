@@ -130,6 +130,17 @@ def _refuse_other_layouts(folder: Folder, subfolders: Mapping[str, list[int]], r
             f"{list_names(sorted(subfolders))} may be images and their masks",
             [f"path={folder.path.joinpath(*base, images)}", "layout=classes (each is a class)", FLAT],
         )
+    inner = {frozenset(below(folder, index, (*base, name))[1]) for name, index in subfolders.items()}
+    if len(subfolders) > 1 and len(inner) == 1 and len(names := inner.pop()) > 1 and not roles_of(names):
+        raise folder.refuse(
+            f"each of {list_names(sorted(subfolders, key=natural_key))} has the folders "
+            f"{list_names(sorted(names, key=natural_key))}, so either may be the classes",
+            [
+                f"layout=classes ({list_names(sorted(subfolders, key=natural_key))} are the classes)",
+                f"path={folder.path.joinpath(*base, min(subfolders))} (one of them)",
+                FLAT,
+            ],
+        )
     if have_inner_splits(folder, subfolders, base):
         first = min(subfolders)
         two = len(subfolders) == 2

@@ -346,6 +346,14 @@ def test_a_negative_class_is_refused(tmp_path):
         load(tmp_path)
 
 
+def test_two_levels_of_equal_folders_are_refused(tmp_path):
+    put(tmp_path, *several("2019/cat", "2019/dog", "2020/cat", "2020/dog"))
+    with pytest.raises(DomtransError, match=r"each of 2019, 2020 has the folders cat, dog, so either may be the classes"):
+        load(tmp_path)
+    assert load(tmp_path, layout="classes").classes == ("2019", "2020")
+    assert load(tmp_path / "2019").classes == ("cat", "dog")
+
+
 def test_names_that_only_look_like_splits_are_classes(tmp_path):
     put(tmp_path, *several("express train", "test pattern", "cat"))
     assert load(tmp_path).classes == ("cat", "express train", "test pattern")
