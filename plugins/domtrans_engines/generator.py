@@ -52,7 +52,7 @@ class ParameterGenerator(Generator):
         engine: DrawingEngine | None = None,
         *,
         hidden: Width = 256,
-        temperature: Annotated[float, Field(ge=0, le=2)] = 0.5,
+        temperature: Annotated[float, Field(ge=0, le=2)] = 0.75,
         renderer_width: Width = 32,
         renderer_steps: PositiveInt = 800,
         renderer_batch_size: PositiveInt = 32,
