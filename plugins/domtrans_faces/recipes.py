@@ -160,7 +160,7 @@ def lfw_looks_dtn() -> Recipe:
         "description": "photographs to avatars with the same attributes",
         "source": use("extended", of=use("lfw"), by=[use("portraits", count=2500), use("avatars", count=1000, seed=1)]),
         "target": use("avatars", shares={"hair_colour": NATURAL_HAIR}, count=3000),
-        "encoder": EncoderPart(name="attribute-probe", options={"beside": skin_colour, "background": "blur"}),
+        "encoder": EncoderPart(name="attribute-probe", options={"beside": skin_colour}),
         "fit": use("probe", balance=1.0),
         "view": use("chain", steps=[small_warp, use("blur"), use("noise", amount=0.08)]),
         "align_features": True,

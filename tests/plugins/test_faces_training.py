@@ -133,6 +133,21 @@ def test_a_probe_encodes_every_image_once_per_view(view):
     assert (skin(f.eval(), faces(24)) == faces(24).attributes["skin"].index).float().mean() > 0.9
 
 
+def test_the_background_is_blurred_and_the_face_is_not():
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    kept, blurred = (
+        probe(backbone={"name": "colour-grid", "fields": 16, "crop": 1.0}),
+        probe(backbone={"name": "colour-grid", "fields": 16, "crop": 1.0}, background="blur"),
+    )
+    before, after = (f.fixed(images).view(2, 3, 16, 16) for f in (kept, blurred))
+    assert torch.equal(before[..., 5:9, 6:10], after[..., 5:9, 6:10]), "the middle of the face"
+    corner = (slice(None), slice(None), slice(0, 3), slice(0, 3))
+    assert after[corner].std() < 0.3 * before[corner].std()
+    seen = images.requires_grad_()
+    (gradient,) = torch.autograd.grad(blurred.fixed(seen).square().sum(), seen)
+    assert (gradient.abs().sum((0, 1)) > 0).all(), "g learns about the background, too"
+
+
 @pytest.mark.parametrize("balance", [0.0, 1.0])
 def test_a_probe_weighs_rare_values(balance):
     """Images that are all the same leave only the frequencies to learn: three of four are light."""

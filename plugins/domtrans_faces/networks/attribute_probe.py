@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from domtrans import Encoder, EncoderOption, to_channels
+from domtrans_faces.networks.background import blur_background
 from domtrans_faces.vocabulary import VOCABULARY
 
 DEFAULT_BACKBONE: dict[str, Any] = {"name": "dlib-resnet", "features": "map"}
@@ -28,6 +29,8 @@ class AttributeProbe(Encoder):
         dropout: Share of the backbone's features dropped while f is fitted.
         beside: Another frozen encoder. Its features are part of f's features, for g and the losses, but the heads do not
             use them; e.g. 'colour-grid' for the lightness of skin and hair.
+        background: What the frozen encoders see around the face: "keep" for the image as it is, or "blur" to blur everything
+            outside an ellipse around face and hair, for images that are cropped as those of lfw are.
     """
 
     channels = 3
@@ -42,10 +45,12 @@ class AttributeProbe(Encoder):
         features: Annotated[int, Field(ge=4, le=2048)] = 128,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
         beside: EncoderOption | None = None,
+        background: Literal["keep", "blur"] = "keep",
     ) -> None:
         super().__init__()
         kept = [as_buffers(build(size, 0)) for build in (backbone, beside) if build is not None]
         self.kept: Any = nn.ModuleList(kept)
+        self.background = background
         self.backbone_size, self.dense_size = kept[0].feature_size, features
         self.feature_size = features + sum(encoder.feature_size for encoder in kept[1:])
         self.layers = nn.Sequential(
@@ -74,6 +79,8 @@ class AttributeProbe(Encoder):
 
     def fixed(self, images: Tensor) -> Tensor:
         """Images [B, 3, size, size] to the features of the frozen encoders side by side, float32."""
+        if self.background == "blur":
+            images = blur_background(images)
         return torch.cat([encoder(to_channels(images, encoder.channels)).float() for encoder in self.kept], 1)
 
     def read(self, found: Tensor) -> Tensor:
