@@ -34,7 +34,7 @@ def main(run: str, steps: str = "100") -> None:
         g_optimizer.zero_grad()
         accelerator.backward(g_loss)
         g_optimizer.step()
-    accelerator.print(f"{steps} steps; losses of the last: D {float(d_loss):.3f}, g {float(g_loss):.3f}")
+    accelerator.print(f"{steps} steps; losses of the last: D {d_loss.item():.3f}, g {g_loss.item():.3f}")
     if accelerator.is_main_process:
         transfer = domtrans.Transfer(networks.f, accelerator.unwrap_model(networks.g))
         print(f"transferred {tuple(transfer.apply_to(networks.images('source', 'test').some(4)).shape)}")

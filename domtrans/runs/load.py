@@ -72,12 +72,6 @@ def model_file(path: Path) -> Path:
     return folder.model_file
 
 
-def load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
-    """The run that ``Run.__reduce__`` names."""
-    run = load(file, device=device, precision=precision)
-    return run.project(progress=False) if projected else run
-
-
 def as_run(
     run: Run | str | Path, *, device: str = "auto", precision: Precision = "float32", registry: Registry | None = None
 ) -> Run:

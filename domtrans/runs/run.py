@@ -110,10 +110,8 @@ class Run:
             image.show(title=self.recipe.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from domtrans.runs.load import load_again  # load.py makes a Run, so it imports this module
-
         projected = isinstance(self.model, ProjectedTransfer)
-        return load_again, (str(self.file.absolute()), str(self.session.device), self.precision, projected)
+        return _load_again, (str(self.file.absolute()), str(self.session.device), self.precision, projected)
 
     @property
     def encoder(self) -> FrozenEncoder:
@@ -291,7 +289,13 @@ class Run:
 
     def push_to_hub(self, repo_id: str, **options: Any) -> Any:
         """Upload the run to a model hub; see ``domtrans.push_to_hub`` for the options and what is returned."""
-        return sys.modules["domtrans"].push_to_hub(self, repo_id, **options)  # a higher package has it
+        return sys.modules["domtrans"].push_to_hub(self, repo_id, **options)  # a package above this one defines it
 
     def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
+
+
+def _load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
+    """The run that ``Run.__reduce__`` names. ``load`` is a public name, because load.py imports this module."""
+    run: Run = sys.modules["domtrans"].load(file, device=device, precision=precision)
+    return run.project(progress=False) if projected else run

@@ -153,7 +153,9 @@ def export(
     run = as_run(run)
     recipe = with_other_data(run.recipe, changes, run.registry) if changes else run.recipe
     pixels = to_pixels(_load_source(run, recipe, "test").some(COMPARED_IMAGES).images)
-    original = PixelTransfer(copy.deepcopy(run.model).cpu()).eval().requires_grad_(False)
+    # A file holds plain contiguous weights; a run computes in channels_last.
+    copied = copy.deepcopy(run.model).cpu().to(memory_format=torch.contiguous_format)
+    original = PixelTransfer(copied).eval().requires_grad_(False)
     graph = _make_pt2(original, pixels) if file.suffix == ".pt2" else _make_onnx(original, pixels, precision, run, recipe)
     largest, mean = _compare(graph, original, pixels)
     limit = FLOAT32_TOLERANCE if tolerance is None and precision == "float32" else tolerance
