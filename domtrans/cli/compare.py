@@ -25,8 +25,8 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Write a blind page on which people choose between the transfers of two runs, or count their answers. With one "
-            "run, they choose between the transfers of a picture and of another picture.",
+            "Write a page on which people compare two runs blindly. They choose between the transfers. --count counts their "
+            "answers. With one run, they choose between the transfers of a picture and of another picture.",
             "domtrans compare runs/lfw-dtn runs/lfw-looks-dtn --question 'Which avatar is this person?'",
             "domtrans compare --count answers.json",
         )

@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Try a run in the browser, or without RUN the models that come with domtrans.",
+            "Try a run in the browser. Without RUN, the page has the models that come with domtrans.",
             "domtrans demo",
             "domtrans demo runs/digits-dtn",
             "domtrans demo runs/digits-dtn --port 8000 --no-browser",

@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Draw parameters that `domtrans transfer --parameters` wrote and you edited. The exit code is 1 if some failed.",
+            "Draw parameters that `domtrans transfer --parameters` wrote. The exit code is 1 if some failed.",
             "domtrans render avatar.json avatar.svg",
             "domtrans render avatar.json avatar.png --size 1024",
             "domtrans render parameters/ avatars/ --format png",

@@ -171,3 +171,10 @@ def test_a_reader_that_ends_early_is_no_error():
     process.stdout.close()
     assert process.wait() == 0 and process.stderr.read() == ""
     process.stderr.close()
+
+
+def test_the_list_of_commands_shows_each_purpose_in_full(capsys):
+    code, out, _ = in_process(capsys, "--help")
+    commands = out.partition("Commands:")[2].strip().splitlines()
+    assert code == 0 and len(commands) > 10
+    assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]

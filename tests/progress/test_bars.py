@@ -10,7 +10,6 @@ import threading
 import pytest
 from rich.console import Console
 
-from commands import in_process
 from domtrans.cli.shared import run_context
 from domtrans.progress import lines as lines_module
 from domtrans.progress.bars import TREND_WIDTH, Bars, trend
@@ -146,10 +145,3 @@ def test_a_terminal_gets_bars_in_the_colours_it_wants_and_ci_gets_lines(setting,
     assert "training g and D" in shown
     assert ("━" in shown, "\x1b[38;5;" in shown) == (bars, colours)
     assert bars or "\x1b" not in shown
-
-
-def test_the_list_of_commands_shows_each_purpose_in_full(capsys):
-    code, out, _ = in_process(capsys, "--help")
-    commands = out.partition("Commands:")[2].strip().splitlines()
-    assert code == 0 and len(commands) > 10
-    assert not [line for line in commands if not line.endswith(".") or line.endswith("...")]
