@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 import rich
 
-from domtrans import DomtransError, Phase, Progress, Session, load, show_progress, train, verify
+from domtrans import DomtransError, Phase, Progress, Session, generate, load, show_progress, train, transfer, verify
 from domtrans.progress.phase import PHASE_LABELS
 from processes import run
 from tiny import tiny_recipe
@@ -97,6 +97,15 @@ def test_a_training_shows_its_phases_and_notes(tmp_path, capfd):
     assert [line for line in err.splitlines() if line in PHASES] == PHASES
     assert "note: source: " in err and "const" in err
     assert verify(run, progress=True).differences == () and "evaluating" in capfd.readouterr().err
+
+
+def test_generating_and_transferring_files_show_progress_too(finished, tmp_path, capfd):
+    generate(finished, tmp_path / "set", split="test", progress=True)
+    assert "transferring\n" in capfd.readouterr().err
+    transfer(finished, tmp_path / "set", tmp_path / "again", progress=True)
+    assert "images/s" in capfd.readouterr().err
+    transfer(finished, tmp_path / "set", tmp_path / "again", progress=False)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_notebook_shows_bars_below_the_cell(tmp_path, notebook, capfd):

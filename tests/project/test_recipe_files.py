@@ -84,9 +84,9 @@ def test_a_recipe_file_of_a_page_is_what_the_page_says_and_trains(page, code, tm
     found = described(find_recipe("mine.toml", registry()))
     assert {name: found[name] for name in claims} == claims
 
-    # Files of random weights stand in for what would be downloaded.
+    # Random weights stand in for those that a download or an extra brings.
     text = Path("mine.toml").read_text().replace("pretrained = true", "pretrained = false")
-    text = text.replace("face_recognition_model-weights_manifest.json", published("dlib-resnet"))
+    text = text.replace('"dlib-resnet"', f'"dlib-resnet", path = "{published("dlib-resnet")}"')
     Path("mine.toml").write_text(text)
     data += ["encoder.pretrained=false"] if claims["encoder"].startswith("timm") else []
     exit_code, out, err = in_process(capsys, "train", "mine.toml", *data, *SMALL, "source.holdout=0.5", "--out", "run")
