@@ -18,7 +18,22 @@ import typer
 from typer.core import TyperGroup
 
 import domtrans
-from domtrans.cli import bench, compare, demo, inspect, make, models, render, report, reproduce, share, show, sweep, transfer
+from domtrans.cli import (
+    bench,
+    compare,
+    demo,
+    inspect,
+    install,
+    make,
+    models,
+    render,
+    report,
+    reproduce,
+    share,
+    show,
+    sweep,
+    transfer,
+)
 from domtrans.cli.shared import (
     INTERRUPTED,
     LOST_PROCESS,
@@ -300,3 +315,4 @@ make.add_to(app)
 inspect.add_to(app)
 models.add_to(app)
 show.add_to(app)
+install.add_to(app)

@@ -158,3 +158,12 @@ def test_every_snippet_of_the_tutorial_runs(environment):
         ran.append(language)
     assert ran.count("sh") == 7 and ran.count("python") == 4
     assert page.count("```") == 2 * len(ran), "a snippet has no language, or is not on lines of its own"
+
+
+def test_a_plugin_is_installed_and_removed_by_domtrans_itself(environment):
+    environment.python("-m", "domtrans", "new-plugin", "late-distance", "--kind", "distance")
+    installed = environment.python("-m", "domtrans", "install", "--editable", "domtrans-late-distance")
+    assert "plugin late-distance of domtrans_late_distance 0.1.0 registers distance late-distance" in installed
+    assert "late-distance" in environment.python("-m", "domtrans", "show", "distance")
+    environment.python("-m", "domtrans", "uninstall", "domtrans-late-distance")
+    assert "late-distance" not in environment.python("-m", "domtrans", "show", "distance")
