@@ -180,7 +180,7 @@ def _plan_single(source: Path | BinaryIO, destination: Path | BinaryIO, suffix: 
     unnamed = Path(f"picture{suffix or '.png'}")
     if not isinstance(destination, Path):
         return Job(source, name, destination, output_format(unnamed))
-    if destination.is_dir():
+    if destination.is_dir() or not (destination.suffix or destination.exists()):  # a name without a suffix is a new folder
         destination /= output_name(Path(source.name), unnamed.suffix) if isinstance(source, Path) else unnamed
     elif suffix is not None and output_format(destination) != output_format(unnamed):
         raise DomtransError(f"the suffix of {destination} is not that of the format {suffix[1:]}; leave one of them out")

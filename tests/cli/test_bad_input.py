@@ -245,7 +245,7 @@ def test_transfer_of_files_that_are_no_images(trained, scene, capsys):
     assert "none of the 1 files" in refused(capsys, "transfer", run, scene / "text-folder", scene / "made")
     assert not out.exists()
     assert "cannot be written" in refused(capsys, "transfer", run, scene / "whole.png", scene / "text.npz" / "out.png")
-    assert "does not end in the suffix" in refused(capsys, "transfer", run, scene / "whole.png", scene / "out")
+    assert "does not end in the suffix" in refused(capsys, "transfer", run, scene / "whole.png", scene / "out.xyz")
     assert "is a file" in refused(capsys, "transfer", run, scene / "short-folder", scene / "whole.png")
 
 

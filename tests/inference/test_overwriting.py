@@ -126,3 +126,13 @@ def test_the_output_for_a_folder_has_no_image_file_s_name(tmp_path, source, name
     assert names(tmp_path) == ["in/a.jpg"]
     (tmp_path / name).mkdir(parents=True)
     assert len(transferred(tmp_path / source, tmp_path / name).written) == 1, "a folder of that name may exist"
+
+
+def test_a_name_without_a_suffix_is_a_new_folder(tmp_path):
+    """``transfer RUN photo.jpg avatars/ --crop faces`` works before there is such a folder."""
+    transferred(photo(tmp_path / "a.jpg"), tmp_path / "new" / "deep")
+    assert [path.name for path in (tmp_path / "new" / "deep").iterdir()] == ["a.png"]
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DomtransError, match="does not end in the suffix"):
+        transferred(tmp_path / "a.jpg", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
