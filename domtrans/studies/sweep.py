@@ -136,7 +136,7 @@ class Sweep:
             value = progress.values.get(self.by)
             if progress.phase == "train" and value is not None and math.isfinite(value) and progress.step not in reported:
                 trial.report(value, progress.step)
-                if trial.should_prune() and progress.step < self.recipe.train.steps:
+                if trial.should_prune() and progress.step < progress.steps:
                     stop_trial.set()
 
         states = self.optuna.trial.TrialState
