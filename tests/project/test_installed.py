@@ -116,6 +116,12 @@ def test_doctor_finds_nothing_wrong(environment):
     assert json.loads(environment.python("-m", "domtrans", "doctor", "--json"))["healthy"]
 
 
+def test_a_trained_model_comes_with_the_wheel(environment):
+    environment.python("-c", "from PIL import Image; Image.new('RGB', (40, 30), 'red').save('photo.png')")
+    said = environment.python("-m", "domtrans", "transfer", "models:digits-dtn", "photo.png", "out.png", "--device", "cpu")
+    assert said == "wrote out.png\n" and (environment.work / "out.png").is_file()
+
+
 def test_the_recipe_of_a_plugin_trains(environment):
     code = "import pathlib, test_domtrans_kmnist; test_domtrans_kmnist.write_small(pathlib.Path())"
     environment.python("-c", code, PYTHONPATH=ROOT / "examples" / "domtrans-kmnist")
