@@ -1,1 +1,1 @@
-"""Studies: tables of experiments that are run one after another and compared with published values."""
+"""Many trainings: studies, which compare experiments with published values, and sweeps, which search for good options."""
