@@ -7,8 +7,8 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 CENTRE, RADII, EDGE = (0.5, 0.47), (0.33, 0.47), 0.12
-"""An ellipse around face and hair in photographs that are cropped as those of LFW are, and in the crops of the detector
-'faces': x and y as shares of the image's side. Half the width of its soft edge is a share of the radii."""
+"""An ellipse around face and hair, for photographs that are cropped as those of LFW are, which the detector 'faces' does:
+x and y of its centre and its radii as shares of the image's side, and half the width of its soft edge as a share of them."""
 
 BLUR = 1 / 8
 """Standard deviation of the blur, as a share of the image's side."""
