@@ -70,9 +70,9 @@ class Commands(TyperGroup):
         """Run a command. For an unknown option it says how a change to the recipe is written."""
         try:
             return super().invoke(ctx)
-        except Exception as error:
-            context = getattr(error, "ctx", None)
-            if hasattr(error, "option_name") and any(each.name == "changes" for each in context.command.params):
+        except Exception as fault:
+            error: Any = fault
+            if hasattr(error, "option_name") and any(each.name == "changes" for each in error.ctx.command.params):
                 error.possibilities = []
                 error.message += "; an option of the recipe is written without dashes, e.g. train.steps=2000"
             raise

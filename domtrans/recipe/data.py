@@ -7,7 +7,7 @@ from typing import Any
 
 from domtrans.data.from_python import NAME, PythonData, is_data, is_here, read_data, with_data
 from domtrans.errors import DomtransError
-from domtrans.recipe.overrides import override
+from domtrans.recipe.overrides import override, parse
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
@@ -33,6 +33,7 @@ def split_off_data(overrides: Overrides, given: Mapping[str, Any]) -> tuple[list
     """
     domains = {name: value for name, value in given.items() if value is not None}
     if not isinstance(overrides, Mapping):
+        parse(overrides)  # refuses a single string, which list() would take apart
         return list(overrides or ()), domains
     data = {name: overrides[name] for name in DOMAINS if name in overrides and is_data(overrides[name])}
     for name in data.keys() & domains.keys():

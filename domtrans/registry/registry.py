@@ -253,8 +253,7 @@ class Registry:
             function = functools.partial(factory, **options)
             return _with_optional_classify(factory, function) if kind == "distance" else function
         if kind in NETWORKS:
-            size = dict(zip(KINDS[kind].arguments, arguments, strict=False)).get("size")
-            check_size(kind, part.name, factory, size)
+            check_size(kind, part.name, factory, arguments[KINDS[kind].arguments.index("size")])
         try:
             return factory(*arguments, **options)
         except Exception as fault:

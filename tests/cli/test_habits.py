@@ -7,7 +7,7 @@ import pytest
 from typer.main import get_command
 
 from commands import SMALL, in_process
-from domtrans import find_recipe, override
+from domtrans import find_recipe, override, train
 from domtrans.cli.app import app
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import with_other_data
@@ -144,3 +144,8 @@ def test_the_name_of_a_run_under_runs_is_suggested(trained, tmp_path, monkeypatc
     (tmp_path / "runs" / "mine").symlink_to(trained[0])
     code, _, err = in_process(capsys, command, "mine")
     assert code == 2 and "there is no run in mine: no such folder; did you mean runs/mine?" in err
+
+
+def test_a_single_change_from_python_is_not_taken_apart():
+    with pytest.raises(DomtransError, match=re.escape("so write ['train.steps=3']")):
+        train("digits-dtn", overrides="train.steps=3")
