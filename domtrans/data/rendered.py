@@ -69,8 +69,7 @@ class RenderedSet:
         """Plain values that determine image ``i``."""
         function = f"{self.draw.__module__}.{self.draw.__qualname__}"
         vocabulary = {name: list(values) for name, values in self.vocabulary.items()}
-        parameters = {} if self.engine is None else {"parameters": self.engine.space.json_schema()["properties"]}
-        return {"draw": function, "size": self.size, "vocabulary": vocabulary, **parameters, **self.options, **self.depends}
+        return {"draw": function, "size": self.size, "vocabulary": vocabulary, **self.options, **self.depends}
 
     def load(self, cache: Cache | None = None, workers: int | None = None) -> ImageSet:
         """Render the whole set into memory, or take it from the cache.
@@ -87,7 +86,9 @@ class RenderedSet:
 
         workers = min(os.cpu_count() or 1, self.count // MIN_IMAGES_PER_WORKER) if workers is None else workers
         # The cache kind "drawn" and the key "draw" keep their old names, so that cached sets stay valid.
-        tensors = (cache or Cache()).tensors("drawn", {**self.key, "count": self.count}, partial(self._tensors, workers))
+        key = {**self.key, "count": self.count}
+        key |= {} if self.engine is None else {"parameters": self.engine.space.json_schema()["properties"]}
+        tensors = (cache or Cache()).tensors("drawn", key, partial(self._tensors, workers))
         attributes = {name: Attribute(tuple(values), tensors[f"attribute.{name}"]) for name, values in self.vocabulary.items()}
         return ImageSet(
             tensors["images"],
