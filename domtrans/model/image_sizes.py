@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Generator
 from domtrans.recipe.schema import Recipe
@@ -21,7 +24,7 @@ def check_image_size(recipe: Recipe, registry: Registry) -> None:
     refusing = {kind: sizes for kind, sizes in declared.items() if sizes is not None and size not in sizes}
     if not refusing:
         return
-    others = {kind: networks_for(size, kind, registry) for kind in refusing}
+    others = {kind: networks_for(recipe, kind, registry) for kind in refusing}
     named = [
         f"the {kind} '{getattr(recipe, kind).name}' supports {in_words(sizes)} "
         f"(for {size:,}: {', '.join(others[kind]) or 'none is installed'})"
@@ -33,14 +36,21 @@ def check_image_size(recipe: Recipe, registry: Registry) -> None:
     raise DomtransError(f"image_size={size} does not fit this recipe: {', '.join(named)}; {' or '.join(ways)}")
 
 
-def networks_for(size: int, kind: str, registry: Registry) -> list[str]:
-    """The registered networks of a kind that support an image size and need no option."""
+def networks_for(recipe: Recipe, kind: str, registry: Registry) -> list[str]:
+    """The registered networks of a kind that support the image size of a recipe, need no option, and draw in the same way."""
+    replaced = registry.get(kind, getattr(recipe, kind).name).factory
     found = []
     for name in registry.names(kind):
         factory = registry.get(kind, name).factory
-        if supports(factory, size) and not any(option.is_required() for option in schema(factory).model_fields.values()):
+        complete = not any(option.is_required() for option in schema(factory).model_fields.values())
+        if complete and supports(factory, recipe.image_size) and draws_by_parameters(factory) == draws_by_parameters(replaced):
             found.append(name)
     return found
+
+
+def draws_by_parameters(factory: Callable[..., Any]) -> bool:
+    """Whether it is a g that needs a drawing engine; pixels and parameters cannot replace each other."""
+    return bool(getattr(factory, "draws_by_parameters", False))
 
 
 def enlarged_from(generator: Generator, size: int) -> int | None:
