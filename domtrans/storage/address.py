@@ -65,6 +65,8 @@ def check_address(path: str) -> str:
         query = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
         raise DomtransError("a path is not a valid address; check its brackets") from None
+    if not parts.netloc and not parts.path.strip("/"):
+        raise DomtransError(f"{parts.scheme}:// is not an address; name a file or a folder, such as https://host/train.tar")
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     if protocol_of(path) not in LIBRARIES:
         raise DomtransError(

@@ -108,7 +108,7 @@ def folder(
         DomtransError: If the folder is missing, empty, or can be read in several ways, or more than 1 % of the images cannot
             be read.
     """
-    if path is None:
+    if not path:
         raise DomtransError("the domain 'folder' needs a folder; give it with source.path=FOLDER or target.path=FOLDER")
     if is_remote(path):
         raise DomtransError(
