@@ -292,7 +292,7 @@ def test_a_layout_that_the_folder_does_not_have_is_refused(tmp_path, layout, nee
 def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch):
     put(tmp_path, *several("cat", "dog"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DomtransError, match="needs a folder; give it with source.path=FOLDER"):
+    with pytest.raises(DomtransError, match=r"needs a folder; give it with source\.path=FOLDER"):
         load("")
 
 
