@@ -280,3 +280,28 @@ def test_the_hash_says_where_it_gets_brighter_and_kinds_have_alpha():
         "colour with alpha",
         "colour",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("images", "npz", "source=arrays"),
+        ("pack.wds", "tar", "source=webdataset"),
+        ("digits.bin", b"\0\0\x08\x03" + bytes(12), "is an idx file with another name than MNIST's"),
+        ("own.data", b"MATLAB 5.0 MAT-file" + bytes(110), "is not named like a file of SVHN"),
+        ("more", b"\x1f\x8b", "is a compressed archive"),
+        ("notes", b"text", "is no data that can be read"),
+    ],
+)
+def test_a_file_with_another_name_is_known_by_its_content(tmp_path, capsys, name, content, words):
+    path = tmp_path / name
+    if content == "npz":
+        with path.open("wb") as file:
+            np.savez(file, images=np.zeros((16, 8, 8), np.uint8))
+    elif content == "tar":
+        image = photo(tmp_path / "0.png").read_bytes()
+        write_tar(path, {f"{i}.png": image for i in range(60)})
+    else:
+        path.write_bytes(content)
+    _, out, error = in_process(capsys, "inspect", path)
+    assert words in out + " ".join(error.split())
