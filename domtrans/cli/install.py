@@ -1,4 +1,4 @@
-"""The commands that add plugins to the environment of domtrans, and remove them: install, uninstall."""
+"""The commands about packages with plugins: install, uninstall, check-plugin."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from domtrans.cli.shared import explain, load_plugins
+from domtrans.cli.shared import SOME_FAILED, Json, explain, load_plugins
 from domtrans.errors import DomtransError
 
 
@@ -32,6 +34,15 @@ def add_to(app: typer.Typer) -> None:
             "domtrans uninstall domtrans-kmnist",
         )
     )(uninstall)
+    app.command(
+        name="check-plugin",
+        help=explain(
+            "Check an installed plugin: that it loads, states interface and licence, and that every part keeps the contracts "
+            "of its kind. The exit code is 1 if something is wrong.",
+            "domtrans check-plugin domtrans-rings",
+            "domtrans check-plugin domtrans-rings rings.count=8 --json",
+        ),
+    )(check_plugin)
 
 
 def install(
@@ -64,6 +75,34 @@ def uninstall(packages: Annotated[list[str], typer.Argument(metavar="PACKAGE", h
             others = f"; the installed ones are {', '.join(sorted(known))}" if known else ""
             raise DomtransError(f"{package} is not an installed package with a plugin{others}")
     _run([*_installer("uninstall"), *packages])
+
+
+def check_plugin(
+    plugin: Annotated[str, typer.Argument(metavar="PLUGIN", help="The name of a plugin or of its package.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="PART.OPTION=VALUE", help="Options of its parts, e.g. small sizes.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the command."""
+    from domtrans.cli import terminal
+    from domtrans.recipe.overrides import parse
+    from domtrans.testing import plugins
+
+    given: dict[str, dict[str, Any]] = {}
+    for path, value in parse(options):
+        part, _, option = path.partition(".")
+        given.setdefault(part, {})[option] = value
+    with redirect_stdout(sys.stderr):
+        findings = plugins.check_plugin(plugin, given)
+    if as_json:
+        terminal.print_json([asdict(finding) for finding in findings])
+    else:
+        outcomes = [finding.fault or (f"not checked: {finding.skipped}" if finding.skipped else "ok") for finding in findings]
+        rows = [[finding.subject, finding.check, outcome] for finding, outcome in zip(findings, outcomes, strict=True)]
+        terminal.show_table(["", "check", "outcome"], rows)
+    if any(finding.fault for finding in findings):
+        raise typer.Exit(SOME_FAILED)
 
 
 def _installer(command: str) -> list[str]:
