@@ -8,7 +8,16 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the encoders."""
-    from domtrans_encoders import concat, dlib_resnet, mobilefacenet, onnx_models, openface, sphereface, timm_models
+    from domtrans_encoders import (
+        concat,
+        dlib_resnet,
+        mobilefacenet,
+        onnx_models,
+        openface,
+        predictions,
+        sphereface,
+        timm_models,
+    )
 
     registry.encoder("timm", timm_models.TimmEncoder)
     registry.encoder("dlib-resnet", dlib_resnet.DlibResNet)
@@ -17,3 +26,4 @@ def register(registry: domtrans.Registry) -> None:
     registry.encoder("openface", openface.OpenFace)
     registry.encoder("onnx", onnx_models.OnnxEncoder)
     registry.encoder("concat", concat.Concat)
+    registry.encoder("predictions", predictions.Predictions)
