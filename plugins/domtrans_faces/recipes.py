@@ -176,17 +176,19 @@ def lfw_looks_dtn() -> Recipe:
 def photo_avatars_dtn() -> Recipe:
     """Photographs of people to avatars by parameters: clean drawings that can be enlarged and edited.
 
-    Needs what lfw-looks-dtn needs; f and L_CONST are also the same.
+    Needs what lfw-looks-dtn needs. g sees what f's heads predict, which means the same in photographs and in drawings.
     """
     looks, drawn = lfw_looks_dtn(), avatars_dtn()
     const = looks.generator_losses["const"].model_copy(update={"weight": 0.1, "start": 0.0})
     changes = {
         "name": "photo-avatars-dtn",
         "description": "photographs to avatars by parameters",
+        "encoder": EncoderPart(name="predictions", options={"of": {"name": "attribute-probe"}}),
+        "align_features": False,
         "generator": drawn.generator,
         "discriminator_view": drawn.discriminator_view,
         "generator_losses": drawn.generator_losses | {"const": const},
-        "train": drawn.train.model_copy(update={"steps": 800, "batch_size": 16}),
+        "train": drawn.train.model_copy(update={"steps": 500, "batch_size": 16}),
     }
     return looks.model_copy(update=changes)
 
