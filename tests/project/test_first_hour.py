@@ -113,7 +113,8 @@ def test_the_readme_and_the_tutorial_on_digits(reader):
     (squares,) = (code for code in blocks(readme, "python") if "def squares" in code)
     reader.site.mkdir()
     install(reader.site, "squares", squares)
-    Image.open(next(reader.folder.glob("photos/cat/*.jpg"))).save(reader.folder / "house-number.jpg")
+    for name in ("house-number.jpg", "photo.jpg", "photo.png"):
+        Image.open(next(reader.folder.glob("photos/cat/*.jpg"))).save(reader.folder / name)
     small = "import domtrans, functools, PIL.Image; photos = [PIL.Image.open('house-number.jpg')]\n"
     small += f"domtrans.train = functools.partial(domtrans.train, overrides={reader.small['train digits-dtn']})\n"
     scripts = []
