@@ -48,8 +48,8 @@ def sweep(
         typer.Argument(
             metavar="PATH=VALUES",
             autocompletion=complete_change,
-            help="PATH=A,B,C: one of these. PATH=range(A,B): from A to B. PATH=log(A,B): the same in the logarithm. "
-            "PATH=VALUE: the same for all trials.",
+            help="Values to search, e.g. discriminator.width=16,32,64 (one of these), PATH=range(A,B) (from A to B) or "
+            "PATH=log(A,B) (the same in the logarithm); train.steps=300 is the same for all trials.",
         ),
     ],
     trials: Annotated[int, typer.Option(metavar="N", help="Number of trials in the folder.")] = 20,
