@@ -37,8 +37,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         name="check-plugin",
         help=explain(
-            "Check an installed plugin: that it loads, states interface and licence, and that every part keeps the contracts "
-            "of its kind. The exit code is 1 if something is wrong.",
+            "Check an installed plugin, and report. It must load and state interface and licence, and every part must keep the "
+            "contracts of its kind. The exit code is 1 if something is wrong.",
             "domtrans check-plugin domtrans-rings",
             "domtrans check-plugin domtrans-rings rings.count=8 --json",
         ),

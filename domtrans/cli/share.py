@@ -51,7 +51,7 @@ def add_to(app: typer.Typer) -> None:
     )(push)
     app.command(
         help=explain(
-            "Transfer the source images of a run into a labelled data set.",
+            "Transfer the source images of a run into a data set.",
             "domtrans generate runs/digits-dtn made-digits",
             "domtrans generate runs/digits-dtn shards --format webdataset --count 100000",
         )

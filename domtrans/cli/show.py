@@ -68,7 +68,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         name="new-plugin",
         help=explain(
-            "Write a plugin package to start from, with a test that passes.",
+            "Write a plugin package to start from, with a passing test.",
             "domtrans new-plugin my-digits",
             "domtrans new-plugin my-features --kind encoder",
             "domtrans new-plugin my-drawings --kind generator",
