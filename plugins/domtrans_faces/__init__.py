@@ -29,6 +29,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.distance("perceptual", distances.Perceptual)
     registry.metric("attribute-agreement", avatar_metrics.attribute_agreement)
     registry.metric("avatar-realism", avatar_metrics.avatar_realism)
+    registry.metric("matched-realism", avatar_metrics.matched_realism)
     registry.metric("avatar-diversity", avatar_metrics.avatar_diversity)
     registry.metric("f-reading", encoder_reading.f_reading)
     registry.metric("identity-retrieval", identity.identity_retrieval)

@@ -132,6 +132,16 @@ def test_attribute_values_are_matched_by_name():
     assert confusion.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]] and balanced_accuracy(confusion) == 0.75
 
 
+def test_matched_realism_is_that_of_real_avatars_with_the_attributes_of_the_source(faces, measured):
+    """Near that of real ones for a source like the target, far for a source with other attributes; G does not count."""
+    train, test, source = faces
+    of_all = measure("matched-realism", metric_input(TRANSFERS["collapsed"], source, train, test), **FITTED)
+    assert of_all["n"] == 200 and of_all["fid_of_matched"] < 3 * measured["perfect"]["fid_of_real"]
+    dark = source.take((source.attributes["skin"].index == 2).nonzero()[:, 0])
+    of_some = measure("matched-realism", metric_input(TRANSFERS["perfect"], dark, train, test), **FITTED)
+    assert of_some["fid_of_matched"] > 2 * of_all["fid_of_matched"]
+
+
 def test_missing_data_is_reported(faces):
     train, test, source = faces
     plain = source.unlabelled()
@@ -140,6 +150,7 @@ def test_missing_data_is_reported(faces):
         ("attribute-agreement", metric_input(TRANSFERS["perfect"], source, train, test), {"attributes": ["hat"]}),
         ("avatar-realism", metric_input(TRANSFERS["perfect"], source, train.unlabelled(), test), {}),
         ("avatar-diversity", metric_input(TRANSFERS["perfect"], source, train.unlabelled(), test), {}),
+        ("matched-realism", metric_input(TRANSFERS["perfect"], plain, train, test), {}),
         ("identity-retrieval", metric_input(TRANSFERS["perfect"], source, train, test), {}),
         ("face-verification", metric_input(TRANSFERS["perfect"], source, train, test), {"encoder": use("colour-grid")}),
         ("photo-likeness", metric_input(TRANSFERS["perfect"], source.take(torch.arange(2)), train, test), {}),
