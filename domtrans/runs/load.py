@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +15,7 @@ from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.model_file import read_model
+from domtrans.runs.projection import ProjectedTransfer
 from domtrans.runs.run import Run
 from domtrans.session import Listeners, Session
 from domtrans.storage.paths import why_no_run
@@ -90,3 +92,18 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure a run, or the run at a path; see ``Run.evaluate``."""
     return as_run(run, device=device).evaluate(changes, source=source, target=target, progress=progress)
+
+
+def _load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
+    """Load the run of a pickle, in the process that unpickles it."""
+    run = load(file, device=device, precision=precision)
+    return run.project(progress=False) if projected else run
+
+
+def _reduce(run: Run) -> tuple[Any, ...]:
+    """What the pickle of a run holds."""
+    projected = isinstance(run.model, ProjectedTransfer)
+    return _load_again, (str(run.file.absolute()), str(run.session.device), run.precision, projected)
+
+
+copyreg.pickle(Run, _reduce)

@@ -109,10 +109,6 @@ class Run:
         with Image.open(grid) as image:
             image.show(title=self.recipe.name)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        projected = isinstance(self.model, ProjectedTransfer)
-        return _load_again, (str(self.file.absolute()), str(self.session.device), self.precision, projected)
-
     @property
     def encoder(self) -> FrozenEncoder:
         """f, frozen and with standardised features; the network itself is ``run.encoder.encoder``."""
@@ -293,9 +289,3 @@ class Run:
 
     def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
-
-
-def _load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
-    """The run that ``Run.__reduce__`` names. ``load`` is a public name, because load.py imports this module."""
-    run: Run = sys.modules["domtrans"].load(file, device=device, precision=precision)
-    return run.project(progress=False) if projected else run
