@@ -86,7 +86,7 @@ def avatars_dtn() -> Recipe:
             "tid": term("parameter-identity"),
             "balance": term("parameter-balance", weight=0.1),
         },
-        "metrics": AVATAR_METRICS | {"f-reading": use("f-reading")},
+        "metrics": AVATAR_METRICS | {name: use(name) for name in ("matched-realism", "f-reading")},
         "train": base.train.model_copy(
             update={
                 "steps": 600,
