@@ -16,7 +16,7 @@ from typing import Any
 from domtrans.registry.docstrings import Docstring, parse_docstring
 
 PAGES = {
-    "api-runs.md": ("Train and use runs", ("training", "runs", "inference", "sharing", "reporting", "benchmark")),
+    "api-runs.md": ("Train and use runs", ("training", "runs", "pretrained", "inference", "sharing", "reporting", "benchmark")),
     "api-recipes.md": ("Recipes and studies", ("recipe", "studies")),
     "api-data.md": ("Data", ("data",)),
     "api-parts.md": ("Parts and plugins", ("interfaces", "model", "registry", "optional")),
