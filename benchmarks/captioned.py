@@ -24,6 +24,14 @@ def caption(images: domtrans.ImageSet, number: int) -> list[str]:
     return [skin, f"{hair} hair" if hair else "hair unknown", ", ".join(worn)]
 
 
+def pictures(trained: domtrans.Run, images: domtrans.ImageSet) -> list[Image.Image]:
+    """The avatars at SIDE pixels: drawn by the engine at this size if the run draws by parameters, else enlarged."""
+    if trained.model.engine is not None:
+        return [trained.draw(parameters, size=SIDE) for parameters in trained.parameters(images.images)]
+    pixels = [Image.fromarray(avatar.permute(1, 2, 0).numpy()) for avatar in trained.model.apply_to(images)]
+    return [image.resize((SIDE, SIDE), Image.Resampling.NEAREST) for image in pixels]
+
+
 def main(run: str, out: str, photographs: str | None = None) -> None:
     """Draw the grid."""
     trained = domtrans.load(run)
@@ -31,14 +39,13 @@ def main(run: str, out: str, photographs: str | None = None) -> None:
     part = domtrans.use(of.pop("name"), **of | ({"path": photographs} if photographs else {}))
     source = domtrans.load_domain(trained.registry, part, "test", trained.recipe.image_size)
     images = source.take(torch.arange(24) * len(source) // 24)
-    avatars = trained.model.apply_to(images)
+    avatars = pictures(trained, images)
     height = SIDE + 12 * LINES + 6
     sheet = Image.new("RGB", (COLUMNS * SIDE, -(-len(avatars) // COLUMNS) * height), "white")
     draw = ImageDraw.Draw(sheet)
     for number, avatar in enumerate(avatars):
         x, y = number % COLUMNS * SIDE, number // COLUMNS * height
-        image = Image.fromarray(avatar.permute(1, 2, 0).numpy())
-        sheet.paste(image.resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, y))
+        sheet.paste(avatar, (x, y))
         for line, text in enumerate(caption(images, number)):
             draw.text((x + SIDE / 2, y + SIDE + 6 + 12 * line), text, fill="black", anchor="mm", font_size=12)
     sheet.quantize(128).save(out, optimize=True)
