@@ -30,7 +30,7 @@ class ParameterGenerator(Generator):
     samples, too, with a noise that is a fixed function of the features, so that an image always gets the same avatar.
 
     Args:
-        hidden: Units of the hidden layer.
+        hidden: Units of each of the two hidden layers.
         temperature: Of the values that a trained g samples. 1: as often as g believes in them; near 0: always the most
             likely one.
         renderer_width: Channels of e's layers.
@@ -39,7 +39,7 @@ class ParameterGenerator(Generator):
         renderer_lr: Highest learning rate of e.
 
     Raises:
-        DomtransError: If the target is not drawn by an engine, or not in colour.
+        DomtransError: If the target is not drawn by an engine, not in colour, or by an engine without choices.
     """
 
     draws_by_parameters = True

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans import Batches, Choice, Colour, ImageSet, ParameterSpace, Session, to_float
+from domtrans import Batches, Choice, Colour, DomtransError, ImageSet, ParameterSpace, Session, to_float
 
 HELD_OUT = 10
 """One of so many drawings is not fitted, but judges the fit."""
@@ -30,6 +30,9 @@ class DifferentiableRenderer(nn.Module):
         space: The parameters.
         size: Side of the images in pixels.
         width: Channels of the two layers.
+
+    Raises:
+        DomtransError: If no slot is a choice.
     """
 
     def __init__(self, space: ParameterSpace, size: int, *, width: int = 32) -> None:
@@ -38,6 +41,8 @@ class DifferentiableRenderer(nn.Module):
         self.sizes = list(space.sizes)
         slots = list(space.slots.values())
         self.choices = [i for i, slot in enumerate(slots) if isinstance(slot, Choice)]
+        if not self.choices:
+            raise DomtransError("e learns what the variants of slots look like, and no slot of this engine is a choice")
         self.palettes = [f"palette{i}" for i, slot in enumerate(slots) if isinstance(slot, Colour)]
         self.colours = [i for i, slot in enumerate(slots) if isinstance(slot, Colour)]
         for name, slot in zip(self.palettes, (slot for slot in slots if isinstance(slot, Colour)), strict=True):
@@ -105,7 +110,7 @@ def fit_renderer(renderer: DifferentiableRenderer, drawings: ImageSet, session: 
         (0 to 255).
     """
     parameters = drawings.parameters
-    assert parameters is not None
+    assert parameters is not None and drawings.engine is not None
     everything = torch.arange(len(drawings))
     held_out, fitted = everything[::HELD_OUT], everything[everything % HELD_OUT != 0]
 
@@ -130,6 +135,7 @@ def fit_renderer(renderer: DifferentiableRenderer, drawings: ImageSet, session: 
     code: tuple[Any, ...] = (DifferentiableRenderer, fit_renderer, one_hot)
     key = {
         "drawings": drawings.fingerprint(),
+        "slots": drawings.engine.space.json_schema()["properties"],
         "shapes": {name: list(tensor.shape) for name, tensor in renderer.state_dict().items()},
         **asdict(how),
         "computed": f"{session.device.type} {session.dtype}",
@@ -144,7 +150,7 @@ def fit_renderer(renderer: DifferentiableRenderer, drawings: ImageSet, session: 
 def rendering_error(renderer: DifferentiableRenderer, drawings: ImageSet, index: Tensor) -> float:
     """Mean absolute difference between e's images and the drawings ``index``, in grey levels (0 to 255)."""
     assert drawings.parameters is not None
-    device, total = next(renderer.buffers()).device, 0.0
+    device, total = renderer.maps[0].device, 0.0
     for block in index.split(64):
         images = to_float(drawings.batch(block).to(device))
         drawn = renderer(one_hot(drawings.parameters[block.to(drawings.parameters.device)].to(device), renderer.sizes))

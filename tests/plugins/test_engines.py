@@ -186,6 +186,8 @@ def test_g_keeps_the_contracts_of_generators():
 def test_a_target_without_an_engine_is_refused():
     with pytest.raises(DomtransError, match="needs a target in colour that a drawing engine draws"):
         ParameterGenerator(8, 3, 32, None)
+    with pytest.raises(DomtransError, match="no slot of this engine is a choice"):
+        DifferentiableRenderer(ParameterSpace({"ground": Colour(("#ffffff",))}), 32)
     with pytest.raises(DomtransError, match="the target has no parameters"):
         generator().prepare(ImageSet(torch.zeros(4, 3, 32, 32, dtype=torch.uint8)), Session.start("cpu"))
 
