@@ -388,6 +388,18 @@ def test_lfw_looks_dtn_trains_and_is_measured(capsys, tmp_path):
     assert "f_glasses_source_accuracy" in results and "f_glasses_target_accuracy" in results
 
 
+@NEEDS_FACES
+def test_photo_avatars_dtn_draws_photographs_by_parameters(tmp_path):
+    few = {key: value for key, value in few_photographs("lfw-looks-dtn").items() if key != "generator.width"}
+    few |= {"source.by": [{"name": "portraits", "count": 12, "test_count": 4}]}
+    paths = {"source.of.path": str(PHOTOGRAPHS), "encoder.of.backbone.path": str(RECOGNISERS["lfw-looks-dtn"])}
+    tiny = {"generator.hidden": 8, "generator.renderer_steps": 2, "generator.renderer_width": 4}
+    recipe = override(find_recipe("photo-avatars-dtn", registry()), few | paths | tiny, registry())
+    trainer = tiny_trainer(recipe)
+    assert trainer.f.feature_size == K and trainer.g.draws_by_parameters
+    assert all(torch.isfinite(value) for _ in range(2) for value in trainer.step().values())
+
+
 # Colours beside a recogniser
 
 
