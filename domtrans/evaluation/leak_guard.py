@@ -15,13 +15,19 @@ from torch import Tensor, nn
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
 from domtrans.evaluation.label_free_score import SCORES
+from domtrans.recipe.schema import Recipe
+from domtrans.registry.parts import Part
 
 NOTABLE_REPEATS = 0.01
 """Share of repeated test images above which the user is told; a few occur in real data."""
 
 UNSUPERVISED, SOURCE_LABELS, ORACLE = "none of the target", "source labels", "supervised: oracle"
 TARGET_PARAMETERS = "parameters of target drawings"
-"""The supervision of g in the results, by what its losses were given."""
+TARGET_LABELS = "labels of the target's domain in the fit of f"
+"""The supervision in the results, by what the losses of g and the fit of f were given."""
+
+FILE_OPTIONS = ("path", "root")
+"""Options of domains that say which files are meant: "folder" of another path is another domain."""
 
 _training: ContextVar[bool] = ContextVar("training", default=False)
 """Whether evaluators are refused, because f, g or D is being trained."""
@@ -74,13 +80,32 @@ def find_evaluator(root: object) -> Evaluator | None:
     return None
 
 
-def supervision(oracle: bool, reads: Iterable[frozenset[str]]) -> str:
-    """The supervision of g, for the results; ``reads`` are the fields of Outputs that each loss reads."""
-    if oracle:
+def supervision(recipe: Recipe, reads: Iterable[frozenset[str]]) -> str:
+    """The supervision of a run, for the results; ``reads`` are the fields of Outputs that each loss reads."""
+    if recipe.oracle:
         return ORACLE
     fields = frozenset().union(*reads)
-    given = {SOURCE_LABELS: "source_labels", TARGET_PARAMETERS: "target_parameters"}
-    return ", ".join(name for name, field in given.items() if field in fields) or UNSUPERVISED
+    found = {
+        SOURCE_LABELS: "source_labels" in fields,
+        TARGET_PARAMETERS: "target_parameters" in fields,
+        TARGET_LABELS: recipe.fit is not None and holds_domain_of(recipe.target, recipe.source),
+    }
+    return ", ".join(name for name, given in found.items() if given) or UNSUPERVISED
+
+
+def holds_domain_of(target: Part, source: Part) -> bool:
+    """Whether a source that is made of other domains, such as "extended", has the target's domain among them."""
+    files = {name: target.options.get(name) for name in FILE_OPTIONS}
+    pending: list[Any] = list(source.options.values())
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            if item.get("name") == target.name and {name: item.get(name) for name in FILE_OPTIONS} == files:
+                return True
+            pending += item.values()
+        elif isinstance(item, list | tuple):
+            pending += item
+    return False
 
 
 def check_search_value(name: str, losses: Iterable[str], measured: Iterable[str]) -> None:

@@ -192,7 +192,7 @@ def _train_and_measure(
         session.during("data").note(2, 2, enlarged_in_words(drawn_size, recipe.image_size))
     losses = (*experiment.generator_losses, *experiment.discriminator_losses)
     about = origin_of(recipe, registry, session, experiment.source, experiment.target)
-    about["supervision"] = supervision(recipe.oracle, (item.loss.reads for item in losses))
+    about["supervision"] = supervision(recipe, (item.loss.reads for item in losses))
     prepared = time.perf_counter()
     begin_with(recipe, experiment, session.during("data"))
     trainer = _trainer(experiment, session)

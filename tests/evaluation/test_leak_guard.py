@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import domtrans
-from domtrans import DomtransError, Evaluator, ImageSet, Loss, override
-from domtrans.evaluation.leak_guard import count_repeated, find_evaluator
+from domtrans import DomtransError, Evaluator, ImageSet, Loss, find_recipe, override
+from domtrans.evaluation.leak_guard import count_repeated, find_evaluator, supervision
 from domtrans_digits.networks.dtn import DigitEvaluator
 from tiny import bars, registry, tiny_recipe, write_bars
 from tiny_runs import go, prepare
@@ -108,6 +108,25 @@ def test_results_name_the_supervision_of_g(tmp_path, extended):
     recipe = override(tiny_recipe(tmp_path), {"generator_losses.extra": "labelled"}, extended)
     run = train(recipe, extended, tmp_path / "labelled")
     assert run.results["supervision"] == "source labels" == run.about["supervision"]
+
+
+def test_results_say_when_f_is_fitted_on_the_targets_domain():
+    """Looked up in the recipe, at any depth; another folder is another domain."""
+    said = {}
+    for name, target, by in [
+        ("drawings", {"name": "avatars", "count": 9}, ["portraits", {"name": "avatars", "count": 5}]),
+        ("others", "avatars", ["portraits"]),
+        ("folder", {"name": "folder", "path": "b"}, [{"name": "folder", "path": "a"}]),
+    ]:
+        source = {"name": "extended", "of": "portraits", "by": by}
+        changed = override(find_recipe("faces-dtn", registry()), {"source": source, "target": target}, registry())
+        said[name] = supervision(changed, [])
+        assert supervision(changed.model_copy(update={"fit": None}), []) == "none of the target"
+    assert said == {
+        "drawings": "labels of the target's domain in the fit of f",
+        "others": "none of the target",
+        "folder": "none of the target",
+    }
 
 
 def test_a_loss_gets_no_labels_that_it_does_not_declare(tmp_path, extended):
