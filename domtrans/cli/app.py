@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
 import domtrans
 from domtrans.cli import (
@@ -63,23 +63,30 @@ DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
 """Commands that several processes of torchrun or srun can work on together."""
 
 
-class Commands(TyperGroup):
-    """All commands."""
+class Command(TyperCommand):
+    """A command. For an unknown option it says how a change to the recipe is written, if it takes such changes."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command. For an unknown option it says how a change to the recipe is written."""
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command."""
         try:
-            return super().invoke(ctx)
+            return super().parse_args(ctx, args)
         except Exception as fault:
             error: Any = fault
-            if hasattr(error, "option_name") and any(each.name == "changes" for each in error.ctx.command.params):
+            if hasattr(error, "option_name") and any(each.name == "changes" for each in self.params):
                 error.possibilities = []
                 error.message += "; an option of the recipe is written without dashes, e.g. train.steps=2000"
             raise
 
 
-app = typer.Typer(
-    cls=Commands,
+class App(typer.Typer):
+    """All commands."""
+
+    def command(self, *args: Any, **settings: Any) -> Any:
+        """Register a command."""
+        return super().command(*args, **{"cls": Command, **settings})
+
+
+app = App(
     help="Train, measure and use image domain transfer: G(x) = g(f(x)) turns images of one domain into another.",
     no_args_is_help=True,
     rich_markup_mode=None,
