@@ -54,7 +54,7 @@ CONTRACTS = {
     "same for an image in any batch",
     "loss-reads": "``reads`` names fields of Outputs, and ``forward`` uses no others",
     "loss-scalar": "a loss returns one finite float32 number, and the same number for the same outputs",
-    "loss-gradient": "the gradient of a loss reaches generated images or the logits of D",
+    "loss-gradient": "the gradient of a loss reaches generated images, their parameters, or the logits of D",
     "loss-outputs": "a loss does not change the outputs that it is given",
     "loss-parameters": "weights inside a loss do not require gradients, because nothing trains them",
     "loss-separate": "if one domain is missing (train.updates=separate), a loss uses the other one or raises DomtransError",

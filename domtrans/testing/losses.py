@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from domtrans.errors import DomtransError
-from domtrans.interfaces import OUTPUT_FIELDS, Loss, Outputs
+from domtrans.interfaces import OUTPUT_FIELDS, PARAMETER_FIELDS, Loss, Outputs
 from domtrans.testing.contracts import Subject, examine, seeded
 
 __tracebackhide__ = True  # pytest shows the caller of a check that fails, not the check
 
-JUDGED = ("source_fake", "target_fake", "source_fake_logits", "target_fake_logits", "target_logits")
+JUDGED = frozenset(
+    {
+        "source_fake",
+        "target_fake",
+        "source_fake_parameters",
+        "target_fake_parameters",
+        "source_fake_logits",
+        "target_fake_logits",
+        "target_logits",
+    }
+)
 """Fields whose gradient a loss may have; features of fakes depend on the fakes."""
+
+SLOTS = (3, 4)
+"""The numbers of values of the two slots of the example parameters."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ class ExampleDiscriminator:
 
 
 def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, feature_size: int = 16, classes: int = 5) -> Outputs:
-    """Return outputs with random values in every field; the fakes and logits require gradients."""
+    """Return outputs with random values in every field of tensors; the fakes and logits require gradients."""
     rng = torch.Generator().manual_seed(0)
 
     def images() -> Tensor:
@@ -45,6 +59,11 @@ def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, featur
     source_fake, target_fake = images().requires_grad_(True), images().requires_grad_(True)
     logits = [torch.randn(batch, 3, generator=rng).requires_grad_(True) for _ in range(3)]
     to_logits = torch.randn(channels * size * size, 3, generator=rng) / size
+    source_parameters, target_parameters = (
+        tuple(torch.randn(batch, values, generator=rng).requires_grad_(True) for values in SLOTS) for _ in range(2)
+    )
+    drawn = torch.stack([torch.arange(batch) % values for values in SLOTS], 1)
+    drawn[-1, -1] = -1  # this slot does not show
     return Outputs(
         source=source,
         target=target,
@@ -57,6 +76,9 @@ def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, featur
         source_fake_logits=logits[0],
         target_fake_logits=logits[1],
         target_logits=logits[2],
+        source_fake_parameters=source_parameters,
+        target_fake_parameters=target_parameters,
+        target_parameters=drawn,
         source_labels=torch.arange(batch) % classes,
         discriminate=ExampleDiscriminator(to_logits.requires_grad_(True)),
         classify=lambda features: features @ to_classes,
@@ -109,14 +131,14 @@ def check_loss(where: Any, name: str | None = None, /, *, outputs: Outputs | Non
 
 
 def check_loss_gradient(subject: Subject, value: Tensor, outputs: Outputs) -> None:
-    """Check that the gradient is finite and reaches generated images, or D by its logits or its weights."""
-    leaves = [tensor for name in JUDGED if (tensor := getattr(outputs, name)) is not None]
+    """Check that the gradient is finite and reaches generated images, their parameters, or D by its logits or its weights."""
+    leaves = list(tensors(only(outputs, JUDGED)).values())
     if isinstance(outputs.discriminate, ExampleDiscriminator):
         leaves.append(outputs.discriminate.weights)
     found = torch.autograd.grad(value, leaves, allow_unused=True) if value.requires_grad and leaves else ()
     reached = any(gradient is not None and bool(gradient.abs().sum() > 0) for gradient in found)
     finite = all(gradient is None or bool(torch.isfinite(gradient).all()) for gradient in found)
-    subject.require(reached, "loss-gradient", "its gradient reaches neither a generated image nor D")
+    subject.require(reached, "loss-gradient", "its gradient reaches neither a generated image nor its parameters nor D")
     subject.require(finite, "loss-gradient", "its gradient is not finite")
 
 
@@ -171,14 +193,21 @@ def only(outputs: Outputs, names: set[str] | frozenset[str]) -> Outputs:
 
 
 def tensors(outputs: Outputs) -> dict[str, Tensor]:
-    """Return the tensors of the outputs by name."""
-    found = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
+    """Return the tensors of the outputs by name; ``name[i]`` is one of a sequence."""
+    found: dict[str, Any] = {}
+    for name, value in vars(outputs).items():
+        found |= {f"{name}[{i}]": item for i, item in enumerate(value)} if isinstance(value, Sequence) else {name: value}
     return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def on_gpu(outputs: Outputs) -> Outputs:
     """Return the outputs with their tensors on the GPU; the head moves its input."""
-    moved: dict[str, Any] = {name: tensor.cuda() for name, tensor in tensors(outputs).items()}
+    moved: dict[str, Any] = {}
+    for name, value in vars(outputs).items():
+        if isinstance(value, Tensor):
+            moved[name] = value.cuda()
+        elif name in PARAMETER_FIELDS and value is not None:
+            moved[name] = tuple(logits.cuda() for logits in value)
     head, judge = outputs.classify, outputs.discriminate
     if head is not None:
         moved["classify"] = lambda features: head(features.cpu()).cuda()

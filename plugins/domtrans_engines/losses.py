@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from domtrans import Loss, Outputs
+from domtrans import DomtransError, Loss, Outputs
 
 
 class ParameterIdentity(Loss):
@@ -38,8 +38,9 @@ class ParameterBalance(Loss):
     reads = frozenset({"source_fake_parameters", "target_fake_parameters"})
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """The divergence in nats."""
-        assert outputs.source_fake_parameters is not None and outputs.target_fake_parameters is not None
+        """The divergence in nats; DomtransError for a batch of one domain."""
+        if outputs.source_fake_parameters is None or outputs.target_fake_parameters is None:
+            raise DomtransError("the loss 'parameter-balance' compares both domains in one batch; set train.updates=joint")
         means = zip(mean_shares(outputs.target_fake_parameters), mean_shares(outputs.source_fake_parameters), strict=True)
         return torch.stack([(wanted.detach() * (wanted.detach() / drawn).log()).sum() for wanted, drawn in means]).sum()
 

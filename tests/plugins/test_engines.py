@@ -226,6 +226,8 @@ def test_parameter_balance_is_the_divergence_of_the_mean_shares():
     assert found.item() == pytest.approx(wanted, rel=1e-9)
     same = loss(Outputs(source_fake_parameters=as_tensors(source), target_fake_parameters=as_tensors(source)))
     assert same.item() == pytest.approx(0, abs=1e-12)
+    with pytest.raises(DomtransError, match=r"compares both domains in one batch; set train\.updates=joint"):
+        loss(Outputs(source_fake_parameters=as_tensors(source)))
 
 
 # Runs

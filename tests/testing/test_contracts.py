@@ -8,6 +8,7 @@ import pytest
 from domtrans import load_plugins, testing
 from domtrans.registry.registry import KINDS
 from domtrans.testing.contracts import CONTRACTS
+from dots import Dots
 from tiny import bars, write_bars
 from tiny_shards import write_shards
 
@@ -39,15 +40,25 @@ OPTIONS = {
     "attributes": {"classes": 32},
     "face-discriminator": {"classes": 32, "width": 8},
     "portraits": {"count": 8, "test_count": 4},
+    "predictions": {"of": {"name": "attributes", "width": 4, "features": 8}},
+    "parameters": {"channels": 3, "engine": Dots(0), "hidden": 16, "renderer_width": 8},
+    "face-verification": {"encoder": {"name": "colour-grid"}, "pairs": 10, "folds": 2},
+    "torchmetrics": {"metric": "PeakSignalNoiseRatio", "arguments": {"data_range": 1.0}},
 }
 DOWNLOADED = {"mnist", "usps", "svhn", "lfw", "celeba", "ms-celeb"}
 OF_FILES = {"arrays", "folder", "webdataset", "onnx"}
 OF_CODE = {"python"}
 """Its images exist only during a call from Python."""
+OF_A_LIBRARY = {"kornia"}
+"""The library is optional. test_interop.py checks it."""
 NEED_A_LIBRARY = ("tracker", "detector")
 """test_trackers.py and test_faces_detection.py check them, and test_encoders_onnx.py the encoder onnx."""
 ALL = list(registry())
-CHECKED = [entry for entry in ALL if entry.name not in DOWNLOADED | OF_FILES | OF_CODE and entry.kind not in NEED_A_LIBRARY]
+CHECKED = [
+    entry
+    for entry in ALL
+    if entry.name not in DOWNLOADED | OF_FILES | OF_CODE | OF_A_LIBRARY and entry.kind not in NEED_A_LIBRARY
+]
 
 
 @pytest.mark.parametrize("entry", CHECKED, ids=lambda entry: f"{entry.kind}-{entry.name}")
@@ -79,7 +90,7 @@ def test_a_domain_of_files_keeps_its_contracts(tmp_path, name):
 @pytest.mark.parametrize("entry", ALL, ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_a_shipped_part_has_a_summary_and_an_owner(entry):
     assert len(entry.summary) > 15 and entry.summary == entry.summary.strip()
-    assert entry.owner in {"dtn", "digits", "encoders", "faces", "files", "trackers"}
+    assert entry.owner in {"dtn", "digits", "encoders", "engines", "faces", "files", "interop", "trackers"}
 
 
 def test_every_kind_has_a_check_and_every_contract_belongs_to_one():

@@ -74,7 +74,7 @@ def test_a_step_with_other_parts_does_not_wait(tmp_path, part):
     run_step(tiny_recipe(tmp_path, "digits-dtn", **PARTS[part]))
 
 
-@pytest.mark.parametrize("name", registry().names("augmentation"))
+@pytest.mark.parametrize("name", sorted(set(registry().names("augmentation")) - {"kornia"}))  # it waits, as its docstring says
 def test_an_augmentation_does_not_wait(name):
     options = {"steps": ["flip", "blur"]} if name == "chain" else {}
     augment = registry().build("augmentation", Part(name=name, options=options))
