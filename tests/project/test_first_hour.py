@@ -40,7 +40,6 @@ NOT_RUN = {
     "train svhn-dtn": "downloads",
     "reproduce digits": "takes minutes; tests/studies runs studies",
     "bench digits-dtn": "times steps; tests/benchmark runs it",
-    "transfer runs/avatars-dtn": "needs a run of avatars-dtn; tests/inference transfers with one",
     "sweep digits-dtn": "trains 20 times; tests/studies runs sweeps",
 }
 """Commands that begin so, and why they are left out."""
