@@ -37,7 +37,8 @@ def test_show_json_of_a_part_and_of_a_kind(capsys):
     code, out, _ = in_process(capsys, "show", "domain", "arrays", "--json")
     part = json.loads(out)
     assert code == 0 and part["handed_in"] == ["split", "size"]
-    assert part["options"][0] == {"name": "path", "type": "text", "required": True, "help": "The file"}
+    help_of_path = part["options"][0].pop("help")
+    assert part["options"][0] == {"name": "path", "type": "text", "required": True} and help_of_path.startswith("The file")
     assert {option["name"]: option.get("default") for option in part["options"]}["holdout"] == 0.125
     code, out, _ = in_process(capsys, "show", "recipe", "--json")
     assert code == 0 and {one["name"] for one in json.loads(out)} >= {"digits-dtn", "digits-dtn-paper"}
@@ -157,7 +158,7 @@ def test_recipe_files_and_folders_are_completed(tmp_path, monkeypatch):
     (tmp_path / "my.toml").write_text("")
     (tmp_path / "notes.txt").write_text("")
     offered = words(completion.complete_recipe(""))
-    assert offered[:2] == ["digits-dtn", "digits-dtn-paper"] and offered[-2:] == ["my.toml", "runs/"]
+    assert offered[:2] == ["avatars-dtn", "digits-dtn"] and offered[-2:] == ["my.toml", "runs/"]
     assert words(completion.complete_recipe("runs/m")) == ["runs/mine/"]
     assert words(completion.complete_recipe("nowhere/")) == []
 

@@ -287,7 +287,7 @@ def test_an_image_is_written_completely_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_a_large_folder_is_read_in_batches_with_limited_memory(tmp_path):
-    count, side = BATCH_SIZE + 40, 400
+    count, side = 4 * BATCH_SIZE + 40, 400
     first = photo(tmp_path / "in" / "0.png", size=(side, side))
     for number in range(1, count):
         (tmp_path / "in" / f"{number}.png").hardlink_to(first)

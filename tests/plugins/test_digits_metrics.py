@@ -236,7 +236,7 @@ def test_verify_compares_lists(tmp_path, monkeypatch):
         elsewhere = results["computed_on"] | {"threads": 999}
         change_results(file, confusion=[[100 + count, 0], [0, 100]], computed_on=elsewhere)
         again = domtrans.load(run.path, device="cpu", registry=registry())
-        monkeypatch.setattr(again, "evaluate", lambda: results["metrics"] | {"confusion": [[100, 0], [0, 100]]})
+        monkeypatch.setattr(again, "evaluate", lambda **_: results["metrics"] | {"confusion": [[100, 0], [0, 100]]})
         names = [one.name for one in domtrans.verify(again).differences]
         assert [name for name in names if name == "confusion"] == wanted
 
