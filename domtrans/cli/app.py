@@ -10,9 +10,10 @@ import shlex
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -63,6 +64,9 @@ DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
 """Commands that several processes of torchrun or srun can work on together."""
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
 class Command(TyperCommand):
     """A command. For an unknown option it says how a change to the recipe is written, if it takes such changes."""
 
@@ -81,8 +85,8 @@ class Command(TyperCommand):
 class App(typer.Typer):
     """All commands."""
 
-    def command(self, *args: Any, **settings: Any) -> Any:
-        """Register a command."""
+    def command(self, *args: Any, **settings: Any) -> Callable[[Function], Function]:
+        """Register a function as a command."""
         return super().command(*args, **{"cls": Command, **settings})
 
 
