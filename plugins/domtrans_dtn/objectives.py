@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat
 from torch import Tensor
 
 from domtrans import Discriminator, DomtransError, Loss, Outputs
-from domtrans_dtn.losses import KINDS, Fakes, fake_logits, sum_of_present
+from domtrans_dtn.losses import KINDS, sum_of_present
 
 REAL = Discriminator.REAL_TARGET
 FAKE_FIELDS = ("source_fake_logits", "target_fake_logits")
@@ -53,15 +53,9 @@ class LeastSquaresDiscriminator(Loss):
 
 
 class LeastSquaresGenerator(Loss):
-    """D's output for real images should be 1 for G(x): E (z_3 - 1)^2 / 2 over both domains (LSGAN, equation 2).
+    """D's output for real images should be 1 for G(x): E (z_3 - 1)^2 / 2 over both domains (LSGAN, equation 2)."""
 
-    Args:
-        fakes: Generated images that D should take for real target images.
-    """
-
-    def __init__(self, *, fakes: Fakes = "both") -> None:
-        super().__init__()
-        self.reads = fake_logits(fakes)
+    reads = frozenset(FAKE_FIELDS)
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the domains in this update."""
@@ -88,15 +82,9 @@ class HingeDiscriminator(Loss):
 
 
 class HingeGenerator(Loss):
-    """D's output for real images should be large for G(x): -E z_3 over both domains (Lim and Ye, 2017, equation 7).
+    """D's output for real images should be large for G(x): -E z_3 over both domains (Lim and Ye, 2017, equation 7)."""
 
-    Args:
-        fakes: Generated images that D should take for real target images.
-    """
-
-    def __init__(self, *, fakes: Fakes = "both") -> None:
-        super().__init__()
-        self.reads = fake_logits(fakes)
+    reads = frozenset(FAKE_FIELDS)
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the domains in this update."""
