@@ -50,7 +50,7 @@ def read_range(address: str, start: int, end: int) -> bytes:
 
 
 def list_folder(address: str) -> list[tuple[str, bool]]:
-    """What is in a remote folder: the address of each entry, and whether it is a folder.
+    """What is in a remote folder: the address of each entry, in order, and whether it is a folder.
 
     Raises:
         DomtransError: If there is no such folder, or it cannot be reached.
@@ -61,7 +61,7 @@ def list_folder(address: str) -> list[tuple[str, bool]]:
         inside = name_of_address(name if is_remote(name) else f"{protocol_of(address)}://{name}")
         if inside != name_of_address(base) or entry.get("size"):  # some file systems list the folder itself
             found.append((f"{base}/{inside}", entry.get("type") == "directory"))
-    return found
+    return sorted(found)
 
 
 def _ask(address: str, request: Callable[[Any, str], Any]) -> Any:
