@@ -1,13 +1,11 @@
 """benchmarks/gpu.py, tried on the CPU."""
 
-import subprocess
-import sys
-
 from paths import ROOT
+from processes import run
 
 
 def gpu_script(*words):
-    return subprocess.run([sys.executable, ROOT / "benchmarks" / "gpu.py", *words], capture_output=True, text=True, check=False)
+    return run(ROOT / "benchmarks" / "gpu.py", *words)
 
 
 def test_its_checks_work_and_end_in_a_page(tmp_path):

@@ -27,6 +27,7 @@ OPTIONS = {
     "probe": {"steps": 20, "batch_size": 8},
     "digit-accuracy": {"steps": 2, "batch_size": 8},
     "digit-realism": {"steps": 2, "batch_size": 8},
+    "image-realism": {"steps": 2, "batch_size": 8},
     "adaptation-accuracy": {"steps": 2, "batch_size": 8},
     "subset": {"of": {"name": "street-digits", "count": 40, "test_count": 20}},
     "extended": {"of": {"name": "street-digits", "count": 20, "test_count": 10}, "by": [{"name": "portraits", "count": 8}]},
