@@ -27,7 +27,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.discriminator("face-discriminator", dtn.FaceDiscriminator)
     registry.distance("attributes", distances.attributes)
     registry.distance("perceptual", distances.Perceptual)
-    registry.metric("attribute-agreement", avatar_metrics.attribute_agreement)
+    registry.metric("attribute-agreement", avatar_metrics.attribute_agreement, values=avatar_metrics.VALUES)
     registry.metric("avatar-realism", avatar_metrics.avatar_realism)
     registry.metric("matched-realism", avatar_metrics.matched_realism)
     registry.metric("avatar-diversity", avatar_metrics.avatar_diversity)

@@ -11,6 +11,7 @@ from domtrans import (
     Augmentation,
     AugmentationOption,
     MetricInput,
+    MetricValue,
     NotMeasurableError,
     frechet_distance,
     kernel_distance,
@@ -19,6 +20,9 @@ from domtrans import (
 from domtrans_faces.metrics.evaluator import EVALUATOR_VIEW, fit_avatar_evaluator, hidden_features, predict_attributes
 
 Results = dict[str, float | int | list[list[int]]]
+
+VALUES = (MetricValue("attribute_balanced_accuracy", "attribute balanced accuracy", main=True),)
+"""How reports show the values of attribute-agreement."""
 
 STEPS, BATCH_SIZE = 900, 48
 """Defaults for fitting the evaluator."""
