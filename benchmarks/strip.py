@@ -12,6 +12,8 @@ from PIL import Image
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WIDTH, MARGIN, GAP = 1092, 4, 14
+PAIR = 132
+"""Pixels from one pair to the next in a grid of samples, twice enlarged."""
 AVATAR, LABELS = 128, 42
 """Pixels of an avatar's side and of the three lines of labels below it, as ``captioned.py`` draws them."""
 
@@ -22,14 +24,15 @@ def digits() -> Image.Image:
 
 
 def portraits() -> Image.Image:
-    """Drawn test portraits and their avatars, as wide as the strip."""
-    pairs = Image.open(DOCS / "images/faces-dtn.png").convert("RGB")
+    """The first twelve drawn test portraits and their avatars, as wide as the strip."""
+    pairs = Image.open(DOCS / "images/avatars-dtn.png").convert("RGB")
+    pairs = pairs.crop((0, 0, 12 * PAIR + MARGIN, pairs.height))
     return pairs.resize((WIDTH, round(pairs.height * WIDTH / pairs.width)), Image.Resampling.BICUBIC)
 
 
 def photographs() -> Image.Image:
     """Labels of the first eight test photographs, and their avatars below."""
-    captioned = Image.open(DOCS / "results/faces/lfw-looks.png").convert("RGB")
+    captioned = Image.open(DOCS / "results/faces/photo-avatars.png").convert("RGB")
     row = Image.new("RGB", (captioned.width, LABELS + AVATAR), "white")
     row.paste(captioned.crop((0, AVATAR, captioned.width, AVATAR + LABELS)), (0, 0))
     row.paste(captioned.crop((0, 0, captioned.width, AVATAR)), (0, LABELS))
