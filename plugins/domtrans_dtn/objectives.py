@@ -8,6 +8,7 @@ The paper's D has three classes: 1, G(source); 2, G(target); 3, real target. Obj
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -21,6 +22,11 @@ from domtrans_dtn.losses import KINDS, sum_of_present
 REAL = Discriminator.REAL_TARGET
 FAKE_FIELDS = ("source_fake_logits", "target_fake_logits")
 FAKE_KINDS = (Discriminator.FAKE_SOURCE, Discriminator.FAKE_TARGET)
+
+
+def judged(outputs: Outputs, fields: Iterable[str]) -> Iterator[tuple[Tensor, int]]:
+    """The logits [B, 3] of each kind of image in this update, and the kind."""
+    return ((logits, KINDS[name]) for name in fields if (logits := getattr(outputs, name)) is not None)
 
 
 def signs(logits: Tensor, kind: int) -> Tensor:
@@ -44,12 +50,9 @@ class LeastSquaresDiscriminator(Loss):
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the kinds of images in this update."""
-        terms = []
-        for name, kind in KINDS.items():
-            logits = getattr(outputs, name)
-            if logits is not None:
-                terms.append((logits - (signs(logits, kind) + 1) / 2).square().sum(1).mean() / 2)
-        return sum_of_present(*terms)
+        return sum_of_present(
+            *((logits - (signs(logits, kind) + 1) / 2).square().sum(1).mean() / 2 for logits, kind in judged(outputs, KINDS))
+        )
 
 
 class LeastSquaresGenerator(Loss):
@@ -59,8 +62,7 @@ class LeastSquaresGenerator(Loss):
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the domains in this update."""
-        batches = [getattr(outputs, name) for name in sorted(self.reads)]
-        return sum_of_present(*((logits[:, REAL] - 1).square().mean() / 2 for logits in batches if logits is not None))
+        return sum_of_present(*((logits[:, REAL] - 1).square().mean() / 2 for logits, _ in judged(outputs, FAKE_FIELDS)))
 
 
 class HingeDiscriminator(Loss):
@@ -73,12 +75,9 @@ class HingeDiscriminator(Loss):
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the kinds of images in this update."""
-        terms = []
-        for name, kind in KINDS.items():
-            logits = getattr(outputs, name)
-            if logits is not None:
-                terms.append(F.relu(1 - signs(logits, kind) * logits).sum(1).mean())
-        return sum_of_present(*terms)
+        return sum_of_present(
+            *(F.relu(1 - signs(logits, kind) * logits).sum(1).mean() for logits, kind in judged(outputs, KINDS))
+        )
 
 
 class HingeGenerator(Loss):
@@ -88,16 +87,15 @@ class HingeGenerator(Loss):
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The sum over the domains in this update."""
-        batches = [getattr(outputs, name) for name in sorted(self.reads)]
-        return sum_of_present(*(-logits[:, REAL].mean() for logits in batches if logits is not None))
+        return sum_of_present(*(-logits[:, REAL].mean() for logits, _ in judged(outputs, FAKE_FIELDS)))
 
 
 def paired_log_odds(outputs: Outputs, name: str) -> tuple[list[Tensor], Tensor]:
     """The log odds of the fakes of every domain, each [B], and of the real images that they are paired with, [B]."""
-    fakes = [logits for field in FAKE_FIELDS if (logits := getattr(outputs, field)) is not None]
+    fakes = [log_odds_of_real(logits) for logits, _ in judged(outputs, FAKE_FIELDS)]
     if outputs.target_logits is None or not fakes:
         raise DomtransError(f"the loss '{name}' compares real and generated images of one batch; set train.updates=joint")
-    return [log_odds_of_real(logits) for logits in fakes], log_odds_of_real(outputs.target_logits)
+    return fakes, log_odds_of_real(outputs.target_logits)
 
 
 class RelativisticDiscriminator(Loss):
@@ -120,11 +118,9 @@ class RelativisticDiscriminator(Loss):
         """The sum over both domains. Raises DomtransError for an update of one domain."""
         fakes, real = paired_log_odds(outputs, "relativistic-discriminator")
         total = sum_of_present(*(F.softplus(fake - real).mean() for fake in fakes))
-        for name, kind in zip(FAKE_FIELDS, FAKE_KINDS, strict=True):
-            logits = getattr(outputs, name)
-            if self.kinds and logits is not None:
-                between = torch.stack([logits[:, each] for each in FAKE_KINDS], 1).log_softmax(1)
-                total = total - self.kinds * between[:, FAKE_KINDS.index(kind)].mean()
+        for logits, kind in judged(outputs, FAKE_FIELDS if self.kinds else ()):
+            between = torch.stack([logits[:, each] for each in FAKE_KINDS], 1).log_softmax(1)
+            total = total - self.kinds * between[:, FAKE_KINDS.index(kind)].mean()
         return total
 
 
