@@ -293,6 +293,8 @@ def _join(device: torch.device) -> tuple[Group, Store]:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         rank, size = launcher.rank(), launcher.size()
         store, _, _ = next(rendezvous(launcher.init_method(), rank, size, timeout=JOIN_TIMEOUT))
+        # torchrun may keep its store when it restarts the processes; their new addresses must not mix with the old ones.
+        store = PrefixStore(f"attempt/{launcher.attempt()}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP_TIMEOUT)
         atexit.register(dist.destroy_process_group)
         _stores.append(store)

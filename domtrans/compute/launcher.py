@@ -56,6 +56,11 @@ def init_method() -> str:
     return f"tcp://{address}:{_number('MASTER_PORT', FIRST_PORT + (job + step) % PORTS)}"
 
 
+def attempt() -> int:
+    """Return how often torchrun has restarted the processes."""
+    return _number("TORCHELASTIC_RESTART_COUNT", 0)
+
+
 def command() -> list[str]:
     """Return the command that starts domtrans as this process was started."""
     if name() == "srun":

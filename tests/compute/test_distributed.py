@@ -118,7 +118,6 @@ def test_two_processes_measure_what_one_does(tmp_path, data, capsys):
     assert json.loads(main) == json.loads(alone) and other == ""
 
 
-@pytest.mark.skip(reason="fails at times: the processes that torchrun restarts cannot always connect over gloo")
 def test_torchrun_restarts_a_training_that_lost_a_process_and_it_ends_with_the_same_weights(tmp_path):
     recipe = tiny_recipe(tmp_path, train__steps=6, train__save_every=2, metrics={})
     (tmp_path / "recipe.json").write_text(recipe.to_json())
