@@ -5,7 +5,7 @@ python submitit_job.py svhn-dtn /shared/runs/svhn-dtn
 
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import submitit
@@ -18,14 +18,13 @@ class Training:
 
     def __call__(self, recipe: str, out: str) -> dict[str, Any]:
         """Train; submitit calls this in the job."""
-        self.stop = threading.Event()
-        self.future = ThreadPoolExecutor(1).submit(domtrans.train, recipe, out, stop=self.stop)
-        return dict(self.future.result().results)
+        self.stop, self.pool = threading.Event(), ThreadPoolExecutor(1)
+        return dict(self.pool.submit(domtrans.train, recipe, out, stop=self.stop).result().results)
 
     def checkpoint(self, recipe: str, out: str) -> Any:
         """Stop and save; submitit calls this shortly before the end, and queues what it returns."""
         self.stop.set()
-        wait([self.future])
+        self.pool.shutdown(wait=True)
         return submitit.helpers.DelayedSubmission(Training(), recipe, out)
 
 
