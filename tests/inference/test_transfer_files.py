@@ -377,7 +377,7 @@ def test_an_error_of_the_network_is_not_reported_as_one_of_the_images(tmp_path):
     broken.fault = torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(DomtransError, match="not enough memory for 64 images at a time; choose a smaller batch size"):
         transfer(broken, folder, tmp_path / "out")
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 def test_output_names_do_not_clash_with_the_crops_of_others():
