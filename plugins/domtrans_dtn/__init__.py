@@ -11,7 +11,18 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the method's parts."""
-    from domtrans_dtn import augmentations, diff_augment, distances, fits, losses, metrics, objectives, probing
+    from domtrans_dtn import (
+        adaptive,
+        augmentations,
+        diff_augment,
+        distances,
+        fits,
+        losses,
+        metrics,
+        objectives,
+        probing,
+        self_supervised,
+    )
 
     registry.loss("ternary-discriminator", losses.TernaryDiscriminator)
     registry.loss("ternary-generator", losses.TernaryGenerator)
@@ -44,3 +55,4 @@ def register(registry: domtrans.Registry) -> None:
     registry.fit("classifier", fits.classifier)
     registry.fit("self-training", fits.self_training)
     registry.fit("probe", probing.probe)
+    registry.fit("self-supervised", self_supervised.self_supervised)

@@ -26,6 +26,7 @@ OPTIONS = {
     "self-training": {"steps": 20, "batch_size": 8},
     "probe": {"steps": 20, "batch_size": 8},
     "digit-accuracy": {"steps": 2, "batch_size": 8},
+    "self-supervised": {"steps": 20, "batch_size": 8},
     "digit-realism": {"steps": 2, "batch_size": 8},
     "image-realism": {"steps": 2, "batch_size": 8},
     "adaptation-accuracy": {"steps": 2, "batch_size": 8},
