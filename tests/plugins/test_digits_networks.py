@@ -20,11 +20,20 @@ def test_wrn_16_4_has_the_size_of_its_paper():
     assert sum(weight.numel() for weight in resnet(10).parameters()) == pytest.approx(2.75e6, rel=0.01)
 
 
-@pytest.mark.parametrize(("width", "depth"), [(1, 1), (2, 3)])
-def test_features_are_those_of_the_last_stage(width, depth):
-    f = resnet(width=width, depth=depth)
+@pytest.mark.parametrize(("width", "depth", "stride"), [(1, 1, 1), (2, 3, 1), (2, 1, 2)])
+def test_features_are_those_of_the_last_stage(width, depth, stride):
+    f = resnet(width=width, depth=depth, stride=stride)
     features = f(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, f.feature_size) == (2, 64 * width) and features.min() >= 0
+
+
+@pytest.mark.parametrize(("stride", "sides"), [(1, (32, 16, 8)), (2, (16, 8, 4))])
+def test_stride_sets_the_sides_of_the_stages(stride, sides):
+    x, seen = torch.zeros(1, 3, 32, 32), []
+    for layer in resnet(width=1, depth=1, stride=stride).layers[:4]:
+        x = layer(x)
+        seen.append(x.shape[-1])
+    assert tuple(seen) == (sides[0], *sides)
 
 
 def test_digit_resnet_learns_to_classify_bars():

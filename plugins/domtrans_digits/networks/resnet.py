@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -37,6 +37,8 @@ class DigitResNet(Encoder):
     Args:
         width: The stages have 16, 32 and 64 times ``width`` channels; there are 64 times ``width`` features.
         depth: Residual blocks per stage.
+        stride: Stride of the first convolution. 1, as in the paper; 2: the stages are at 16, 8 and 4 pixels, which takes a
+            quarter of the time. The first convolution is then 4 x 4 with as many channels as the first stage.
         dropout: Share of the features dropped before the head while f is fitted.
     """
 
@@ -50,12 +52,13 @@ class DigitResNet(Encoder):
         *,
         width: Annotated[int, Field(ge=1, le=16)] = 4,
         depth: Annotated[int, Field(ge=1, le=12)] = 2,
+        stride: Literal[1, 2] = 1,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         super().__init__()
         self.heads, self.feature_size = {"class": classes} if classes > 1 else {}, 64 * width
-        layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False)]
-        before = 16
+        before, kernel = (16, 3) if stride == 1 else (16 * width, 4)
+        layers: list[nn.Module] = [nn.Conv2d(3, before, kernel, stride, 1, bias=False)]
         for stage in range(3):
             after = 16 * width * 2**stage
             for block in range(depth):
