@@ -167,7 +167,8 @@ def train(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="The run folder.  [default: runs/RECIPE; with --resume, RECIPE if it is a run folder]",
+            help="The run folder, or an address such as s3://bucket/run.  [default: runs/RECIPE; with --resume, RECIPE if it is "
+            "a run]",
         ),
     ] = None,
     resume: Annotated[
@@ -191,18 +192,22 @@ def train(
     from domtrans.cli.interrupt import stop_on_signals
     from domtrans.evaluation.results import declared_values
     from domtrans.runs.folder import default_folder
+    from domtrans.runs.published_folder import local_copy
+    from domtrans.storage.address import as_address, is_remote
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     is_main = launcher.rank() == 0  # of several processes, only the first prints, unless another fails
     registry = load_plugins().registry
     resolved = find_recipe(recipe, changes, registry)
     if out is None:
-        out = Path(recipe) if resume and (Path(recipe) / "recipe.json").is_file() else default_folder(resolved.name)
+        is_run = is_remote(recipe) or (Path(recipe) / "recipe.json").is_file()
+        out = Path(recipe) if resume and is_run else default_folder(resolved.name)
+    place = as_address(out) if is_remote(out) else str(out)
     options = [] if device == "auto" else ["--device", device]
     options += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
     options += [word for tracker in track or [] for word in ("--track", tracker)]
     options += [] if max_time is None else ["--max-time", max_time]
-    command = shlex.join([*launcher.command(), "train", recipe, *changes, "--out", str(out), *options, "--resume"])
+    command = shlex.join([*launcher.command(), "train", recipe, *changes, "--out", place, *options, "--resume"])
     with stop_on_signals(max_time) as stop:
         try:
             with run_context(stop, registry=registry, quiet=quiet, verbose=verbose) as context:
@@ -221,7 +226,7 @@ def train(
         except Stopped as stopped:
             if not is_main:
                 raise typer.Exit(INTERRUPTED) from None
-            saved = "" if (out / "training.safetensors").is_file() else "; the training of g and D had not begun"
+            saved = "" if (local_copy(out) / "training.safetensors").is_file() else "; the training of g and D had not begun"
             terminal.print_note(stop.explain(f"{stopped}{saved}"))
             terminal.print_note(f"continue with: {command}")
             raise typer.Exit(INTERRUPTED) from None
@@ -229,7 +234,7 @@ def train(
             terminal.print_note(f"aborted; what was saved before is intact; continue with: {command}")
             raise typer.Exit(INTERRUPTED) from None
     if is_main:
-        terminal.show_results(run.results, run.path, declared_values(run.registry, run.recipe))
+        terminal.show_results(run.results, run.path, declared_values(run.registry, run.recipe), place)
 
 
 @app.command(

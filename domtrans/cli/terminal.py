@@ -58,13 +58,13 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     _print_columns(list(rows), header)
 
 
-def show_results(results: Mapping[str, Any], folder: Path, values: Mapping[str, MetricValue]) -> None:
-    """Print the results of a run: metrics, data, times, and where the files are."""
+def show_results(results: Mapping[str, Any], folder: Path, values: Mapping[str, MetricValue], name: str = "") -> None:
+    """Print the results of a run: metrics, data, times, and where the files are. ``name`` is the run, if not its folder."""
     metrics = metric_rows(results, values)
     rows = [(row.label, row.text) for row in metrics]
     rows += [(f"{name}: not measured", why) for name, why in not_measured(results)]
     rows += [*check_rows(results), *run_rows(results)]
-    rows.append(("run", str(folder)))
+    rows.append(("run", name or str(folder)))
     samples = sorted((folder / "samples").glob("*.png"))
     if samples:
         rows.append(("newest sample grid", str(samples[-1])))

@@ -15,8 +15,12 @@ def is_address(name: str | Path) -> bool:
     return str(name).startswith(PREFIX) or is_remote(name)
 
 
-def local_path(name: str | Path) -> Path:
+def local_path(name: str | Path, *, whole: bool = False) -> Path:
     """The folder of ``models:NAME``; the downloaded folder or file of an address; any other name as a path.
+
+    Args:
+        name: The name.
+        whole: Of a run that was published by training, download also log, samples and examples.
 
     Raises:
         DomtransError: If there is no such model, or it cannot be downloaded.
@@ -26,4 +30,4 @@ def local_path(name: str | Path) -> Path:
         return model_folder(text)
     if hub.is_address(text):
         return hub.fetch(text)
-    return remote.fetch(text) if is_remote(text) else Path(text)
+    return remote.fetch(text, whole=whole) if is_remote(text) else Path(text)

@@ -40,7 +40,7 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     names = [runs] if isinstance(runs, str | Path) else list(runs)
     if not names:
         raise DomtransError("a report needs at least one run; name its folder")
-    paths = [local_path(name) for name in names]
+    paths = [local_path(name, whole=True) for name in names]
     is_single = len(paths) == 1 and not is_address(names[0])
     default = RunFolder(paths[0]).report_file if is_single else Path("report.html")
     target = default if out is None else Path(out)

@@ -54,14 +54,16 @@ class RunFolder:
 
     Args:
         path: The folder; it need not exist.
+        name: What messages call it; by default the path.
 
     Raises:
         DomtransError: If the path is an address.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
         check_local(path, "a run folder")
         self.path = path
+        self.name = name or str(path)
         self.recipe_file = path / "recipe.json"
         self.data_file = path / "data.json"
         self.metrics_file = path / "metrics.jsonl"
@@ -95,11 +97,11 @@ class RunFolder:
             if self.recipe_file.is_file():
                 if resume or self.has_started():
                     before = self._resolved(registry)
-                    changed = check_same(self.path, before, recipe, resume=resume, allowed=allowed)
+                    changed = check_same(self.name, before, recipe, resume=resume, allowed=allowed)
             elif self.path.exists() and not self._is_unused():
-                raise DomtransError(f"{self.path} exists and is no run; choose another folder with --out")
+                raise DomtransError(f"{self.name} exists and is no run; choose another folder with --out")
             elif resume:
-                raise DomtransError(f"there is no run in {self.path} to resume; leave out --resume to start it")
+                raise DomtransError(f"there is no run in {self.name} to resume; leave out --resume to start it")
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DomtransError(
@@ -126,7 +128,7 @@ class RunFolder:
             lock.acquire(timeout=0)
         except Timeout:
             raise DomtransError(
-                f"another process is training in {self.path}; wait for it or choose another folder with --out"
+                f"another process is training in {self.name}; wait for it or choose another folder with --out"
             ) from None
         except OSError as error:
             raise DomtransError(f"the run folder {self.path} cannot be written: {error.strerror or error}") from None
@@ -140,6 +142,18 @@ class RunFolder:
         return self.path.is_dir() and all(
             path.name == LOCK_FILE or path.name.startswith(UNFINISHED_PREFIX) for path in self.path.iterdir()
         )
+
+    def check_shared(self) -> None:
+        """Raise DomtransError in a process on a machine that does not see the folder of the main process."""
+        if not self.recipe_file.is_file():
+            raise DomtransError(
+                f"the run folder {self.path} does not exist on this machine; use storage that every machine shares"
+            )
+
+    @property
+    def shared_path(self) -> Path:
+        """Where processes on other machines load the run from."""
+        return self.path
 
     def has_started(self) -> bool:
         """Whether the run has made a step."""

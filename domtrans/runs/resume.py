@@ -33,7 +33,7 @@ DATA = "data"
 """The word that allows other data."""
 
 
-def check_same(path: Path, old: Recipe, new: Recipe, *, resume: bool, allowed: Sequence[str]) -> list[str]:
+def check_same(path: str | Path, old: Recipe, new: Recipe, *, resume: bool, allowed: Sequence[str]) -> list[str]:
     """Check that a run may continue with another recipe.
 
     Args:
@@ -101,7 +101,7 @@ def data_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return changes
 
 
-def check_data(path: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[str]:
+def check_data(path: str | Path, before: Mapping[str, Any], now: Mapping[str, Any], *, allowed: bool) -> list[str]:
     """Check that a run continues on the data that it was started with.
 
     Args:

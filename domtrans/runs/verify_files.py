@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from domtrans.errors import DomtransError, one_line
+from domtrans.pretrained.locate import local_path
 from domtrans.runs.folder import LOCK_FILE
 from domtrans.storage.atomic import UNFINISHED_PREFIX
 from domtrans.storage.tensors import read_tensors
@@ -41,7 +42,7 @@ def verify_files(path: str | Path) -> tuple[CheckedFile, ...]:
     also have the checksum of ``SHA256SUMS``. Nothing is measured, and no plugin is needed.
 
     Args:
-        path: The folder or file.
+        path: The folder or file; also ``models:NAME``, or an address, of which all but the training state is downloaded.
 
     Returns:
         The files, each with what is wrong with it.
@@ -49,7 +50,7 @@ def verify_files(path: str | Path) -> tuple[CheckedFile, ...]:
     Raises:
         DomtransError: If there is no such file, or the folder is no run.
     """
-    path = Path(path)
+    path = local_path(path)
     if path.is_file():
         return (_check(path, path.name),)
     if not (path / "recipe.json").is_file():

@@ -17,10 +17,15 @@ LIBRARIES = {
     "s3": "s3fs",
     "gs": "gcsfs",
     "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
     "hf": "huggingface_hub",
     "memory": "fsspec",
 }
 """By protocol: what pip installs to read it. Others are refused, because a recipe from someone else may name them."""
+
+OBJECT_STORES = ("s3", "gs", "gcs", "az", "abfs", "memory")
+"""Protocols of stores that a run can be published to: they replace a file in one step."""
 
 ADDRESS = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]+):/{1,2}", re.IGNORECASE)
 """The beginning of an address. A ``Path`` of it has one slash less. A single letter is a drive of Windows."""

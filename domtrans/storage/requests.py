@@ -1,16 +1,20 @@
-"""Requests for remote files through fsspec: what a file is, a part of it, and what is in a folder."""
+"""Requests for remote files through fsspec: read, list, write and remove them."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
 
 from domtrans.errors import DomtransError
 from domtrans.optional import require_extra
 from domtrans.storage.address import LIBRARIES, check_address, is_remote, name_of_address, protocol_of
+
+Action = Literal["read", "written"]
+"""What a request does, as its error says it."""
 
 VERSION_KEYS = (
     "ETag", "etag", "Content-MD5", "Last-Modified", "LastModified", "md5Hash", "generation", "blob_id", "sha256", "mtime",
@@ -26,7 +30,15 @@ REPEATED = (408, 429)
 
 
 class NoFileError(DomtransError):
-    """There is no such file, or it may not be read. Some stores answer the same to both."""
+    """There is no such file, or it may not be read. Some stores answer the same to both.
+
+    Attributes:
+        is_denied: Whether the store says that access is denied.
+    """
+
+    def __init__(self, message: str, *, is_denied: bool = False) -> None:
+        super().__init__(message)
+        self.is_denied = is_denied
 
 
 def file_facts(address: str) -> tuple[int, dict[str, str]]:
@@ -64,12 +76,54 @@ def list_folder(address: str) -> list[tuple[str, bool]]:
     return sorted(found)
 
 
-def _ask(address: str, request: Callable[[Any, str], Any]) -> Any:
+def read_file(address: str) -> bytes | None:
+    """All bytes of a remote file; None if there is no such file. For small files."""
+    try:
+        content: bytes = _ask(address, lambda files, key: files.cat_file(key))
+    except NoFileError as error:
+        if error.is_denied:
+            raise
+        return None
+    return content
+
+
+def download(address: str, file: Path) -> None:
+    """Copy a remote file to a local path; DomtransError if that fails."""
+    _ask(address, lambda files, key: files.get_file(key, str(file)))
+
+
+def upload(file: Path, address: str) -> None:
+    """Copy a local file to an address; DomtransError if that fails."""
+    _ask(address, lambda files, key: files.put_file(str(file), key), "written")
+
+
+def write_file(address: str, content: bytes) -> None:
+    """Replace a small remote file, which object stores do in one step; DomtransError if that fails."""
+    _ask(address, lambda files, key: files.pipe_file(key, content), "written")
+
+
+def find_below(address: str) -> list[str]:
+    """The addresses of all files in a remote folder and its folders; empty if there is no such folder."""
+
+    def find(files: Any, key: str) -> list[str]:
+        return [name[len(key) :] for name in files.find(key) if name.startswith(key)]
+
+    base = address.rstrip("/")
+    return [f"{base}{name}" for name in _ask(base, find)]
+
+
+def remove_file(address: str) -> None:
+    """Remove a remote file, if it is there; DomtransError if that fails."""
+    with suppress(NoFileError):
+        _ask(address, lambda files, key: files.rm_file(key), "written")
+
+
+def _ask(address: str, request: Callable[[Any, str], Any], action: Action = "read") -> Any:
     """Send a request to the file system of an address; again if the connection breaks."""
     files = _file_system(check_address(address))
     for seconds in (*WAIT_SECONDS, None):
         try:
-            with _as_domtrans_error(address, last=seconds is None):
+            with _as_domtrans_error(address, action, last=seconds is None):
                 return request(files, files._strip_protocol(address))
         except _TryAgain:
             time.sleep(seconds or 0)
@@ -96,7 +150,7 @@ class _TryAgain(Exception):  # noqa: N818 - not an error: the request is repeate
 
 
 @contextmanager
-def _as_domtrans_error(address: str, *, last: bool) -> Iterator[None]:
+def _as_domtrans_error(address: str, action: Action, *, last: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - every file system has its own
@@ -107,14 +161,16 @@ def _as_domtrans_error(address: str, *, last: bool) -> Iterator[None]:
             raise NoFileError(f"there is no file or folder {address}") from None
         if isinstance(fault, PermissionError) or status in (401, 403):
             raise NoFileError(
-                f"{address} may not be read: access is denied; give fsspec your credentials (see 'Remote data' in docs/data.md)"
+                f"{address} may not be {action}: access is denied; give fsspec your credentials (see 'Remote data' in "
+                "docs/data.md)",
+                is_denied=True,
             ) from None
         repeatable = not isinstance(fault, NotImplementedError | ValueError) and not 400 <= status < 500
         if not last and (repeatable or status in REPEATED):
             raise _TryAgain from None
+        kept = ", and start again: what was downloaded is kept" if action == "read" else ""
         raise DomtransError(
-            f"{address} cannot be read: {_reason(fault)}; check the address and the network, and start again: what was "
-            "downloaded is kept"
+            f"{address} cannot be {action}: {_reason(fault)}; check the address and the network{kept}"
         ) from None
 
 

@@ -19,6 +19,7 @@ from domtrans.errors import DomtransError
 from domtrans.recipe.schema import Recipe
 from domtrans.reporting.plots import confusion_png, losses_png
 from domtrans.runs.folder import RunFolder
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import write_bytes, write_json
 from domtrans.storage.tensors import open_tensors
 from domtrans.studies.markdown import to_markdown
@@ -107,6 +108,7 @@ def claim(path: Path, name: str, identity: Mapping[str, Any], kind: str) -> None
     Raises:
         DomtransError: If the folder holds anything else.
     """
+    check_local(path, f"the folder of {kind}")
     file, noun = path / name, kind.partition(" ")[2]
     try:
         if file.is_file():

@@ -115,7 +115,7 @@ class Loop:
         elif stop:
             self._save_if_finite()
             group.barrier()  # the other processes wait until everything is saved
-            raise Stopped(f"stopped at step {step} of {self.config.steps}; everything is saved in {self.folder.path}")
+            raise Stopped(f"stopped at step {step} of {self.config.steps}; everything is saved in {self.folder.name}")
         elif self._is_due(self.config.save_every):
             self._save()
         elif 0 < self.config.save_minutes <= (self.clock() - self.last_save) / 60:

@@ -43,7 +43,7 @@ class Rollbacks:
             return
         tried = f" after {done} rollbacks to lower learning rates" if done else ""
         raise DomtransError(
-            f"training diverged at step {step}{tried}: {name} is not a finite number; the last save in {folder.path} is "
+            f"training diverged at step {step}{tried}: {name} is not a finite number; the last save in {folder.name} is "
             "intact; try a lower train.generator_optimizer.lr or train.precision=float32"
         )
 

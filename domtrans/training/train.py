@@ -22,8 +22,7 @@ from domtrans.evaluation.leak_guard import NOTABLE_REPEATS, count_repeated, eval
 from domtrans.evaluation.results import enlarged_in_words, results_of
 from domtrans.model.image_sizes import check_image_size, enlarged_from
 from domtrans.progress.display import session_with_display
-from domtrans.recipe.data import check_data_is_here, python_domains, split_off_data, use_data
-from domtrans.recipe.files import find_recipe
+from domtrans.recipe.data import check_data_is_here, find_with_data, python_domains
 from domtrans.recipe.overrides import override, parse
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part
@@ -34,6 +33,7 @@ from domtrans.runs.examples import make_examples, write_examples
 from domtrans.runs.folder import RunFolder, default_folder
 from domtrans.runs.load import load
 from domtrans.runs.provenance import computed_on, origin_of
+from domtrans.runs.published_folder import run_folder
 from domtrans.runs.resume import DATA, check_data, describe_data, may_change
 from domtrans.runs.run import Run
 from domtrans.runs.trackers import Trackers, open_trackers, resolve_trackers
@@ -71,7 +71,8 @@ def train(
 
     Args:
         recipe: A recipe, the name of a registered one, or a TOML or JSON file.
-        out: The run folder; ``runs/NAME`` by default.
+        out: The run folder; ``runs/NAME`` by default. Also an address of an object store, such as ``s3://bucket/run``, where
+            everything is published at every save (docs/cluster.md).
         source: The source, instead of the recipe's: an ImageSet; an array or tensor of images; a list of PIL images; a
             map-style Dataset of torch; a Dataset of Hugging Face; a pair of images and labels; or ``{"train": X, "test": Y}``
             of these (docs/how-to/python.md). Also a domain: its name, or a table such as ``{"name": "folder", "path": ...}``.
@@ -96,17 +97,14 @@ def train(
         Stopped: After ``stop`` was set.
     """
     registry = registry or load_plugins().registry
-    resolved = find_recipe(recipe, registry) if isinstance(recipe, str) else recipe.resolve(registry)
-    overrides, domains = split_off_data(overrides, {"source": source, "target": target})
-    resolved = override(resolved, overrides, registry) if overrides else resolved
-    resolved, registry = use_data(resolved, domains, registry)
+    resolved, registry = find_with_data(recipe, registry, overrides, {"source": source, "target": target})
     resolved = override(resolved, _without_data(allow_changes), registry) if allow_changes else resolved
     config = resolved.train
     tracker_parts = resolve_trackers(track, registry)
-    folder = RunFolder(Path(out) if out is not None else default_folder(resolved.name))
+    folder = run_folder(Path(out) if out is not None else default_folder(resolved.name))
     allowed = _changeable(allow_changes, resume=resume)
     if allowed and _steps_done(folder) >= config.steps:
-        raise DomtransError(f"the run in {folder.path} is finished; to change it, resume it with more train.steps as well")
+        raise DomtransError(f"the run in {folder.name} is finished; to change it, resume it with more train.steps as well")
     check_image_size(resolved, registry)
     if folder.results() is None or _steps_done(folder) < config.steps:
         check_data_is_here(resolved, registry, "domtrans.train")
@@ -146,14 +144,12 @@ def train(
                         )
             else:
                 (unfinished,) = group.any_of(unfinished=False)
-                if not folder.recipe_file.is_file():
-                    raise DomtransError(
-                        f"the run folder {folder.path} does not exist on this machine; use storage that every machine shares"
-                    )
+                folder.check_shared()
                 if unfinished:
                     _follow_and_measure(resolved, registry, session)
         group.barrier()  # until the main process has written everything
-    return load(folder.path, device=str(session.device), registry=registry, listeners=listeners)
+        written = folder.path if group.is_main else folder.shared_path
+    return load(written, device=str(session.device), registry=registry, listeners=listeners)
 
 
 def _train_and_measure(
@@ -173,6 +169,9 @@ def _train_and_measure(
     target_test = load_domain(registry, recipe.target, "test", recipe.image_size)
 
     data_notes: dict[str, list[str]] = {}
+
+    for choice in recipe.choices:
+        session.during("data").note(0, 2, choice)
 
     def on_data(source: ImageSet, target: ImageSet) -> None:
         images = {"source train": source, "source test": source_test, "target train": target, "target test": target_test}
@@ -270,7 +269,7 @@ def _check_and_save_data(folder: RunFolder, images: Mapping[str, ImageSet], *, a
         if not before:  # a run of an earlier version: its model file has fingerprints, of the target without labels
             before = {f"{name} train": {"fingerprint": known} for name, known in folder.data_of_model().items()}
             compared = now | describe_data({"target train": images["target train"].unlabelled()})
-        changes = check_data(folder.path, before, compared, allowed=allowed)
+        changes = check_data(folder.name, before, compared, allowed=allowed)
     folder.save_data(now)
     return changes
 

@@ -55,10 +55,10 @@ def test_what_is_no_run_is_one_sentence(server, name, message):
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize("words", [["train", "digits-dtn", "--out"], ["generate", "{run}", "target"]])
-def test_nothing_is_written_to_an_address(trained, tmp_path, monkeypatch, capsys, words):
+@pytest.mark.parametrize("words", [["reproduce", "digits", "--out"], ["generate", "{run}"]])
+def test_what_is_no_run_is_not_written_to_an_address(trained, tmp_path, monkeypatch, capsys, words):
     monkeypatch.chdir(tmp_path)
-    words = [word.format(run=trained[0]) for word in words if word != "target"]
+    words = [word.format(run=trained[0]) for word in words]
     code, _, error = in_process(capsys, *words, "s3://bucket/run")
     assert code == 2 and "s3://bucket/run is an address, and" in error
     assert not list(tmp_path.iterdir())
