@@ -1,6 +1,7 @@
 """The four base classes of domtrans, and the record that a loss reads.
 
-Images are float [B, C, H, W] in [-1, 1] everywhere. Features are float [B, F], standardised over the source set.
+Images are float [B, C, H, W] in [-1, 1] everywhere. Features are float vectors [B, F], or maps [B, C, h, w] of an f that
+keeps the layout of the image; they are standardised over the source set, maps by channel.
 The symbols f, g, D and G(x) = g(f(x)) are those of Taigman, Polyak, Wolf: Unsupervised Cross-Domain Image Generation,
 ICLR 2017 ("the paper").
 """
@@ -53,10 +54,25 @@ class Encoder(nn.Module, ABC):
 
     channels: int
     """1 (grey) or 3 (RGB): the channels that ``forward`` takes. The engine converts."""
-    feature_size: int
-    """F: length of a feature vector."""
     sizes: ClassVar[Sequence[int] | None] = None
     """The image sizes that it supports, such as ``(32,)`` or ``range(32, 1025)``; None: any."""
+
+    @cached_property
+    def feature_size(self) -> int:
+        """F: length of a feature vector. An encoder of vectors declares it as a class or instance attribute.
+
+        Raises:
+            DomtransError: For an encoder of maps, which has none.
+        """
+        raise DomtransError(
+            f"the encoder {type(self).__name__} gives no feature vectors (it declares no feature_size); where vectors are "
+            "needed, choose an encoder that gives some"
+        )
+
+    @cached_property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of the features of one image: ``(F,)``. An encoder of maps declares ``(C, h, w)`` as an attribute instead."""
+        return (self.feature_size,)
 
     @cached_property
     def heads(self) -> Heads:
@@ -69,7 +85,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, channels, H, W] in [-1, 1] to raw features [B, F]."""
+        """Images [B, channels, H, W] in [-1, 1] to raw features [B, F], or maps [B, C, h, w]."""
 
     def load_pretrained(self) -> None:
         """Load published weights, for an encoder that starts from some. Called once, before f is fitted.
@@ -98,7 +114,7 @@ class Encoder(nn.Module, ABC):
         return self(found)
 
     def logits(self, features: Tensor) -> Tensor:
-        """Raw features [B, F] to the logits [B, K] of all ``heads`` side by side.
+        """Raw features, as ``forward`` returns them, to the logits [B, K] of all ``heads`` side by side.
 
         Raises:
             DomtransError: If f has no head.
@@ -122,7 +138,7 @@ def _heads_of_classifier(encoder: Encoder) -> Heads:
     device = next((tensor.device for tensor in itertools.chain(encoder.parameters(), encoder.buffers())), None)
     try:
         with torch.no_grad():  # in eval mode, so that no layer draws a random number or updates its statistics
-            return {"class": encoder.eval().logits(torch.zeros(1, encoder.feature_size, device=device)).shape[-1]}
+            return {"class": encoder.eval().logits(torch.zeros(1, *encoder.feature_shape, device=device)).shape[-1]}
     except DomtransError:
         return {}
     finally:
@@ -134,8 +150,13 @@ _NO_PARAMETERS = "the generator {} draws pixels and has no parameters; choose on
 
 
 class Generator(nn.Module, ABC):
-    """g: features to target images. Built as ``cls(feature_size, channels, size, **options)``."""
+    """g: features to target images. Built as ``cls(feature_size, channels, size, **options)``.
 
+    A g of maps is built as ``cls(feature_shape, channels, size, **options)``, with the ``(C, h, w)`` of f's maps.
+    """
+
+    reads_maps: ClassVar[bool] = False
+    """True: g reads feature maps [B, C, h, w], so that the layout of x can reach G(x). False: g reads vectors [B, F]."""
     reads_images: ClassVar[bool] = False
     """True: G does not contain f (an ablation of the paper). ``forward`` then gets x itself, RGB [B, 3, size, size]."""
     sizes: ClassVar[Sequence[int] | None] = None
@@ -149,7 +170,7 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
-        """Standardised features [B, F] to images [B, channels, size, size] in [-1, 1]."""
+        """Standardised features [B, F], or maps [B, C, h, w], to images [B, channels, size, size] in [-1, 1]."""
 
     def prepare(self, target: Any, session: Any) -> None:
         """Fit parts of g that training leaves as they are. Called once, before training, in the main process.
@@ -203,21 +224,26 @@ class Discriminator(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, channels, size, size] in [-1, 1] to logits [B, 3]."""
+        """Images [B, channels, size, size] in [-1, 1] to logits [B, 3].
+
+        A D that judges patches returns [B, 3, h, w], the logits of every patch. Losses then get one row for each patch,
+        [B * h * w, 3], so that a mean over rows is a mean over images and patches (Isola et al.: Image-to-Image Translation
+        with Conditional Adversarial Networks, CVPR 2017, section 3.2.2).
+        """
 
     def condition(self, logits: Tensor, classes: Tensor | None) -> Tensor:
         """Sum the logits of any image and those of its classes: a projection in the manner of Miyato and Koyama, 2018.
 
         Args:
-            logits: [B, 1 + K, 3]: the logits of any image, then what each class adds to them.
+            logits: [B, 1 + K, 3]: the logits of any image, then what each class adds to them; or [B, 1 + K, 3, h, w].
             classes: The condition [B, K]; None: no class.
 
         Returns:
-            Logits [B, 3].
+            Logits [B, 3], or [B, 3, h, w].
         """
         selected = logits.new_zeros(len(logits), self.condition_classes) if classes is None else classes
         weights = torch.cat([logits.new_ones(len(logits), 1), selected], 1)
-        return (logits * weights.unsqueeze(2)).sum(1)
+        return (logits * weights[(..., *[None] * (logits.ndim - 2))]).sum(1)
 
     # Names of version 0.1, for plugins that were written for it.
 
@@ -250,7 +276,7 @@ class Outputs:
     target: Tensor | None = None
     """x_t [B, C, H, W]"""
     source_features: Tensor | None = None
-    """f(x_s) [B, F]"""
+    """f(x_s) [B, F], or maps [B, C, h, w], like the other features"""
     target_features: Tensor | None = None
     """f(x_t) [B, F]"""
     source_fake: Tensor | None = None
@@ -262,7 +288,7 @@ class Outputs:
     target_fake_features: Tensor | None = None
     """f(G(x_t)) [B, F], likewise"""
     source_fake_logits: Tensor | None = None
-    """D(G(x_s)) [B, 3]"""
+    """D(G(x_s)) [B, 3]; a D that judges P patches of an image gives [B * P, 3], like its other logits"""
     target_fake_logits: Tensor | None = None
     """D(G(x_t)) [B, 3]"""
     target_logits: Tensor | None = None
@@ -280,9 +306,9 @@ class Outputs:
     """The names that ``source_labels`` index. Another domain may have other classes, so a loss compares names."""
     discriminate: Callable[[Tensor, str], Tensor] | None = None
     """D itself, for a loss that needs its gradient with respect to images, or its logits of other images: (images
-    [B, C, H, W], the domain of the x that they belong to, "source" or "target") -> logits [B, 3]"""
+    [B, C, H, W], the domain of the x that they belong to, "source" or "target") -> logits [B, 3], or [B * P, 3]"""
     classify: Callable[[Tensor], Tensor] | None = None
-    """f's own head: standardised features [B, F] -> class logits [B, K]"""
+    """f's own head: standardised features -> class logits [B, K]"""
 
 
 OUTPUT_FIELDS = frozenset(field.name for field in fields(Outputs))

@@ -27,7 +27,7 @@ from domtrans.interfaces import Outputs
 from domtrans.recipe.schema import OptimizerConfig
 from domtrans.training.losses import WeightedLoss, active, weighted_sum
 from domtrans.training.optim import Optimizer
-from domtrans.training.trainer import Trainer, detached
+from domtrans.training.trainer import Trainer, detached, logit_rows
 
 Batch = Mapping[str, Tensor]
 """``source`` and ``target``, float [B, C, H, W] in [-1, 1]; ``source_labels``, int64 [B], if there are labels; and
@@ -125,13 +125,12 @@ class PlainLoop:
         return outputs
 
     def logits(self, outputs: Outputs, images: Tensor, domain: str) -> Tensor:
-        """D's logits [B, 3] of images that belong to the x of a domain."""
+        """D's logits [B, 3], or rows of patches, of images that belong to the x of a domain."""
         if self.experiment.discriminator_view:
             images = self.experiment.discriminator_view(images, self.rng)
         features = getattr(outputs, f"{domain}_features")
         condition = (self.f.class_condition(features),) if self.D.condition_classes else ()
-        logits: Tensor = self.D(images, *condition)
-        return logits
+        return logit_rows(self.D(images, *condition))
 
 
 def plain_optimizer(network: nn.Module, config: OptimizerConfig, steps: int) -> Optimizer:

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from domtrans.data.batches import evenly
 from domtrans.errors import DomtransError
 
 SHRINKAGE = 0.01
 """Share of the mean variance that is added to the variance of every direction: directions without variance would amplify
 noise."""
+MAX_POSITIONS = 50_000
+"""Positions of feature maps, at most, for their mean and covariance."""
 
 
 @dataclass(frozen=True)
 class FeatureAlignment:
     """The affine map of features [B, F] that gives the target features the mean and the covariance of the source's.
+
+    Feature maps [B, C, h, w] are mapped position by position, as vectors of C numbers.
 
     Of all such maps it is the one that moves features least, the optimal transport of one normal distribution to another (R.
     Flamary, K. Lounici, A. Ferrari: Concentration bounds for linear Monge mapping estimation and optimal transport domain
@@ -35,18 +40,18 @@ class FeatureAlignment:
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor) -> FeatureAlignment:
-        """Compute the map from features of both domains, [N, F] and [M, F].
+        """Compute the map from features of both domains, [N, F] and [M, F], or [N, C, h, w] and [M, C, h, w].
 
         Raises:
             DomtransError: If f gives all images of a domain the same features.
         """
         device = source.device
-        source, target = source.cpu().double(), target.cpu().double()  # not every device has float64
         for name, features in (("source", source), ("target", target)):
             if not bool((features != features[0]).any()):
                 raise DomtransError(
                     f"f gives every {name} image the same features, so align_features=true cannot work; set it to false"
                 )
+        source, target = (vectors_of(features).cpu().double() for features in (source, target))  # not every device has float64
         source_covariance, target_covariance = covariance(source), covariance(target)
         root, inverse = power(target_covariance, 0.5), power(target_covariance, -0.5)
         matrix = inverse @ power(root @ source_covariance @ root, 0.5) @ inverse
@@ -55,7 +60,16 @@ class FeatureAlignment:
     def __call__(self, features: Tensor) -> Tensor:
         """Target features [B, F] to features like the source's, float32."""
         with torch.autocast(features.device.type, enabled=False):  # the map amplifies small differences
-            return (features.float() - self.target_mean) @ self.matrix + self.source_mean
+            vectors = features.float().movedim(1, -1)
+            return ((vectors - self.target_mean) @ self.matrix + self.source_mean).movedim(-1, 1)
+
+
+def vectors_of(features: Tensor) -> Tensor:
+    """Features [N, F] as they are; maps [N, C, h, w] as the vectors [M, C] of at most 50,000 positions, evenly spread."""
+    if features.ndim == 2:
+        return features
+    vectors = features.movedim(1, -1).flatten(0, -2)
+    return vectors if len(vectors) <= MAX_POSITIONS else vectors[evenly(len(vectors), MAX_POSITIONS).to(vectors.device)]
 
 
 def covariance(features: Tensor) -> Tensor:

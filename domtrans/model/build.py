@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 
 from domtrans.compute.memory import enough_memory
@@ -10,6 +11,7 @@ from domtrans.data.batches import derive_seed
 from domtrans.data.domains import find_engine
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder, Generator
+from domtrans.model.image_sizes import reads_maps
 from domtrans.model.transfer import FrozenEncoder, Transfer
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part, positional_parameters
@@ -26,19 +28,36 @@ def build_transfer(recipe: Recipe, registry: Registry, classes: int, channels: i
         channels: Channels of the target images.
 
     Raises:
-        DomtransError: If a plugin returns something else than its base class, or the memory does not suffice.
+        DomtransError: If a plugin returns something else than its base class, g cannot read the features of f, or the memory
+            does not suffice.
     """
     with initial_weights(recipe, "encoder"), fits_memory("encoder", recipe.encoder):
         encoder = registry.build("encoder", recipe.encoder, recipe.image_size, classes)
     expect(encoder, Encoder, "encoder", recipe.encoder)
     frozen = FrozenEncoder(encoder)
     with initial_weights(recipe, "generator"), fits_memory("generator", recipe.generator):
-        arguments = [frozen.feature_size, channels, recipe.image_size]
-        takes_engine = "engine" in positional_parameters(registry.get("generator", recipe.generator.name).factory)
+        factory = registry.get("generator", recipe.generator.name).factory
+        check_features_fit(recipe, registry, encoder)
+        features = encoder.feature_shape if reads_maps(factory) else math.prod(encoder.feature_shape)
+        arguments = [features, channels, recipe.image_size]
+        takes_engine = "engine" in positional_parameters(factory)
         engine = find_engine(registry, recipe.target) if takes_engine else None
         generator = registry.build("generator", recipe.generator, *arguments, *([engine] if takes_engine else []))
     expect(generator, Generator, "generator", recipe.generator)
     return Transfer(frozen, generator, engine)
+
+
+def check_features_fit(recipe: Recipe, registry: Registry, encoder: Encoder) -> None:
+    """Raise DomtransError if f gives maps and g reads vectors, or the reverse."""
+    factory, gives_maps = registry.get("generator", recipe.generator.name).factory, len(encoder.feature_shape) == 3
+    if getattr(factory, "reads_images", False) or gives_maps == reads_maps(factory):
+        return
+    names = [name for name in registry.names("generator") if reads_maps(registry.get("generator", name).factory) == gives_maps]
+    found, wanted = ("maps", "vectors") if gives_maps else ("vectors", "maps")
+    raise DomtransError(
+        f"the encoder '{recipe.encoder.name}' gives feature {found}, and the generator '{recipe.generator.name}' reads feature "
+        f"{wanted}; choose a generator of {found} ({', '.join(names) or 'none is installed'}) or an encoder of {wanted}"
+    )
 
 
 def fits_memory(kind: str, part: Part) -> AbstractContextManager[None]:

@@ -43,7 +43,8 @@ def networks_for(recipe: Recipe, kind: str, registry: Registry) -> list[str]:
     for name in registry.names(kind):
         factory = registry.get(kind, name).factory
         complete = not any(option.is_required() for option in schema(factory).model_fields.values())
-        if complete and supports(factory, recipe.image_size) and draws_by_parameters(factory) == draws_by_parameters(replaced):
+        alike = draws_by_parameters(factory) == draws_by_parameters(replaced) and reads_maps(factory) == reads_maps(replaced)
+        if complete and alike and supports(factory, recipe.image_size):
             found.append(name)
     return found
 
@@ -51,6 +52,11 @@ def networks_for(recipe: Recipe, kind: str, registry: Registry) -> list[str]:
 def draws_by_parameters(factory: Callable[..., Any]) -> bool:
     """Whether it is a g that needs a drawing engine; pixels and parameters cannot replace each other."""
     return bool(getattr(factory, "draws_by_parameters", False))
+
+
+def reads_maps(factory: Callable[..., Any]) -> bool:
+    """Whether it is a g that reads feature maps."""
+    return bool(getattr(factory, "reads_maps", False))
 
 
 def enlarged_from(generator: Generator, size: int) -> int | None:

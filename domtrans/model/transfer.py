@@ -18,18 +18,16 @@ from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder, Generator, head_sizes
 
 MAX_STATISTICS_IMAGES = 20_000
-"""Images, at most, for means and covariances of features: enough for a standard deviation to within 1 %."""
-
-
-def statistics_sample(images: ImageSet) -> ImageSet:
-    """The images over which means and covariances of features are computed: evenly spread, at most 20,000."""
-    return images if len(images) <= MAX_STATISTICS_IMAGES else images.take(evenly(len(images), MAX_STATISTICS_IMAGES))
+"""Images, at most, for means and covariances of feature vectors: enough for a standard deviation to within 1 %."""
+MAX_STATISTICS_MAPS = 1_000
+"""The same for feature maps, which have a vector at every position and take more memory."""
 
 
 class FrozenEncoder(nn.Module):
     """f as g and the losses use it: its weights are fixed, it is in eval mode, and its features are standardised.
 
-    Mean and deviation are of the source set, so that a loss weight means the same for every f. Gradients reach the images.
+    Mean and deviation are of the source set, so that a loss weight means the same for every f. Those of maps are of every
+    channel, over all positions. Gradients reach the images.
 
     Args:
         encoder: f, fitted.
@@ -41,20 +39,26 @@ class FrozenEncoder(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False).eval()
-        self.register_buffer("mean", torch.zeros(encoder.feature_size))
-        self.register_buffer("std", torch.ones(encoder.feature_size))
+        size, *positions = encoder.feature_shape
+        self.register_buffer("mean", torch.zeros(size, *[1] * len(positions)))
+        self.register_buffer("std", torch.ones(size, *[1] * len(positions)))
 
     @property
     def feature_size(self) -> int:
-        """F, the length of a feature vector."""
+        """F, the length of a feature vector; DomtransError for an f that gives maps."""
         return self.encoder.feature_size
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of the features of one image: ``(F,)``, or ``(C, h, w)`` for maps."""
+        return self.encoder.feature_shape
 
     def train(self, mode: bool = True) -> FrozenEncoder:
         """Stay in eval mode, whatever the mode of the module that holds f."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 1 or 3, H, W] in [-1, 1] to standardised features [B, F], float32."""
+        """Images [B, 1 or 3, H, W] in [-1, 1] to standardised features [B, F] or maps [B, C, h, w], float32."""
         features = self.encoder(to_channels(images, self.encoder.channels))
         return (features.float() - self.mean) / self.std
 
@@ -62,7 +66,7 @@ class FrozenEncoder(nn.Module):
         """Logits of all heads of f, side by side.
 
         Args:
-            features: Standardised features [B, F].
+            features: Standardised features [B, F], or maps [B, C, h, w].
 
         Returns:
             float32 [B, K].
@@ -104,24 +108,30 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def standardize(self, source: ImageSet) -> None:
-        """Measure mean and standard deviation of every feature over the source set, or 20,000 images of a larger one.
+        """Measure mean and standard deviation of every feature, or channel of a map, over ``statistics_sample(source)``.
 
         Raises:
             DomtransError: If a feature is not a finite number.
         """
-        raw = (self.encode(statistics_sample(source)) * self.std + self.mean).double()
+        raw = (self.encode(self.statistics_sample(source)) * self.std + self.mean).double()
         if not bool(torch.isfinite(raw).all()):
             raise DomtransError(
                 "the encoder gives features that are not finite numbers on the source images; check its weights"
             )
-        self.mean.copy_(raw.mean(0))
+        over = (0, *range(2, raw.ndim))
+        self.mean.copy_(raw.mean(over).view_as(self.mean))
         # The floor keeps a feature that never fires from becoming amplified noise.
-        deviation = raw.std(0)
-        self.std.copy_(deviation.clamp_min(max(1e-6, 0.01 * float(deviation.mean()))))
+        deviation = raw.std(over)
+        self.std.copy_(deviation.clamp_min(max(1e-6, 0.01 * float(deviation.mean()))).view_as(self.std))
+
+    def statistics_sample(self, images: ImageSet) -> ImageSet:
+        """The images for means and covariances of features: evenly spread, at most 20,000, or 1,000 if f gives maps."""
+        most = MAX_STATISTICS_IMAGES if len(self.feature_shape) == 1 else MAX_STATISTICS_MAPS
+        return images if len(images) <= most else images.take(evenly(len(images), most))
 
     @torch.no_grad()
     def encode(self, images: ImageSet, *, before_batch: Callable[[], None] | None = None) -> Tensor:
-        """Standardised features [N, F] of a whole set, float32, on the device of f.
+        """Standardised features [N, F], or maps [N, C, h, w], of a whole set, float32, on the device of f.
 
         Args:
             images: N images.

@@ -23,9 +23,10 @@ def supports(factory: Callable[..., Any], size: int) -> bool:
 
 
 def in_words(sizes: Sequence[int]) -> str:
-    """``"32 pixels"``, ``"32 or 64 pixels"``, or ``"32 to 1,024 pixels"``."""
-    if isinstance(sizes, range) and sizes.step == 1 and len(sizes) > 1:
-        return f"{sizes[0]:,} to {sizes[-1]:,} pixels"
+    """``"32 pixels"``, ``"32 or 64 pixels"``, ``"32 to 1,024 pixels"``, or ``"32 to 256 pixels in steps of 16"``."""
+    if isinstance(sizes, range) and len(sizes) > 2:
+        steps = f" in steps of {sizes.step}" if sizes.step > 1 else ""
+        return f"{sizes[0]:,} to {sizes[-1]:,} pixels{steps}"
     *others, last = (f"{size:,}" for size in sizes)
     return f"{', '.join(others)} or {last} pixels" if others else f"{last} pixels"
 

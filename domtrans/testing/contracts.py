@@ -47,8 +47,9 @@ CONTRACTS = {
     "same results",
     "network-copy": "a network can be copied with copy.deepcopy, because the engine keeps the EMA of g in a copy",
     "network-autocast": "a network works under bfloat16 autocast",
-    "encoder-attributes": "an encoder has ``channels`` (1 or 3) and ``feature_size`` (a positive integer)",
-    "encoder-head": "``logits`` maps features [B, F] to [B, K], the logits of all ``heads`` side by side",
+    "encoder-attributes": "an encoder has ``channels`` (1 or 3) and ``feature_size`` (a positive integer); one of maps has "
+    "``feature_shape`` (C, h, w) instead",
+    "encoder-head": "``logits`` turns features into [B, K], the logits of all ``heads`` side by side",
     "generator-range": "the images of a generator are in [-1, 1]",
     "generator-parameters": "a generator that draws by parameters gives the logits of every slot and an index within each, the "
     "same for an image in any batch",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from domtrans.errors import DomtransError
 from domtrans.interfaces import Discriminator, Encoder, Generator, head_sizes
+from domtrans.model.image_sizes import reads_maps
 from domtrans.storage.tensors import read_tensors, write_tensors
 from domtrans.testing.contracts import Subject, examine, seeded
 
@@ -41,11 +44,13 @@ def check_encoder(where: Any, name: str | None = None, /, **options: Any) -> Non
 
     f = seeded(0, build)
     subject.require(isinstance(f, Encoder), "network-forward", f"it is a {type(f).__name__}, not a domtrans.Encoder")
-    channels, length = getattr(f, "channels", None), getattr(f, "feature_size", None)
+    channels = getattr(f, "channels", None)
     subject.require(channels in (1, 3), "encoder-attributes", f"its ``channels`` is {channels}")
-    subject.require(isinstance(length, int) and length > 0, "encoder-attributes", f"its ``feature_size`` is {length}")
+    shape = feature_shape_of(f)
+    fits = len(shape) in (1, 3) and all(isinstance(length, int) and length > 0 for length in shape)
+    subject.require(fits, "encoder-attributes", f"its ``feature_size`` is {shape[0] if len(shape) == 1 else list(shape)}")
     images = torch.rand(BATCH, f.channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    check_network(subject, build, images, (f.feature_size,))
+    check_network(subject, build, images, shape)
     f.eval()
     features = f(images).detach().requires_grad_(True)
     if not f.heads:
@@ -56,6 +61,13 @@ def check_encoder(where: Any, name: str | None = None, /, **options: Any) -> Non
     check_gradient(subject, logits, features, "encoder-head", "its head")
 
 
+def feature_shape_of(f: Encoder) -> tuple[Any, ...]:
+    """What an encoder declares as the shape of its features; ``(None,)`` without a declaration."""
+    with suppress(DomtransError):
+        return tuple(f.feature_shape)
+    return (None,)
+
+
 def check_generator(where: Any, name: str | None = None, /, **options: Any) -> None:
     """Check a generator against its contracts, for grey and RGB images.
 
@@ -63,23 +75,26 @@ def check_generator(where: Any, name: str | None = None, /, **options: Any) -> N
         where: A registry or ``Plugins``, or the class or function itself.
         name: The name in the registry.
         options: Options of the generator. ``feature_size``, 16 by default, ``channels``, by default both 1 and 3, and
-            ``size``, 32 by default, are arguments of the engine. So is ``engine``, the DrawingEngine of a generator that draws
-            by parameters.
+            ``size``, 32 by default, are arguments of the engine. So are ``feature_shape`` of a generator that reads maps,
+            (16, 8, 8) by default, and ``engine``, the DrawingEngine of a generator that draws by parameters.
 
     Raises:
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
-    subject = examine("generator", where, name, options, ("feature_size", "channels", "size", "engine"))
+    subject = examine("generator", where, name, options, ("feature_size", "feature_shape", "channels", "size", "engine"))
     engine = [subject.arguments["engine"]] if "engine" in subject.arguments else []
-    length, size = subject.arguments.get("feature_size", 16), subject.arguments.get("size", 32)
+    size, shape = subject.arguments.get("size", 32), (subject.arguments.get("feature_size", 16),)
+    if reads_maps(subject.entry.factory):
+        shape = tuple(subject.arguments.get("feature_shape", (16, 8, 8)))
+    features = shape if len(shape) == 3 else shape[0]
     for channels in [subject.arguments["channels"]] if "channels" in subject.arguments else [1, 3]:
 
         def build(channels: int = channels) -> Any:
-            return subject.build(length, channels, size, *engine)
+            return subject.build(features, channels, size, *engine)
 
         g = seeded(0, build)
         subject.require(isinstance(g, Generator), "network-forward", f"it is a {type(g).__name__}, not a domtrans.Generator")
-        read = (BATCH, 3, size, size) if g.reads_images else (BATCH, length)
+        read = (BATCH, 3, size, size) if g.reads_images else (BATCH, *shape)
         inputs = seeded(1, lambda read=read: torch.randn(read))  # type: ignore[misc]
         check_network(subject, build, inputs, (channels, size, size))
         for scale in (1.0, 100.0):
@@ -127,12 +142,22 @@ def check_discriminator(where: Any, name: str | None = None, /, **options: Any) 
         what = f"it is a {type(discriminator).__name__}, not a domtrans.Discriminator"
         subject.require(isinstance(discriminator, Discriminator), "network-forward", what)
         images = torch.rand(BATCH, channels, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
-        check_network(subject, build, images, (3,))
+        shape = (3, *patches_of(discriminator, images))
+        check_network(subject, build, images, shape)
         if discriminator.condition_classes:
             condition = torch.eye(discriminator.condition_classes)[torch.arange(BATCH) % discriminator.condition_classes]
             with subject.works("network-forward", f"it is called with {list(images.shape)} and a condition"):
                 logits = discriminator.eval()(images, condition)
-            check_result(subject, logits, (BATCH, 3))
+            check_result(subject, logits, (BATCH, *shape))
+
+
+@torch.no_grad()
+def patches_of(discriminator: Discriminator, images: Tensor) -> tuple[int, ...]:
+    """Height and width in patches of what D judges; empty for a D of whole images, and for one that fails."""
+    with suppress(Exception):  # check_network reports a D that fails
+        found = seeded(2, lambda: copy.deepcopy(discriminator).eval()(images))
+        return tuple(found.shape[2:]) if found.ndim == 4 else ()
+    return ()
 
 
 def check_network(subject: Subject, build: Callable[[], Any], inputs: Tensor, shape: tuple[int, ...]) -> None:

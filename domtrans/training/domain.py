@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -11,8 +12,11 @@ from torch import Tensor
 from domtrans.data.batches import Batches, balanced, derive_seed
 from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.interfaces import Augmentation
-from domtrans.model.transfer import FrozenEncoder, statistics_sample
+from domtrans.model.transfer import FrozenEncoder
 from domtrans.session import Session
+
+MAX_FEATURE_BYTES = 2**31
+"""Memory, at most, for the features of a domain; features that need more are computed for every batch."""
 
 
 class TrainingDomain:
@@ -39,13 +43,14 @@ class TrainingDomain:
     ) -> None:
         self.name, self.images, self.f, self.session, self.augmentation = name, images, f, session, augmentation
         # f never changes, so features of images that are in memory and not augmented are computed once.
-        once = images.in_memory and augmentation is None
+        feature_bytes = 4 * len(images) * math.prod(f.feature_shape)
+        once = images.in_memory and augmentation is None and feature_bytes <= MAX_FEATURE_BYTES
         self.features = f.encode(images, before_batch=session.raise_if_stopped) if once else None
         self.weights = balanced(self._predicted_classes()) if balance else None
 
     def sample_features(self) -> Tensor:
-        """Features [N, F] of as many images as their mean and covariance need, not augmented."""
-        return self.f.encode(statistics_sample(self.images)) if self.features is None else self.features
+        """Features [N, F], or maps, of as many images as their mean and covariance need, not augmented."""
+        return self.f.encode(self.f.statistics_sample(self.images)) if self.features is None else self.features
 
     def set_batch_size(self, size: int) -> None:
         """Set the images in a batch of this process."""
@@ -63,7 +68,7 @@ class TrainingDomain:
             rng: Random numbers of the augmentation.
 
         Returns:
-            The indices int64 [B], the images x [B, C, H, W] in [-1, 1], and the features f(x) [B, F].
+            The indices int64 [B], the images x [B, C, H, W] in [-1, 1], and the features f(x) [B, F], or maps.
         """
         index, pixels = self.loader[k]
         images = to_float(pixels)

@@ -52,7 +52,7 @@ def _bytes_per_image(trainer: Trainer) -> float:
         channels, height, width = trainer.target.shape[1:]
 
         def fake(count: int) -> Tensor:
-            features = torch.zeros(count, trainer.f.feature_size)
+            features = torch.zeros(count, *trainer.f.feature_shape)
             images = torch.zeros(count, 3, height, width)
             return g.train()(images if trainer.experiment.transfer.generator.reads_images else features)
 

@@ -214,9 +214,10 @@ class Trainer:
             logits: dict[str, Any] = {
                 name: self.forward_D(x, *self.class_condition(outputs, name)).float() for name, x in images.items()
             }
-            return replace(outputs, **logits)
-        condition = self.class_condition(outputs, *images)
-        return replace(outputs, **in_one_pass(lambda x: self.forward_D(x, *condition), images))
+        else:
+            condition = self.class_condition(outputs, *images)
+            logits = in_one_pass(lambda x: self.forward_D(x, *condition), images)
+        return replace(outputs, **{name: logit_rows(each) for name, each in logits.items()})
 
     def discriminator_of(self, outputs: Outputs) -> Callable[[Tensor, str], Tensor]:
         """D for losses that call it: (images, domain) -> logits, through the recipe's view, and conditioned like the batch.
@@ -227,7 +228,7 @@ class Trainer:
 
         def discriminate(images: Tensor, domain: str) -> Tensor:
             seen = view(images, self.rng) if view else images
-            return self.D(seen, *self.class_condition(outputs, domain)).float()
+            return logit_rows(self.D(seen, *self.class_condition(outputs, domain)).float())
 
         return discriminate
 
@@ -289,6 +290,11 @@ def in_one_pass(network: Callable[[Tensor], Tensor], inputs: Mapping[str, Tensor
         return {}
     outputs = network(torch.cat(list(present.values()))).float()
     return dict(zip(present, outputs.split([len(batch) for batch in present.values()]), strict=True))
+
+
+def logit_rows(logits: Tensor) -> Tensor:
+    """Logits [B, 3] as they are; those of every patch, [B, 3, h, w], as one row for each patch: [B * h * w, 3]."""
+    return logits if logits.ndim == 2 else logits.movedim(1, -1).flatten(0, -2)
 
 
 def detached(images: Tensor | None) -> Tensor | None:

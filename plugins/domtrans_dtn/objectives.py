@@ -141,8 +141,9 @@ class RelativisticGenerator(Loss):
 class GradientPenalty(Loss):
     """E |grad c(x)|^2 / 2, for a D that is flat around its images (R1 and R2: Mescheder, Geiger, Nowozin, 2018, equation 9).
 
-    c is the log odds of a real image, and grad its gradient with respect to the image, in [-1, 1]; the square is summed over
-    pixels. The weight of the term is gamma of the paper. It trains D only, so it belongs to ``discriminator_losses``.
+    c is the log odds of a real image; of a D of patches, the mean over the patches. grad is its gradient with respect to the
+    image, in [-1, 1]; the square is summed over pixels. The weight of the term is gamma of the paper. It trains D only, so it
+    belongs to ``discriminator_losses``.
 
     Args:
         images: "real" penalises real target images (R1), "generated" G(x) of both domains (R2).
@@ -163,6 +164,7 @@ class GradientPenalty(Loss):
             if images is not None:
                 images = images.detach().requires_grad_(True)
                 odds = log_odds_of_real(outputs.discriminate(images, name.removesuffix("_fake")))
-                (gradient,) = torch.autograd.grad(odds.sum(), images, create_graph=True)
+                of_images = odds.view(len(images), -1).mean(1)
+                (gradient,) = torch.autograd.grad(of_images.sum(), images, create_graph=True)
                 penalties.append(gradient.float().square().sum((1, 2, 3)).mean() / 2)
         return sum_of_present(*penalties)
