@@ -9,7 +9,7 @@ from domtrans import DomtransError, load_plugins
 from installed_plugins import GOOD, install
 from processes import run
 
-SHIPPED = {"digits", "dtn", "encoders", "engines", "faces", "files", "interop", "trackers"}
+SHIPPED = {"digits", "dtn", "encoders", "engines", "faces", "files", "images", "interop", "trackers"}
 
 
 def command(folder, *words, **environment):

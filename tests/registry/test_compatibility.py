@@ -51,7 +51,7 @@ def test_a_version_that_is_not_an_integer_is_refused(stated):
 
 
 def test_one_version_back_warns_its_author(monkeypatch):
-    for name in ("digits", "dtn", "encoders", "engines", "faces", "files", "interop", "trackers"):
+    for name in ("digits", "dtn", "encoders", "engines", "faces", "files", "images", "interop", "trackers"):
         monkeypatch.setattr(f"domtrans_{name}.domtrans_interface", 2)
     monkeypatch.setattr(compatibility, "INTERFACE_VERSION", 2)
     with pytest.warns(DeprecationWarning, match=r"'visitor'.*version 1.*has version 2.*upgrade the plugin"):

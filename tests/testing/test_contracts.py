@@ -92,7 +92,7 @@ def test_a_domain_of_files_keeps_its_contracts(tmp_path, name):
 @pytest.mark.parametrize("entry", ALL, ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_a_shipped_part_has_a_summary_and_an_owner(entry):
     assert len(entry.summary) > 15 and entry.summary == entry.summary.strip()
-    assert entry.owner in {"dtn", "digits", "encoders", "engines", "faces", "files", "interop", "trackers"}
+    assert entry.owner in {"dtn", "digits", "encoders", "engines", "faces", "files", "images", "interop", "trackers"}
 
 
 def test_every_kind_has_a_check_and_every_contract_belongs_to_one():
