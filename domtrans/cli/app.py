@@ -167,8 +167,8 @@ def train(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="The run folder, or an address such as s3://bucket/run.  [default: runs/RECIPE; with --resume, RECIPE if it is "
-            "a run]",
+            help="The run folder, or an address such as s3://bucket/run.  [default: runs/RECIPE; with --resume, RECIPE if it "
+            "is a run]",
         ),
     ] = None,
     resume: Annotated[
@@ -182,6 +182,12 @@ def train(
     ] = None,
     track: Track = None,
     max_time: MaxTime = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--time", metavar="DURATION", help="Set train.steps to what fits into this time here, e.g. 30m; measured once."
+        ),
+    ] = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(metavar="N", help="The same as seed=N.")] = None,
     quiet: Quiet = False,
@@ -190,6 +196,7 @@ def train(
     """Run the command."""
     from domtrans.cli import terminal
     from domtrans.cli.interrupt import stop_on_signals
+    from domtrans.cli.time_budget import with_steps_for
     from domtrans.evaluation.results import declared_values
     from domtrans.runs.folder import default_folder
     from domtrans.runs.published_folder import local_copy
@@ -207,10 +214,13 @@ def train(
     options += [word for change in allow_changes or [] for word in ("--allow-changes", change)]
     options += [word for tracker in track or [] for word in ("--track", tracker)]
     options += [] if max_time is None else ["--max-time", max_time]
+    options += [] if duration is None else ["--time", duration]
     command = shlex.join([*launcher.command(), "train", recipe, *changes, "--out", place, *options, "--resume"])
     with stop_on_signals(max_time) as stop:
         try:
             with run_context(stop, registry=registry, quiet=quiet, verbose=verbose) as context:
+                if duration is not None:
+                    resolved = with_steps_for(resolved, duration, changes, local_copy(out), context, device=device)
                 run = domtrans.train(
                     resolved,
                     out,

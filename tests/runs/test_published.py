@@ -10,7 +10,7 @@ from commands import SMALL, in_process
 from domtrans import DomtransError, Stopped, load, report
 from domtrans.pretrained.remote import fetch
 from domtrans.runs import published_folder
-from domtrans.runs.published_folder import PublishedRunFolder, local_copy
+from domtrans.runs.published_folder import PublishedRunFolder
 from domtrans.storage import requests
 from domtrans.storage.published import INDEX_FILE, read_publication
 from domtrans.storage.tensors import read_tensors
