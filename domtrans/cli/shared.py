@@ -136,11 +136,11 @@ def output_and_rest(argument: Path | None, option: Path | None, rest: list[str] 
 
 def load_plugins(*, warn: bool = True) -> Plugins:
     """Load every plugin. Warn of broken and outdated ones, in the first of several processes."""
-    from domtrans.cli import terminal
-
     with redirect_stdout(sys.stderr):
         plugins = domtrans.load_plugins()
-    if warn and launcher.rank() == 0:
+    if warn and launcher.rank() == 0 and any(info.error or info.advice for info in plugins.infos):
+        from domtrans.cli import terminal
+
         for info in plugins.broken:
             terminal.print_warning(f"the plugin '{info.name}' of {info.distribution} {info.version} was skipped: {info.error}")
         for info in plugins.infos:

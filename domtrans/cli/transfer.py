@@ -112,7 +112,6 @@ def transfer(
     quiet: Quiet = False,
 ) -> None:
     """Run the command."""
-    from domtrans.cli import terminal
     from domtrans.cli.interrupt import stop_on_signals
     from domtrans.compute.distributed import local_device, process_group
 
@@ -157,25 +156,32 @@ def transfer(
                 )
         except (Stopped, KeyboardInterrupt) as stopped:
             again = [word for word in sys.argv[1:] if word != "--skip-existing"]
-            terminal.print_note(str(stopped) or "aborted; every written file is complete")
-            terminal.print_note(f"continue with: {shlex.join([*launcher.command(), *again, '--skip-existing'])}")
+            command = shlex.join([*launcher.command(), *again, "--skip-existing"])
+            _print_notes([str(stopped) or "aborted; every written file is complete", f"continue with: {command}"])
             raise typer.Exit(INTERRUPTED) from None
-    for _, reason in done.failed:
-        terminal.print_note(f"skipped: {reason}")
+    _print_notes([f"skipped: {reason}" for _, reason in done.failed])
     if group.is_main:  # every process passes over the same files
-        for line in _describe_expected(done.passed_over):
-            terminal.print_note(f"skipped: {line}")
+        _print_notes([f"skipped: {line}" for line in _describe_expected(done.passed_over)])
     if not some_worked:
         names = ", ".join(map(str, sources[:MAX_NAMES]))
         raise DomtransError(f"none of the {len(done.failed)} files in {names} could be transferred")
     if done.projected and group.is_main and not project:
-        terminal.print_note("this run draws pixels; what was written are the drawings nearest to them, as --project gives them")
+        _print_notes(["this run draws pixels; what was written are the drawings nearest to them, as --project gives them"])
     summary = _summarise(done, sources, destination)
     if group.size > 1:
         summary = f"process {group.rank + 1} of {group.size} {summary}"
     typer.echo(summary, err=destination == STREAM)
     if some_failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    """Print lines beside the result."""
+    if notes:
+        from domtrans.cli import terminal  # not at the top: its libraries take a tenth of the start of a transfer
+
+        for note in notes:
+            terminal.print_note(note)
 
 
 def _summarise(done: Transferred, sources: list[Path], destination: Path) -> str:

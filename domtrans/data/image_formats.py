@@ -56,7 +56,9 @@ def image_suffixes() -> frozenset[str]:
 
 def image_format(name: Path) -> str:
     """Pillow's format name for a file name's suffix. Raises DomtransError if Pillow cannot write such files."""
-    format_name = Image.registered_extensions().get(name.suffix.lower())
+    suffix = name.suffix.lower()
+    Image.preinit()  # the common formats; importing all of them takes a tenth of a second
+    format_name = Image.EXTENSION.get(suffix) or Image.registered_extensions().get(suffix)
     if format_name is None or format_name not in Image.SAVE or format_name == "HEIF":
         raise DomtransError(f"{name} does not end in the suffix of an image format; use .png or .jpg")
     return format_name

@@ -8,14 +8,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from domtrans.compute import launcher
-from domtrans.progress.bars import Bars
 from domtrans.progress.lines import Lines
-from domtrans.progress.notebook import NotebookBars
 from domtrans.session import Listener, Listeners, Progress, Session, as_listeners
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from domtrans.progress.bars import Bars
 
 TERMINAL = threading.Lock()
 """Held by the bars on the terminal. If two threads train at once, the second prints lines above the bars of the first."""
@@ -43,9 +45,17 @@ def show_progress(
     Yields:
         The listener, for calls inside the block.
     """
+    if show is False or launcher.rank() > 0:
+        yield _ignore
+        return
+    from rich.console import Console  # not at the top: a transfer of one picture should not wait for it
+
+    from domtrans.progress.bars import Bars
+    from domtrans.progress.notebook import NotebookBars
+
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     console = Console(stderr=True, highlight=False)
-    if show is False or launcher.rank() > 0 or (show is None and not (on_terminal or console.is_jupyter)):
+    if show is None and not (on_terminal or console.is_jupyter):
         yield _ignore
     elif console.is_jupyter:
         with _until_the_end(NotebookBars()) as bars:

@@ -104,6 +104,8 @@ _schemas: WeakKeyDictionary[Callable[..., Any], type[BaseModel]] = WeakKeyDictio
 def schema(factory: Callable[..., Any]) -> type[BaseModel]:
     """Build the pydantic model of a part's options from its keyword-only parameters. The model refuses unknown options.
 
+    Its validator is built when it is first used, because that takes most of the time, and a command uses few parts.
+
     Raises:
         ValueError: If the name of an option begins with "_".
     """
@@ -123,7 +125,12 @@ def _make_schema(factory: Callable[..., Any]) -> type[BaseModel]:
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
             fields[parameter.name] = (_option_type(hints.get(parameter.name, Any)), default)
     config = ConfigDict(
-        extra="forbid", validate_default=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=()
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        defer_build=True,
     )
     return create_model(getattr(factory, "__name__", "options"), __config__=config, **fields)
 

@@ -172,7 +172,8 @@ def _load_one(manager: pluggy.PluginManager, registry: Registry, point: entrypoi
         module = point.load()
         stated = getattr(module, VERSION_ATTRIBUTE, None)
         compatibility = Compatibility(stated if isinstance(stated, int) else None)  # known even if the plugin is refused
-        compatibility = _register(manager, registry, point.name, module)
+        # Tests check the types of the shipped parts, which takes a tenth of the time of a short command.
+        compatibility = _register(manager, registry, point.name, module, check_types=not is_shipped(point))
     except KeyboardInterrupt:
         raise
     except BaseException as fault:  # noqa: BLE001 - a third-party module may raise anything
@@ -191,14 +192,16 @@ def _load_one(manager: pluggy.PluginManager, registry: Registry, point: entrypoi
     )
 
 
-def _register(manager: pluggy.PluginManager, registry: Registry, name: str, module: Any) -> Compatibility:
+def _register(
+    manager: pluggy.PluginManager, registry: Registry, name: str, module: Any, *, check_types: bool = True
+) -> Compatibility:
     """Register one plugin with pluggy and call only its hook, so that an error is its own and leaves no parts behind."""
     if manager.has_plugin(name) or manager.is_registered(module):
         raise DomtransError(f"plugin '{name}' is loaded already; each plugin is loaded once, under its own name")
     compatibility = check_interface(name, module)
     if compatibility.advice:
         warnings.warn(compatibility.advice, DeprecationWarning, stacklevel=2)
-    with registration(registry, name):
+    with registration(registry, name, check_types=check_types):
         try:
             manager.register(module, name=name)
             manager.check_pending()

@@ -117,6 +117,7 @@ class Registry:
         self.origins: dict[str, str] = {}
         """Distribution, version and stated interface version of each plugin, in words."""
         self._owner = "this program"
+        self._checks_types = True
 
     def domain(self, name: str, factory: Factory | None = None) -> Any:
         """Register a domain: ``factory(split, size, **options) -> ImageSet``, where ``split`` is "train" or "test".
@@ -305,7 +306,10 @@ class Registry:
                 f"({', '.join(expected.arguments)}), and options come after a '*'"
             )
         try:
-            options = set(schema(factory).model_fields)
+            model = schema(factory)
+            if self._checks_types:
+                model.model_rebuild()
+            options = set(model.model_fields)
         except (TypeError, NameError, ValueError, AttributeError, SyntaxError) as error:
             raise DomtransError(f"{subject}, whose options cannot be read from its signature: {error}") from None
         clash = options & ({"name", "options"} | RESERVED_OPTIONS.get(kind, set()))
@@ -329,14 +333,17 @@ def _with_optional_classify(factory: Callable[..., Any], function: Callable[...,
 
 
 @contextmanager
-def registration(registry: Registry, owner: str) -> Iterator[Registry]:
-    """Run a block in which one plugin registers its parts; if it raises, none of them stays registered."""
+def registration(registry: Registry, owner: str, *, check_types: bool = True) -> Iterator[Registry]:
+    """Run a block in which one plugin registers its parts; if it raises, none of them stays registered.
+
+    Without ``check_types``, an option of a type that pydantic cannot validate is found when the part is used.
+    """
     previous_owner, previous_entries = registry._owner, {kind: dict(entries) for kind, entries in registry._entries.items()}
-    registry._owner = owner
+    registry._owner, registry._checks_types = owner, check_types
     try:
         yield registry
     except BaseException:
         registry._entries = previous_entries
         raise
     finally:
-        registry._owner = previous_owner
+        registry._owner, registry._checks_types = previous_owner, True

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import signal
+import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -16,6 +17,21 @@ from PIL import Image
 from commands import in_process
 from image_folders import animate, names, opened, photo
 from processes import start, start_group
+
+SLOW_IMPORTS = {
+    *("torchvision", "torch._dynamo", "torch._inductor", "torch.onnx", "torch.distributed.fsdp", "sympy", "triton", "timm"),
+    *("matplotlib", "scipy", "plotly", "torchmetrics", "dicebear", "jsonschema", "jinja2", "starlette", "rich", "IPython"),
+    *("PIL.PdfImagePlugin", "PIL.ImageTk"),
+}
+"""Modules that a transfer of one picture does not need; together they would double the time of its start."""
+
+
+def test_a_transfer_of_one_picture_imports_only_what_it_needs(trained, tmp_path):
+    command = ["transfer", str(trained[0]), str(photo(tmp_path / "a.jpg")), str(tmp_path / "made.png")]
+    check = f"import sys, domtrans.cli.app as app, contextlib\nwith contextlib.suppress(SystemExit): app.main({command})\n"
+    check += f"sys.exit(' '.join({SLOW_IMPORTS} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.stderr == "\n" and (tmp_path / "made.png").exists()
 
 
 def test_a_picture_through_a_pipe(trained, tmp_path):

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -109,6 +108,8 @@ def _load_glyphs(fonts: tuple[str, ...]) -> Glyphs:
 @lru_cache(maxsize=64)
 def _trace_font(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """The four fields of ``Glyphs`` for one font."""
+    import matplotlib  # not at the top: most commands render nothing
+
     fine = 2  # outlines are traced at this multiple of the field resolution
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", name)  # an absolute name replaces the folder
     try:

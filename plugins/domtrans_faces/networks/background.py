@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 CENTRE, RADII, EDGE = (0.5, 0.47), (0.33, 0.47), 0.12
 """An ellipse around face and hair, for photographs that are cropped as those of LFW are, which the detector 'faces' does:
@@ -16,6 +15,8 @@ BLUR = 1 / 8
 
 def blur_background(images: Tensor) -> Tensor:
     """Images [B, C, S, S] with everything outside the ellipse blurred; differentiable."""
+    from torchvision.transforms.functional import gaussian_blur  # importing torchvision takes longer than importing torch
+
     size = images.shape[-1]
     reach = max(1, round(1.5 * BLUR * size))
     blurred = gaussian_blur(images, [2 * reach + 1] * 2, [BLUR * size] * 2)
