@@ -61,6 +61,7 @@ from .inference.render_files import Rendered as Rendered
 from .inference.render_files import render as render
 from .inference.transfer_files import Transferred as Transferred
 from .inference.transfer_files import transfer as transfer
+from .interfaces import AdaptiveAugmentation as AdaptiveAugmentation
 from .interfaces import Augmentation as Augmentation
 from .interfaces import AugmentationOption as AugmentationOption
 from .interfaces import Discriminator as Discriminator

@@ -34,6 +34,29 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 AugmentationOption = Annotated[Any, PartOf("augmentation")]
 """Annotation of an option that takes an augmentation by name."""
 
+
+class AdaptiveAugmentation(nn.Module, ABC):
+    """An augmentation of D's images that adapts to D: a ``discriminator_view`` with a state. Built as ``cls(**options)``.
+
+    Its state is its buffers. Checkpoints keep them, and several processes average them after every step.
+    """
+
+    @abstractmethod
+    def forward(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """(images, rng) -> images, like any augmentation."""
+
+    @abstractmethod
+    def observe(self, outputs: Outputs) -> Mapping[str, Tensor]:
+        """Adapt to what D says. Called after each update of D.
+
+        Args:
+            outputs: D's logits of the batch; all other fields are None.
+
+        Returns:
+            Scalars for the log, e.g. "strength", which is logged as "discriminator_view.strength".
+        """
+
+
 EncoderOption = Annotated[Any, PartOf("encoder")]
 """Annotation of an option that takes an encoder by name. The part gets a function (size, classes) -> Encoder."""
 
@@ -325,7 +348,17 @@ class Loss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, outputs: Outputs) -> Tensor:
-        """The loss, a scalar. It must not change the record or step an optimizer."""
+        """The loss, a scalar. It must not change the record, step an optimizer, or change the state of the loss."""
+
+    def observe(self, outputs: Outputs) -> None:
+        """Update the buffers of a loss that has a state, such as a moving average. By default, nothing.
+
+        Called after each update of D in which the loss counts, for a loss among ``discriminator_losses``. Checkpoints keep
+        the buffers, and several processes average them after every step.
+
+        Args:
+            outputs: D's logits of the batch; all other fields are None.
+        """
 
 
 def _deprecated(old: str, new: str) -> None:

@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -28,6 +28,8 @@ TARGET_LABELS = "labels of the target's domain in the fit of f"
 
 FILE_OPTIONS = ("path", "root")
 """Options of domains that say which files are meant: "folder" of another path is another domain."""
+
+Held = TypeVar("Held")
 
 _training: ContextVar[bool] = ContextVar("training", default=False)
 """Whether evaluators are refused, because f, g or D is being trained."""
@@ -61,18 +63,18 @@ def evaluators_kept_out(*, oracle: bool) -> Iterator[None]:
 def check_for_evaluators(parts: Mapping[str, object], *, oracle: bool) -> None:
     """Raise DomtransError if a part holds an evaluator at any depth, unless the recipe says ``oracle = true``."""
     for name, part in {} if oracle else parts.items():
-        evaluator = find_evaluator(part)
+        evaluator = find_held(part, Evaluator)
         if evaluator is not None:
             raise _refusal(f"{name} holds the evaluator {type(evaluator).__name__}")
 
 
-def find_evaluator(root: object) -> Evaluator | None:
-    """The first evaluator that an object holds, in submodules, attributes, containers, closures, or globals that it names."""
+def find_held(root: object, kind: type[Held]) -> Held | None:
+    """The first object of a class that another object is or holds: in submodules, attributes, containers, closures, globals."""
     visited: dict[int, object] = {}  # holds the objects, so that Python does not use an id twice
     pending = [root]
     while pending:
         item = pending.pop()
-        if isinstance(item, Evaluator):
+        if isinstance(item, kind):
             return item
         if id(item) not in visited and not isinstance(item, Tensor | str | bytes | types.ModuleType | type):
             visited[id(item)] = item

@@ -12,7 +12,7 @@ from domtrans.training.trainer import Trainer
 
 
 def training_state(trainer: Trainer) -> dict[str, Tensor]:
-    """The state of a trainer: step, rollbacks, weights, EMA and optimizer moments."""
+    """The state of a trainer: step, rollbacks, weights, EMA, optimizer moments, and the buffers of parts that observe D."""
     return {
         "step": torch.tensor(trainer.step_number),
         "rollbacks": torch.tensor(trainer.rollbacks),
@@ -21,6 +21,7 @@ def training_state(trainer: Trainer) -> dict[str, Tensor]:
         **_prefixed("discriminator.", trainer.D.state_dict()),
         **_prefixed("generator_optimizer.", trainer.g_optimizer.state()),
         **_prefixed("discriminator_optimizer.", trainer.D_optimizer.state()),
+        **trainer.observers.state(),
     }
 
 
@@ -32,6 +33,7 @@ def load_training_state(trainer: Trainer, state: Mapping[str, Tensor]) -> None:
         trainer.D.load_state_dict(with_prefix(state, "discriminator."))
         trainer.g_optimizer.load_state(with_prefix(state, "generator_optimizer."))
         trainer.D_optimizer.load_state(with_prefix(state, "discriminator_optimizer."))
+        trainer.observers.load_state(state)
         trainer.step_number = int(state["step"])
         trainer.rollbacks = int(state.get("rollbacks", torch.tensor(0)))
     except (RuntimeError, KeyError, ValueError) as error:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
-from domtrans.evaluation.leak_guard import check_for_evaluators, evaluators_kept_out
-from domtrans.interfaces import PARAMETER_FIELDS, Augmentation, Discriminator
+from domtrans.evaluation.leak_guard import check_for_evaluators, evaluators_kept_out, find_held
+from domtrans.interfaces import PARAMETER_FIELDS, AdaptiveAugmentation, Augmentation, Discriminator
 from domtrans.model.build import build_transfer, expect, fits_memory, initial_weights
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, TrainConfig
@@ -92,7 +92,9 @@ def prepare(
         discriminator_view=augmentation(recipe.discriminator_view),
         align_features=recipe.align_features,
     )
-    check_for_evaluators(_learning_parts(experiment, recipe, registry), oracle=recipe.oracle)
+    parts = _learning_parts(experiment, recipe, registry)
+    check_for_evaluators(parts, oracle=recipe.oracle)
+    _check_adaptive(parts)
     if session.group.is_main:
         with evaluators_kept_out(oracle=recipe.oracle):
             fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
@@ -163,6 +165,17 @@ def _check_parameters(recipe: Recipe, target: ImageSet, losses: tuple[WeightedLo
             raise DomtransError(
                 f"the loss '{item.term.name}' reads the parameters of the target's drawings, which the domain "
                 f"'{recipe.target.name}' does not give; choose a target that an engine draws, such as 'avatars'"
+            )
+
+
+def _check_adaptive(parts: Mapping[str, object]) -> None:
+    """Raise DomtransError for an augmentation that adapts to D where it cannot observe D."""
+    for path, part in parts.items():
+        adaptive = find_held(part, AdaptiveAugmentation)
+        if adaptive is not None and (path != "discriminator_view" or adaptive is not part):
+            raise DomtransError(
+                f"{path} holds an augmentation that adapts to D ({type(adaptive).__name__}), which works only as the "
+                "discriminator_view itself; choose another augmentation there"
             )
 
 

@@ -30,6 +30,7 @@ from domtrans.training.domain import TrainingDomain
 from domtrans.training.experiment import Experiment
 from domtrans.training.losses import active, fields_read, mean_over_micro_batches, weighted_sum
 from domtrans.training.monitor import Monitor
+from domtrans.training.observers import Observers, only_logits
 from domtrans.training.optim import ExponentialMovingAverage, Optimizer
 from domtrans.training.updates import DOMAINS, Update, turns_per_step, updates_per_step
 
@@ -54,6 +55,7 @@ class Trainer:
             group.sync_batch_norm(network, device)
         for item in (*experiment.generator_losses, *experiment.discriminator_losses):
             item.loss.to(device)  # a loss may hold a network of its own
+        self.observers = Observers(experiment, device, group)
         self.average = ExponentialMovingAverage(self.g, self.config.ema)
         self.g_optimizer = Optimizer(self.g, self.config.generator_optimizer, self.config.steps, group)
         self.D_optimizer = Optimizer(self.D, self.config.discriminator_optimizer, self.config.steps, group)
@@ -110,7 +112,7 @@ class Trainer:
             return {}
         self.D.train().requires_grad_(True)
         self.D_optimizer.zero_grad()
-        totals, values = [], []
+        totals, values, judged = [], [], []
         for micro_batch in batch:
             outputs = self.generate(micro_batch, with_graph=False)
             outputs = replace(outputs, source_fake=detached(outputs.source_fake), target_fake=detached(outputs.target_fake))
@@ -122,10 +124,11 @@ class Trainer:
                 return {}
             (total / len(batch)).backward()
             totals.append({"total": total.detach()})
+            judged.append(only_logits(outputs))
             values.append(terms | self.monitor.discriminator(outputs))
         if not self.hold_discriminator:
             self.D_optimizer.step(skip=self._below_floor(mean_over_micro_batches(totals)["total"]))
-        return mean_over_micro_batches(values)
+        return mean_over_micro_batches(values) | self.observers.observe(losses, judged)
 
     def train_generator(self, batch: Sequence[Outputs]) -> dict[str, Tensor]:
         """One update of g, by L_G = L_GANG + alpha L_CONST + beta L_TID + gamma L_TV. D is fixed.

@@ -140,6 +140,6 @@ def uniform(images: Tensor, rng: torch.Generator, low: float, high: float, chann
     return low + (high - low) * samples
 
 
-def random_mask(images: Tensor, rng: torch.Generator, probability: float) -> Tensor:
+def random_mask(images: Tensor, rng: torch.Generator, probability: float | Tensor) -> Tensor:
     """1 with the given probability, else 0; [B, 1, 1, 1]."""
     return (torch.rand(len(images), 1, 1, 1, generator=rng, device=images.device) < probability).to(torch.float32)

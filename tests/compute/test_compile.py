@@ -30,7 +30,16 @@ def trained(recipe, steps: int) -> tuple[Trainer, list[dict[str, float]]]:
     return trainer, [{name: float(value) for name, value in guarded_step(trainer).items()} for _ in range(steps)]
 
 
-@pytest.mark.parametrize(("steps", "changes"), [(40, {}), (20, {"discriminator__norm": "spectral", "view": "noise"})])
+REGULARISED = {
+    "discriminator__norm": "spectral",
+    "view": "noise",
+    "discriminator_losses__r1": "gradient-penalty",
+    "discriminator_losses__r2": {"name": "gradient-penalty", "images": "generated"},
+    "discriminator_losses__lecam": {"name": "lecam", "weight": 0.1},
+}
+
+
+@pytest.mark.parametrize(("steps", "changes"), [(40, {}), (8, REGULARISED)])
 def test_compiled_networks_take_the_same_steps(tmp_path, monkeypatch, steps, changes):
     monkeypatch.setattr(torch, "compile", unfused)
     eager, losses = trained(tiny_recipe(tmp_path, train__steps=steps, **changes), steps)

@@ -23,6 +23,14 @@ from worker_of_a_group import BATCH, norm_inputs, norms, through
 # SGD scales its step with the gradient; Adam would turn a rounding error of a gradient near zero into a whole step.
 PLAIN = {f"train__{player}_optimizer": {"name": "sgd", "lr": 2e-5} for player in ("generator", "discriminator")}
 
+REGULARISED = {
+    "discriminator__norm": "spectral",
+    "discriminator_losses__r1": "gradient-penalty",
+    "discriminator_losses__r2": {"name": "gradient-penalty", "images": "generated"},
+    "discriminator_losses__lecam": {"name": "lecam", "weight": 0.1},
+}
+ADAPTIVE = {"name": "adaptive", "interval": 1, "ramp": 8, "initial": 0.5}
+
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
@@ -31,8 +39,8 @@ def together(tmp_path_factory):
     settings = {"train__batch_size": 8, "train__steps": 6, "train__save_every": 3, **PLAIN}
     recipes = {
         "exact": tiny_recipe(out, **settings, train__discriminator_floor=0.01, train__balance_source=True),
-        "parts": tiny_recipe(out, discriminator__norm="spectral", **settings, train__accumulate=2, train__updates="separate"),
-        "augmented": tiny_recipe(out, **settings, source_augmentation="warp", view="paint"),
+        "parts": tiny_recipe(out, **REGULARISED, **settings, train__accumulate=2, train__updates="separate"),
+        "augmented": tiny_recipe(out, **settings, source_augmentation="warp", view="paint", discriminator_view=ADAPTIVE),
     }
     for name, recipe in recipes.items():
         (out / f"{name}.json").write_text(recipe.to_json())

@@ -8,7 +8,7 @@ import torch
 
 import domtrans
 from domtrans import DomtransError, Evaluator, ImageSet, Loss, find_recipe, override
-from domtrans.evaluation.leak_guard import count_repeated, find_evaluator, supervision
+from domtrans.evaluation.leak_guard import count_repeated, find_held, supervision
 from domtrans_digits.networks.dtn import DigitEvaluator
 from tiny import bars, registry, tiny_recipe, write_bars
 from tiny_runs import go, prepare
@@ -167,18 +167,18 @@ class Holder:
 )
 def test_an_evaluator_is_found_at_any_depth(hide):
     evaluator = DigitEvaluator(1, 2)
-    assert find_evaluator(hide(evaluator)) is evaluator
-    assert find_evaluator(hide(torch.nn.Linear(1, 1))) is None
+    assert find_held(hide(evaluator), Evaluator) is evaluator
+    assert find_held(hide(torch.nn.Linear(1, 1)), Evaluator) is None
 
 
 def test_objects_that_refer_to_each_other_are_visited_once():
     loop = Holder(None)
     loop.held = [loop]
-    assert find_evaluator(loop) is None
+    assert find_held(loop, Evaluator) is None
 
 
 def test_the_shipped_parts_hold_none(tmp_path):
-    assert find_evaluator(prepare(tiny_recipe(tmp_path, "digits-dtn"), registry())) is None
+    assert find_held(prepare(tiny_recipe(tmp_path, "digits-dtn"), registry()), Evaluator) is None
 
 
 # Test images in training

@@ -6,13 +6,15 @@ import torch
 from domtrans import use
 from tiny import registry
 
-NEEDED = {"chain": {"steps": ["warp", {"name": "noise", "amount": 0.05}]}}
+STEPS = ["warp", {"name": "noise", "amount": 0.05}]
+NEEDED = {"chain": {"steps": STEPS}, "adaptive": {"steps": STEPS, "initial": 1.0}}
 STILL = {
     "warp": {"rotate": 0, "scale": 0, "shear": 0, "shift": 0, "elastic": 0},
     "flip": {"chance": 0},
     "stroke": {"chance": 0},
     "blur": {"chance": 0},
     "noise": {"amount": 0},
+    "adaptive": {"initial": 0},
     "chain": {"steps": [{"name": "noise", "amount": 0}, {"name": "stroke", "chance": 0}]},
 }
 OF_A_LIBRARY = {"kornia"}

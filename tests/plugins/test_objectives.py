@@ -166,8 +166,9 @@ def test_a_cutout_is_a_square():
     assert max(heights.tolist()) == max(widths.tolist()) == 5
 
 
-def test_a_run_with_penalties_resumes_bit_for_bit(tmp_path):
-    recipe = tiny_recipe(tmp_path, **PENALTIES, discriminator_view="diff-augment")
+def test_a_run_with_regularisers_of_d_resumes_bit_for_bit(tmp_path):
+    adaptive = {"discriminator_losses__lecam": "lecam", "discriminator_view": {"name": "adaptive", "interval": 1, "ramp": 4}}
+    recipe = tiny_recipe(tmp_path, **PENALTIES, **adaptive)
     stop = threading.Event()
     with pytest.raises(Stopped):
         go(recipe, tmp_path / "parts", listeners=(stop_at(2, stop),), stop=stop)

@@ -22,6 +22,7 @@ def registry():
 OPTIONS = {
     "street-digits": {"count": 40, "test_count": 20},
     "chain": {"steps": ["noise", "blur"]},
+    "adaptive": {"initial": 1.0},
     "classifier": {"steps": 20, "batch_size": 8},
     "self-training": {"steps": 20, "batch_size": 8},
     "probe": {"steps": 20, "batch_size": 8},
