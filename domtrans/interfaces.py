@@ -238,6 +238,10 @@ class Discriminator(nn.Module, ABC):
     sizes: ClassVar[Sequence[int] | None] = None
     """The image sizes that it supports, such as ``(32,)`` or ``range(32, 1025)``; None: any."""
 
+    compares_images: bool = False
+    """True: the logits of an image depend on the other images of its batch, so each kind of image gets a batch of its own. A D
+    with batch norm need not say so."""
+
     condition_classes: int = 0
     """K of a class-conditional D, whose ``forward(images, classes=None)`` also gets a condition, one-hot [B, K]. 0: none.
 

@@ -40,7 +40,8 @@ CONTRACTS = {
     "states",
     "network-layout": "the network accepts tensors in the channels_last layout, with the same result",
     "network-gradient": "the gradient reaches the input of the network for every item of a batch; the network never detaches",
-    "network-eval": "in eval mode, the result for an item depends on that item only, is repeatable, and changes no state",
+    "network-eval": "in eval mode, the result for an item depends on that item only (unless a D says that it compares images), "
+    "is repeatable, and changes no state",
     "network-initial": "initial weights come from torch's global generator: the same seed gives the same network",
     "network-device": "all tensors of a network are parameters or buffers, so that ``to(device)`` moves all of them",
     "network-saved": "``state_dict`` holds the whole state: written as safetensors and loaded into a new network, it gives the "

@@ -70,7 +70,8 @@ class Trainer:
         self.set_micro_batch_size(group.micro_batch_size(self.config.batch_size, self.config.accumulate))
         # Batch norm must not see the three kinds of image in one batch: the statistics of the mixture would tell D what it
         # should learn from the image itself.
-        self.judges_jointly = not any(isinstance(module, _BatchNorm) for module in self.D.modules())
+        self.D_has_batch_norm = any(isinstance(module, _BatchNorm) for module in self.D.modules())
+        self.judges_jointly = not (self.D_has_batch_norm or self.D.compares_images)
         if self.config.compile:
             if group.size > 1:
                 raise DomtransError("train.compile=true works in one process only; set it to false to train in several")
@@ -140,7 +141,7 @@ class Trainer:
         reads = fields_read(losses)
         # D without batch norm is in eval mode: no power iteration, no dropout. D with batch norm uses the statistics of the
         # batch, because its running statistics lag behind what g generates now.
-        self.D.train(not self.judges_jointly).requires_grad_(False)
+        self.D.train(self.D_has_batch_norm).requires_grad_(False)
         self.g_optimizer.zero_grad()
         has_gradient, values = False, []
         for micro_batch in batch:

@@ -5,7 +5,8 @@ import torch
 
 import domtrans
 from domtrans import DomtransError, ImageSet, Session, use
-from domtrans_digits.networks.dtn import DigitEvaluator
+from domtrans.testing import check_discriminator
+from domtrans_digits.networks.dtn import DigitEvaluator, MinibatchDeviation
 from tiny import bars, registry, tiny_recipe, tiny_trainer
 from tiny_runs import go
 
@@ -52,6 +53,35 @@ def test_without_labels_there_is_no_head():
 def test_a_recipe_trains_with_it(tmp_path):
     recipe = tiny_recipe(tmp_path, "digits-dtn", encoder={"name": "digit-resnet", "width": 1, "depth": 1})
     assert "accuracy" in go(recipe, tmp_path / "run").results
+
+
+# D with the standard deviation of a batch
+
+COMPARING = {"discriminator__norm": "spectral", "discriminator__minibatch_deviation": True}
+
+
+def test_the_deviation_of_a_batch_is_averaged_over_channels_and_pixels():
+    maps = torch.randn(5, 4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    found = MinibatchDeviation()(maps)
+    assert torch.equal(found[:, :4], maps)
+    wanted = ((maps - maps.mean(0)) ** 2).mean(0).sqrt().mean().item()
+    assert found[:, 4].flatten().tolist() == pytest.approx([wanted] * 45, rel=1e-5)
+    MinibatchDeviation()(torch.zeros(2, 1, 2, 2, requires_grad=True)).sum().backward()  # no division by zero
+
+
+def test_a_d_that_compares_images_keeps_its_contracts():
+    check_discriminator(registry(), "digit-discriminator", minibatch_deviation=True, width=4)
+
+
+def test_a_d_that_compares_images_judges_each_kind_in_a_batch_of_its_own(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, **COMPARING))
+    images = torch.rand(2, 4, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    trainer.D.eval()
+    outputs = trainer.judge(domtrans.Outputs(target=images[0], target_fake=images[1]), "target", "target_fake")
+    assert torch.allclose(outputs.target_logits, trainer.D(images[0]), atol=1e-6)
+    assert torch.allclose(outputs.target_fake_logits, trainer.D(images[1]), atol=1e-6)
+    trainer.step()
+    assert not trainer.D.training  # spectral norm has no power iteration in the update of g
 
 
 # G without f

@@ -130,6 +130,8 @@ class DigitDiscriminator(Discriminator):
             for each kind of image; or "none".
         classes: Number of classes of f's head, for a class-conditional D: it judges an image as one of the class that f
             predicts for x. This adds three logits per class. 0, as in the paper: D is unconditional.
+        minibatch_deviation: Whether D also sees how much the images of a batch differ, so that g cannot draw all alike
+            (Karras et al.: Progressive Growing of GANs, ICLR 2018, section 3). Each kind of image then has its own pass.
     """
 
     sizes = (SIZE,)
@@ -142,6 +144,7 @@ class DigitDiscriminator(Discriminator):
         width: Width = 64,
         norm: Literal["spectral", "batch", "none"] = "spectral",
         classes: NonNegativeInt = 0,
+        minibatch_deviation: bool = False,
     ) -> None:
         super().__init__()
 
@@ -153,13 +156,25 @@ class DigitDiscriminator(Discriminator):
         widths = (channels, width, 2 * width, 4 * width)
         for before, after in itertools.pairwise(widths):
             layers += [conv(before, after), *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.LeakyReLU(0.2)]
-        self.condition_classes = classes
-        last = conv(4 * width, 3 * (1 + classes), stride=1, padding=0)
+        self.condition_classes, self.compares_images = classes, minibatch_deviation
+        if minibatch_deviation:
+            layers.append(MinibatchDeviation())
+        last = conv(4 * width + minibatch_deviation, 3 * (1 + classes), stride=1, padding=0)
         self.layers = nn.Sequential(*layers, last, nn.Flatten(), nn.Unflatten(1, (1 + classes, 3)))
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         """Images [B, channels, 32, 32], and one-hot classes [B, K] if D is conditional, to logits [B, 3]."""
         return self.condition(self.layers(images), classes)
+
+
+class MinibatchDeviation(nn.Module):
+    """Append a channel with the standard deviation over the batch, averaged over channels and pixels."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Feature maps [B, C, H, W] to [B, C + 1, H, W]."""
+        # A small number is added, because the gradient of a root is infinite at 0.
+        deviation = (maps.float().var(0, correction=0) + 1e-8).sqrt().mean()
+        return torch.cat([maps, deviation.to(maps.dtype).expand(len(maps), 1, *maps.shape[2:])], 1)
 
 
 MIN_SIZE = 24
