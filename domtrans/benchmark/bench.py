@@ -15,7 +15,7 @@ from domtrans.benchmark.plain_loop import PlainLoop, data_loader_batches, fixed_
 from domtrans.benchmark.profile import StepTimes, profile_step
 from domtrans.benchmark.roofline import lower_bound
 from domtrans.compute.deterministic import isolated_algorithms
-from domtrans.compute.memory import enough_memory, peak_memory
+from domtrans.compute.memory import enough_memory, freed_memory_kept, peak_memory
 from domtrans.errors import DomtransError
 from domtrans.model.image_sizes import check_image_size
 from domtrans.progress.display import with_display
@@ -110,7 +110,8 @@ def open_session(recipe: Recipe, device: str, listeners: Listeners) -> Iterator[
     """Open a session as the training of this recipe does."""
     config = recipe.train
     session = Session.start(device, precision=config.precision, seed=recipe.seed, listeners=listeners, workers=config.workers)
-    with closing(session.decode_pool), isolated_algorithms(session.device, deterministic=config.deterministic):
+    algorithms = isolated_algorithms(session.device, deterministic=config.deterministic)
+    with closing(session.decode_pool), freed_memory_kept(), algorithms:
         yield session
 
 

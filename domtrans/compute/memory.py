@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,12 @@ from domtrans.errors import DomtransError
 
 OUT_OF_MEMORY_MESSAGES = ("allocate memory", "out of memory", "calculation overflowed", "Overflow when unpacking")
 """Substrings of torch's error messages for tensors that do not fit into memory, or whose size overflows an integer."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of glibc's ``mallopt``: free bytes at the end of the heap, and size of a block, that go back to the system."""
+MAX_MMAP_THRESHOLD_BYTES = 2**25
+"""The largest threshold that glibc accepts."""
+MAX_TRIM_THRESHOLD_BYTES = 2**31 - 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -37,6 +44,26 @@ def enough_memory(purpose: str, advice: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise DomtransError(f"there is not enough memory for {purpose}; {advice}") from error
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """A block in which this process keeps freed memory for later tensors. Without glibc, it does nothing.
+
+    Otherwise glibc returns the memory of a step's tensors to the system, and the next step gets it back page by page.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "gnu_get_libc_version"):
+        yield
+        return
+    assert libc is not None
+    libc.mallopt(M_MMAP_THRESHOLD, MAX_MMAP_THRESHOLD_BYTES)
+    libc.mallopt(M_TRIM_THRESHOLD, MAX_TRIM_THRESHOLD_BYTES)
+    try:
+        yield
+    finally:
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * MAX_MMAP_THRESHOLD_BYTES)
+        libc.malloc_trim(0)
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from domtrans.compute.deterministic import isolated_algorithms
 from domtrans.compute.distributed import local_device, process_group
-from domtrans.compute.memory import enough_memory
+from domtrans.compute.memory import enough_memory, freed_memory_kept
 from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet
 from domtrans.data.summary import summarize
@@ -125,6 +125,7 @@ def train(
         with (
             session_with_display(session, progress) as session,
             closing(session.decode_pool),
+            freed_memory_kept(),
             isolated_algorithms(session.device, deterministic=config.deterministic),
         ):
             if group.is_main:
