@@ -47,7 +47,7 @@ KINDS: dict[str, Kind] = {
         Kind("encoder", ("size", "classes"), "an Encoder, f"),
         Kind("fit", ("encoder", "source", "session"), "None: it trains f in place", optional=("target",), is_function=True),
         Kind("generator", ("feature_size", "channels", "size"), "a Generator, g", optional=("engine",)),
-        Kind("discriminator", ("channels", "size"), "a Discriminator, D"),
+        Kind("discriminator", ("channels", "size"), "a Discriminator, D", optional=("head_size",)),
         Kind("loss", (), "a Loss", optional=("session",)),
         Kind("distance", ("a", "b"), "a scalar", optional=("classify",), is_function=True),
         Kind("augmentation", ("images", "rng"), "images of the same shape", is_function=True),
@@ -144,7 +144,10 @@ class Registry:
         return self._register("generator", name, factory)
 
     def discriminator(self, name: str, factory: Factory | None = None) -> Any:
-        """Register a discriminator D: ``factory(channels, size, **options) -> Discriminator``."""
+        """Register a discriminator D: ``factory(channels, size, **options) -> Discriminator``.
+
+        An optional third parameter ``head_size`` receives the number of logits of f's heads, 0 for an f without a head.
+        """
         return self._register("discriminator", name, factory)
 
     def loss(self, name: str, factory: Factory | None = None) -> Any:

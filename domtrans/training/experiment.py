@@ -14,7 +14,7 @@ from domtrans.interfaces import PARAMETER_FIELDS, AdaptiveAugmentation, Augmenta
 from domtrans.model.build import build_transfer, expect, fits_memory, initial_weights
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, TrainConfig
-from domtrans.registry.parts import Part
+from domtrans.registry.parts import Part, positional_parameters
 from domtrans.registry.registry import Registry
 from domtrans.session import Session
 from domtrans.training.fit_encoder import fit_encoder
@@ -61,7 +61,9 @@ def prepare(
         on_data(source, target)
     transfer = build_transfer(recipe, registry, len(source.classes), target.channels)
     with initial_weights(recipe, "discriminator"), fits_memory("discriminator", recipe.discriminator):
-        discriminator = registry.build("discriminator", recipe.discriminator, target.channels, recipe.image_size)
+        arguments = (target.channels, recipe.image_size, transfer.encoder.classes())
+        taken = len(positional_parameters(registry.get("discriminator", recipe.discriminator.name).factory))
+        discriminator = registry.build("discriminator", recipe.discriminator, *arguments[:taken])
     expect(discriminator, Discriminator, "discriminator", recipe.discriminator)
     _check_parts_fit(recipe, source, transfer, discriminator)
     with initial_weights(recipe, "losses"):

@@ -54,7 +54,7 @@ def tiny_recipe(folder: Path, base: str = "digits-dtn-paper", /, **changes: obje
     recipe = find_recipe(base, registry())
     if recipe.adapt:
         small |= {"adapt.steps": 2, "adapt.batch_size": 4}
-    if recipe.discriminator.options.get("classes"):
+    if recipe.discriminator.options.get("classes") not in (None, 0, "auto"):
         small["discriminator.classes"] = 4  # as the bars have
     wanted = {path.replace("__", "."): value for path, value in changes.items()}
     return override(override(recipe, small, registry()), wanted, registry())

@@ -51,6 +51,11 @@ def test_the_condition_needs_as_many_classes_as_f_has(tmp_path):
         tiny_trainer(tiny_recipe(tmp_path, discriminator__classes=3))
 
 
+@pytest.mark.parametrize(("changes", "classes"), [({}, K), ({"encoder": "colour-grid", "fit": None}, 0)])
+def test_an_automatic_condition_has_the_classes_of_f(tmp_path, changes, classes):
+    assert tiny_trainer(tiny_recipe(tmp_path, discriminator__classes="auto", **changes)).D.condition_classes == classes
+
+
 def test_a_sharpened_const_loss_compares_with_sharper_predictions():
     """KL(softmax(s z_x) || softmax(z_G)), by hand."""
     wanted, found = torch.randn(2, 6, K, generator=torch.Generator().manual_seed(0))

@@ -129,7 +129,8 @@ class DigitDiscriminator(Discriminator):
         norm: "spectral", with one pass over real and generated images; "batch", as in the study, with a separate batch
             for each kind of image; or "none".
         classes: Number of classes of f's head, for a class-conditional D: it judges an image as one of the class that f
-            predicts for x. This adds three logits per class. 0, as in the paper: D is unconditional.
+            predicts for x. This adds three logits per class. "auto": as many as f's head has. 0, as in the paper: D is
+            unconditional.
         minibatch_deviation: Whether D also sees how much the images of a batch differ, so that g cannot draw all alike
             (Karras et al.: Progressive Growing of GANs, ICLR 2018, section 3). Each kind of image then has its own pass.
     """
@@ -140,13 +141,16 @@ class DigitDiscriminator(Discriminator):
         self,
         channels: int,
         size: int,
+        head_size: int = 0,
         *,
         width: Width = 64,
         norm: Literal["spectral", "batch", "none"] = "spectral",
-        classes: NonNegativeInt = 0,
+        classes: NonNegativeInt | Literal["auto"] = 0,
         minibatch_deviation: bool = False,
     ) -> None:
         super().__init__()
+
+        classes = head_size if classes == "auto" else classes
 
         def conv(before: int, after: int, stride: int = 2, padding: int = 1) -> nn.Module:
             layer = nn.Conv2d(before, after, 4, stride, padding)
