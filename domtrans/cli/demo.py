@@ -18,6 +18,14 @@ OptionalRun = Annotated[
 ]
 Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port, or the next free one.")]
 Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen at. Any other lets other machines in.")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        envvar="DOMTRANS_TOKEN",
+        help="Answer only those who know this token. Use it wherever other machines can reach the demo.",
+    ),
+]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Only print the address; do not open a browser.")]
 
 
@@ -25,10 +33,11 @@ def add_to(app: typer.Typer) -> None:
     """Register the command."""
     app.command(
         help=explain(
-            "Try a run in the browser. Without RUN, the page has the models that come with domtrans.",
+            "Try a run in the browser, or from a program by HTTP. Without RUN, the page has the models of domtrans.",
             "domtrans demo",
             "domtrans demo runs/digits-dtn",
             "domtrans demo runs/digits-dtn --port 8000 --no-browser",
+            "curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8000/v1/transfer -o made.png",
         )
     )(demo)
 
@@ -37,6 +46,7 @@ def demo(
     run: OptionalRun = None,
     port: Port = 7860,
     host: Host = "127.0.0.1",
+    token: Token = None,
     no_browser: NoBrowser = False,
     project: Project = False,
     device: Device = "auto",
@@ -50,10 +60,13 @@ def demo(
     if project and run is None:
         raise DomtransError("--project needs a run: domtrans demo RUN --project")
     with listen(host, port) as listening:
+        from domtrans.demo.access import TokenRequired, check_token
         from domtrans.demo.app import create_app
         from domtrans.demo.demo import Demo
         from domtrans.demo.models import create_models_app
 
+        if token is not None:
+            check_token(token)
         hosts = host_names(listening)
         with run_context() as context:
             if run is None:
@@ -67,12 +80,12 @@ def demo(
                 shown = f"{content.run.recipe.name}; an image takes {content.median_milliseconds():.0f} ms"
         for sentence in [] if run is None else content.missing:
             terminal.print_warning(sentence)
-        address = browser_address(listening)
+        address = browser_address(listening) + ("" if token is None else f"?token={token}")
         typer.echo(f"{address} shows {shown}; Ctrl-C stops it")
         sys.stdout.flush()
         if not no_browser:
             webbrowser.open(address)  # the socket is listening already, so the browser waits
         try:
-            serve(app, listening)
+            serve(app if token is None else TokenRequired(app, token), listening)
         except KeyboardInterrupt:
             typer.echo("")

@@ -15,14 +15,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
+from domtrans.demo.api import create_api
+from domtrans.demo.bodies import MAX_IMAGE_BYTES, TOO_LARGE, read_body, refuse_other_sites
 from domtrans.demo.demo import Demo
 from domtrans.errors import DomtransError
 
-MAX_IMAGE_BYTES = 10 * 2**20
 MAX_BODY_BYTES = 2 * MAX_IMAGE_BYTES * 4 // 3 + 10_000
 """Two images in base64."""
 CONTENT_SECURITY_POLICY = (
@@ -31,8 +32,6 @@ CONTENT_SECURITY_POLICY = (
 )
 """The page may load only what it contains."""
 Form = TypeVar("Form", bound=BaseModel)
-
-TOO_LARGE = f"the image file is larger than {MAX_IMAGE_BYTES // 2**20} MB"
 
 
 class DrawRequest(BaseModel):
@@ -93,7 +92,8 @@ def create_app(demo: Demo, *, hosts: Sequence[str], home: str = "") -> Starlette
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse(asdict(result))
 
-    routes = [Route("/", show_page), Route("/transfer", transfer, methods=["POST"])]
+    routes: list[BaseRoute] = [Route("/", show_page), Route("/transfer", transfer, methods=["POST"])]
+    routes.append(Mount("/v1", create_api(demo.run)))
     if demo.slots:
         routes.append(Route("/draw", draw, methods=["POST"]))
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
@@ -106,26 +106,12 @@ def slot_label(name: str) -> str:
 
 async def _read_request(request: Request, form: type[Form]) -> Form:
     """The checked request. Raises HTTPException if it is refused."""
-    if _is_from_another_site(request):
-        raise HTTPException(403, "this request comes from the page of another site")
+    refuse_other_sites(request)
     # Browsers ask before they send this type from another site (a preflight request), and this application refuses.
     if request.headers.get("content-type") != "application/json":
         raise HTTPException(415, "images are sent as JSON")
-    body = bytearray()
+    body = await read_body(request, MAX_BODY_BYTES)
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise HTTPException(413, TOO_LARGE)
-        given = form.model_validate_json(bytes(body))
-    except ClientDisconnect:
-        raise HTTPException(400, "the request is incomplete") from None
+        return form.model_validate_json(body)
     except ValidationError as error:
         raise HTTPException(400, f"the request is invalid: {error.errors(include_url=False)[0]['msg']}") from None
-    return given
-
-
-def _is_from_another_site(request: Request) -> bool:
-    """Whether a browser says that another site's page sent the request; programs other than browsers send no origin."""
-    origin, host = request.headers.get("origin"), request.headers.get("host")
-    return origin is not None and origin not in (f"http://{host}", f"https://{host}")

@@ -14,12 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from domtrans.demo.app import CONTENT_SECURITY_POLICY, create_app
 from domtrans.demo.demo import Demo
+from domtrans.errors import DomtransError
 from domtrans.pretrained.models import PREFIX, PretrainedModel
 from domtrans.runs.run import Run
 
@@ -42,7 +43,10 @@ class DemoOnDemand:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        app = await run_in_threadpool(self.start)
+        try:
+            app = await run_in_threadpool(self.start)
+        except DomtransError as error:
+            app = JSONResponse({"error": str(error)}, 503)
         await app(scope, receive, send)
 
     def start(self) -> ASGIApp:

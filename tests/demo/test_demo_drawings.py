@@ -44,6 +44,17 @@ def svg(base64_text):
     return base64.b64decode(base64_text.partition("base64,")[2] or base64_text).decode()
 
 
+def test_programs_get_the_svg_or_the_parameters_if_they_ask_for_them(demo, url):
+    example = base64.b64decode(demo.examples[0])
+    drawing = demo.run.drawing(demo.transfer([example]).drawing.parameters)
+    for accept, expected in (("image/svg+xml", drawing.to_svg()), ("application/json, */*", drawing.to_json())):
+        with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)) as connection:
+            connection.request("POST", "/v1/transfer", example, {"Content-Type": "image/png", "Accept": accept})
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, accept.partition(",")[0])
+            assert answer.read().decode() == expected
+
+
 def test_the_result_has_the_drawing_and_its_parameters(demo, tmp_path):
     example = base64.b64decode(demo.examples[0])
     result = demo.transfer([example])

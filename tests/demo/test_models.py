@@ -8,7 +8,7 @@ import json
 import pytest
 from PIL import Image
 
-from domtrans import list_models, load, pack
+from domtrans import DomtransError, list_models, load, pack
 from domtrans.pretrained import models
 from tiny import registry, tiny_recipe
 from tiny_runs import go
@@ -77,3 +77,12 @@ def test_other_pages_and_foreign_host_names_are_refused(app):
     application, _ = app
     assert ask(application, "/three/")[0] == 404
     assert ask(application, "/", host="evil.example")[0] == ask(application, "/one/", host="evil.example")[0] == 400
+
+
+def test_a_model_that_cannot_be_loaded_is_said_in_a_sentence(app):
+    def fail(name):
+        raise DomtransError(f"{name} is damaged")
+
+    broken = create_models_app(list_models(), fail, hosts=["localhost"])
+    status, answer = ask(broken, "/one/v1/info")
+    assert status == 503 and json.loads(answer) == {"error": "models:one is damaged"}
