@@ -15,6 +15,7 @@ from .data.drawings import Drawing as Drawing
 from .data.drawings import NamedEngine as NamedEngine
 from .data.drawings import read_drawing as read_drawing
 from .data.engine import DrawingEngine as DrawingEngine
+from .data.facts import DomainFacts as DomainFacts
 from .data.from_python import python_data as python_data
 from .data.image_files import decode_image as decode_image
 from .data.image_files import decode_picture as decode_picture

@@ -78,8 +78,7 @@ def bench(
     if steps < 1:
         raise DomtransError(f"bench needs at least 1 step to time, not {steps}")
     registry = registry or load_plugins().registry
-    resolved = find_recipe(recipe, registry) if isinstance(recipe, str) else recipe.resolve(registry)
-    resolved = override(resolved, overrides, registry) if overrides else resolved
+    resolved = find_recipe(recipe, registry, overrides) if isinstance(recipe, str) else override(recipe, overrides, registry)
     changed = {change: override(resolved, [change], registry) for change in against if change != "plain"}
     with ExitStack() as stack:
         everyone = stack.enter_context(with_display(listeners, progress))

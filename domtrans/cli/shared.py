@@ -151,5 +151,4 @@ def load_plugins(*, warn: bool = True) -> Plugins:
 
 def find_recipe(name: str, changes: list[str], registry: Registry) -> Recipe:
     """Find a recipe by its name, file or run, and apply changes."""
-    recipe = domtrans.find_recipe(name, registry)
-    return domtrans.override(recipe, changes, registry) if changes else recipe
+    return domtrans.find_recipe(name, registry, changes)

@@ -27,7 +27,6 @@ from domtrans.inspection.file_facts import FactsTable, ImageFacts, pixel_facts, 
 from domtrans.inspection.readings import MAX_ARRAY_SIZE, array_shape, find_reading, is_data, words_of
 from domtrans.pretrained.locate import is_address
 from domtrans.recipe.files import find_recipe
-from domtrans.recipe.overrides import override
 from domtrans.registry.parts import Part, did_you_mean, schema
 from domtrans.registry.registry import Registry
 
@@ -235,8 +234,7 @@ def inspect(
         parts, size = {field: part}, None
     else:
         _check_exists(data, registry)
-        recipe = find_recipe(data, registry)
-        recipe = override(recipe, changes, registry) if changes else recipe
+        recipe = find_recipe(data, registry, changes)
         parts, size = {"source": recipe.source, "target": recipe.target}, recipe.image_size
     return Inspection(data, quick, {
         name: inspect_domain(name, part, registry, size=size, quick=quick, report=report) for name, part in parts.items()

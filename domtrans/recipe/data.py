@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from domtrans.data.from_python import NAME, PythonData, is_data, is_here, read_data, with_data
 from domtrans.errors import DomtransError
-from domtrans.recipe.overrides import override, parse
-from domtrans.recipe.schema import Recipe
+from domtrans.recipe.files import chooses_by_data, find_recipe
+from domtrans.recipe.overrides import Overrides, assignment, override, parse
+from domtrans.recipe.schema import DOMAINS, Recipe
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
-
-DOMAINS = ("source", "target")
-"""The fields of a recipe that are domains."""
-
-Overrides = Sequence[str] | Mapping[str, Any] | None
 
 
 def split_off_data(overrides: Overrides, given: Mapping[str, Any]) -> tuple[list[str] | dict[str, Any], dict[str, Any]]:
@@ -71,6 +67,36 @@ def use_data(
     if read:
         registry = with_data(registry, read)
     return (override(recipe, changes, registry) if changes else recipe), registry
+
+
+def find_with_data(
+    recipe: Recipe | str, registry: Registry, overrides: Overrides, given: Mapping[str, Any]
+) -> tuple[Recipe, Registry]:
+    """Find a recipe by its name, change it, and put data that Python code passed into it.
+
+    Args:
+        recipe: A recipe, or a name as in ``find_recipe``.
+        registry: The parts.
+        overrides: Changes to the recipe.
+        given: The parameters ``source`` and ``target``; None if they were not given.
+
+    Returns:
+        The resolved recipe, and the registry in which its domain "python" has the data.
+
+    Raises:
+        DomtransError: If the recipe, a change or the data is wrong.
+    """
+    changes, domains = split_off_data(overrides, given)
+    if not isinstance(recipe, str):
+        found = recipe.resolve(registry)
+        return use_data(override(found, changes, registry) if changes else found, domains, registry)
+    found, with_data = use_data(find_recipe(recipe, registry, changes), domains, registry)
+    if domains and chooses_by_data(recipe, registry):  # again, now that it can look at this data
+        parts = {name: getattr(found, name).model_dump() for name in domains}
+        as_text = [assignment(name, part) for name, part in parts.items()]
+        again = find_recipe(recipe, with_data, changes | parts if isinstance(changes, dict) else [*changes, *as_text])
+        return use_data(again, domains, registry)
+    return found, with_data
 
 
 def python_domains(recipe: Recipe) -> list[str]:

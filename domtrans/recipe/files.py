@@ -5,38 +5,51 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from domtrans.data.facts import DomainFacts
 from domtrans.errors import DomtransError
 from domtrans.pretrained.locate import is_address, local_path
-from domtrans.recipe.overrides import differences, merge
-from domtrans.recipe.schema import Recipe, make_recipe
-from domtrans.registry.parts import MAX_DEPTH, Part
+from domtrans.recipe.overrides import Overrides, assignment, differences, merge, override, parse
+from domtrans.recipe.schema import DOMAINS, Recipe, make_recipe
+from domtrans.registry.parts import MAX_DEPTH, Part, positional_parameters
 from domtrans.registry.registry import Registry
 
 MAX_RECIPE_BYTES = 2**24
 """Larger files are refused before they are read. A shipped recipe has a few kilobytes."""
 
 
-def find_recipe(name: str, registry: Registry) -> Recipe:
-    """Find a recipe and resolve it.
+def find_recipe(name: str, registry: Registry, changes: Overrides = None) -> Recipe:
+    """Find a recipe, change it, and resolve it.
+
+    A recipe that chooses by its data looks at the source and the target that the changes name.
 
     Args:
         name: A ``.toml`` or ``.json`` file, the name of a registered recipe, a run folder, or ``models:NAME`` or
             ``hf://OWNER/NAME`` for the recipe of such a run. A file holds a whole recipe, or ``extends = "NAME"`` and what
             differs.
         registry: The parts.
+        changes: Changes to the recipe, as ``override`` takes them.
 
     Returns:
         The recipe with every option of every part.
 
     Raises:
-        DomtransError: If there is no such recipe, or it is not valid.
+        DomtransError: If there is no such recipe, or it or a change is not valid.
     """
-    return _find(name, registry, ())
+    found = _find(name, registry, ())
+    recipe = found.informed_recipe(registry, changes) if found.chooses else found.recipe(registry)
+    return override(recipe, changes, registry) if changes else recipe
+
+
+def chooses_by_data(name: str, registry: Registry) -> bool:
+    """Whether ``find_recipe`` of this name looks at the source and the target."""
+    return _find(name, registry, ()).chooses
 
 
 def to_toml(recipe: Recipe, registry: Registry) -> str:
@@ -52,29 +65,90 @@ def to_toml(recipe: Recipe, registry: Registry) -> str:
     return text
 
 
-def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> Recipe:
+@dataclass(frozen=True)
+class _Found:
+    """A recipe as it was found.
+
+    Attributes:
+        begin: Returns the recipe that it begins with; of a recipe that chooses by its data, from the facts of source and
+            target, None where they are not known.
+        chooses: Whether it chooses by its data.
+        layers: What the files that extend it change, in order, each with words for messages.
+    """
+
+    begin: Callable[..., Recipe]
+    chooses: bool = False
+    layers: tuple[tuple[Mapping[str, Any], str], ...] = ()
+
+    def recipe(self, registry: Registry, facts: tuple[DomainFacts | None, ...] = (None, None)) -> Recipe:
+        """The recipe with all layers, resolved."""
+        recipe = (self.begin(*facts) if self.chooses else self.begin()).resolve(registry)
+        for changes, where in self.layers:
+            renamed = changes.get("name", recipe.name) != recipe.name  # the description does not fit another name
+            recipe = merge(recipe, {"description": "", **changes} if renamed else changes, where).resolve(registry)
+        return recipe
+
+    def informed_recipe(self, registry: Registry, changes: Overrides) -> Recipe:
+        """The recipe that is chosen by the source and the target of its layers and of these changes."""
+        from domtrans.data.look import look  # imports torch, which other recipes do not need
+
+        domains = replace(self, layers=tuple((_of_domains(layer), where) for layer, where in self.layers)).recipe(registry)
+        pairs = [(path, value) for path, value in parse(changes) if path.partition(".")[0] in DOMAINS]
+        domains = override(domains, [assignment(path, value) for path, value in pairs], registry)
+        facts: list[DomainFacts | None] = []
+        for name in DOMAINS:
+            try:
+                facts.append(look(registry, getattr(domains, name)))
+            except DomtransError as error:
+                reason = f"the defaults, because the {name} cannot be looked at: {error}"
+                return self.recipe(registry).model_copy(update={"choices": (reason,)})
+        return self.recipe(registry, tuple(facts))
+
+
+def _of_domains(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name in DOMAINS}
+
+
+def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> _Found:
     if is_address(name):
-        return _read(local_path(name) / "recipe.json", registry, extended_by).resolve(registry)
+        return _read(local_path(name) / "recipe.json", registry, extended_by)
     path = Path(name)
     if path.suffix in (".toml", ".json"):
-        return _read(path, registry, extended_by).resolve(registry)
+        return _read(path, registry, extended_by)
     if name not in registry.names("recipe") and os.path.isfile(path / "recipe.json"):  # noqa: PTH113 - raises for no name
-        return _read(path / "recipe.json", registry, extended_by).resolve(registry)
+        return _read(path / "recipe.json", registry, extended_by)
     if name not in registry.names("recipe") and os.path.exists(name):  # noqa: PTH110 - raises for no name
         kind = "a folder" if os.path.isdir(name) else "a file"  # noqa: PTH112
         raise DomtransError(f"{name} is {kind}, and neither a recipe nor a run; `domtrans recipes` lists the recipes")
-    recipe = registry.build("recipe", Part(name=name))
-    if not isinstance(recipe, Recipe):
-        owner = registry.get("recipe", name).owner
-        raise DomtransError(f"the recipe '{name}' of plugin '{owner}' returned {type(recipe).__name__}, not a Recipe")
-    return recipe.resolve(registry)
+    entry = registry.get("recipe", name)
+
+    def begin(*facts: DomainFacts | None) -> Recipe:
+        recipe = registry.build("recipe", Part(name=name), *facts)
+        if not isinstance(recipe, Recipe):
+            raise DomtransError(f"the recipe '{name}' of plugin '{entry.owner}' returned {type(recipe).__name__}, not a Recipe")
+        return recipe
+
+    return _Found(begin, chooses=len(positional_parameters(entry.factory)) == len(DOMAINS))
 
 
-def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Recipe:
+def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> _Found:
     if len(extended_by) > MAX_DEPTH:
         raise DomtransError(f"the recipe file {extended_by[0]} extends a chain of more than {MAX_DEPTH} files")
     if path in extended_by:
         raise DomtransError(f"recipe files extend one another in a circle: {' -> '.join(map(str, (*extended_by, path)))}")
+    data, where = _read_table(path), f"recipe file {path}"
+    data.pop("$schema", None)  # where editors find the schema
+    base = data.pop("extends", None)
+    if base is None:
+        return _Found(lambda: make_recipe(data, where))
+    if not isinstance(base, str):
+        raise DomtransError(f"{where}: extends must be the name of a recipe, not {base!r}")
+    parent = _find(base, registry, (*extended_by, path))
+    return replace(parent, layers=(*parent.layers, (data, where)))
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """What a TOML or JSON file holds."""
     try:
         if path.exists() and (not path.is_file() or path.stat().st_size > MAX_RECIPE_BYTES):
             raise OSError(f"it is not a regular file of at most {MAX_RECIPE_BYTES:,} bytes")
@@ -88,16 +162,7 @@ def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> Reci
         raise DomtransError(f"the recipe file {path} is not valid {path.suffix[1:].upper()}: {error}") from None
     if not isinstance(data, dict):
         raise DomtransError(f"the recipe file {path} must hold a table, not {type(data).__name__}")
-    data.pop("$schema", None)  # where editors find the schema
-    base = data.pop("extends", None)
-    if base is None:
-        return make_recipe(data, f"recipe file {path}")
-    if not isinstance(base, str):
-        raise DomtransError(f"recipe file {path}: extends must be the name of a recipe, not {base!r}")
-    parent = _find(base, registry, (*extended_by, path))
-    if data.get("name", parent.name) != parent.name:  # the parent's description does not fit a recipe of another name
-        data = {"description": "", **data}
-    return merge(parent, data, f"recipe file {path}")
+    return data
 
 
 def _without_none(value: Any) -> Any:

@@ -14,6 +14,9 @@ from domtrans.recipe.schema import Recipe, Term, make_recipe
 from domtrans.registry.parts import Part, check_plain, did_you_mean
 from domtrans.registry.registry import Registry
 
+Overrides = Sequence[str] | Mapping[str, Any] | None
+"""Changes to a recipe, as ``override`` takes them."""
+
 NO_OPTIONS = ("allow_changes", "device", "out", "resume", "track")
 """Parameters of ``train`` that are easily taken for options of the recipe."""
 TERM_FIELDS = ("weight", "start", "stop")

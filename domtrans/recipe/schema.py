@@ -13,6 +13,9 @@ from domtrans.registry.registry import Registry
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
+DOMAINS = ("source", "target")
+"""The fields of a recipe that are domains."""
+
 
 class Term(Part):
     """A loss with its weight, and the part of training in which it is active.
@@ -109,6 +112,8 @@ class TrainConfig(BaseModel):
     """bf16: bfloat16 mixed precision. auto: bf16 where the hardware supports it natively, else float32."""
     compile: bool = False
     """Use torch.compile, on CUDA with CUDA graphs: faster steps after about a minute. Needs a C++ compiler."""
+    capture: bool = False
+    """On CUDA, record a whole step as CUDA graphs and replay them: Python launches no single operations."""
     log_every: PositiveInt = 20
     """Steps between two lines of metrics.jsonl."""
     save_every: PositiveInt = 200
@@ -140,6 +145,8 @@ class Recipe(BaseModel):
     """The name of the recipe, and by default of the run folder under runs/."""
     description: str = ""
     """One line for people."""
+    choices: tuple[str, ...] = ()
+    """What the recipe chose by looking at its data, in sentences."""
     seed: NonNegativeInt = 0
     """All random numbers of the run depend on it."""
     image_size: Annotated[int, Field(ge=8, le=1024)] = 32

@@ -53,7 +53,7 @@ KINDS: dict[str, Kind] = {
         Kind("augmentation", ("images", "rng"), "images of the same shape", is_function=True),
         Kind("metric", ("inputs",), "a dict of named numbers, or lists of them", is_function=True),
         Kind("detector", ("image", "size"), "a list of crops", is_function=True),
-        Kind("recipe", (), "a Recipe"),
+        Kind("recipe", (), "a Recipe", optional=("source", "target")),
         Kind("study", (), "a Study"),
         Kind("tracker", ("folder", "recipe", "identity"), "a Tracker"),
     )
@@ -188,7 +188,11 @@ class Registry:
         return self._register("detector", name, factory)
 
     def recipe(self, name: str, factory: Factory | None = None) -> Any:
-        """Register a recipe: ``factory() -> Recipe``."""
+        """Register a recipe: ``factory() -> Recipe``.
+
+        A recipe that chooses by its data has the parameters ``source`` and ``target``. Each is a DomainFacts, or None if the
+        data is not known. It says what it chose in ``Recipe.choices``.
+        """
         return self._register("recipe", name, factory)
 
     def study(self, name: str, factory: Factory | None = None) -> Any:

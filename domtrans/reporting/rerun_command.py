@@ -10,7 +10,7 @@ from domtrans.errors import DomtransError
 from domtrans.recipe.data import python_domains
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import assignment, differences, flatten, override
-from domtrans.recipe.schema import PART_KINDS, Recipe
+from domtrans.recipe.schema import DOMAINS, PART_KINDS, Recipe
 from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
 
@@ -18,9 +18,11 @@ NO_VALUE = "\N{EN DASH}"
 
 
 def installed_recipe(recipe: Recipe, registry: Registry) -> Recipe | None:
-    """The installed recipe of the same name, or None."""
+    """The installed recipe of the same name, or None. One that chooses by its data looks at that of ``recipe``."""
     try:
-        return find_recipe(recipe.name, registry) if recipe.name in registry.names("recipe") else None
+        if recipe.name not in registry.names("recipe"):
+            return None
+        return find_recipe(recipe.name, registry, _domain_changes(recipe, registry) if recipe.choices else None)
     except DomtransError:
         return None
 
@@ -42,6 +44,8 @@ def rerun_command(record: Record, base: Recipe | None, registry: Registry) -> st
         return f"domtrans.train({words[0]!r}, {data})  # in Python, with the same data"
     if base is not None:
         changes = assignments(base, recipe)
+        if recipe.choices:
+            changes = [*_domain_changes(recipe, registry), *changes]
         try:
             if not differences(override(base, changes, registry), recipe):
                 words = [recipe.name, *changes]
@@ -53,6 +57,12 @@ def rerun_command(record: Record, base: Recipe | None, registry: Registry) -> st
     threads = computed.get("threads")  # the file may come from anybody, and the command is for a shell: a number only
     environment = f"OMP_NUM_THREADS={threads} " if computed.get("device") == "cpu" and isinstance(threads, int) else ""
     return environment + shlex.join(["domtrans", "train", *words, *device, "--out", f"runs/{record.path.resolve().name}-again"])
+
+
+def _domain_changes(recipe: Recipe, registry: Registry) -> list[str]:
+    """The changes of source and target of an installed recipe that chooses by them."""
+    changes = assignments(find_recipe(recipe.name, registry), recipe)
+    return [change for change in changes if change.startswith(tuple(f"{name}{end}" for name in DOMAINS for end in ".="))]
 
 
 def assignments(base: Recipe, recipe: Recipe) -> list[str]:

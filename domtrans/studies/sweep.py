@@ -69,8 +69,7 @@ class Sweep:
         self.optuna = require_extra("optuna", "sweep", "a sweep")
         self.registry, self.by, self.device = registry or load_plugins().registry, by, device
         self.space, fixed = split_space(changes)
-        base = find_recipe(recipe, self.registry) if isinstance(recipe, str) else recipe.resolve(self.registry)
-        base = override(base, fixed, self.registry)
+        base = find_recipe(recipe, self.registry, fixed) if isinstance(recipe, str) else override(recipe, fixed, self.registry)
         players = {"generator": base.generator_losses, "discriminator": base.discriminator_losses}
         losses = [f"{player}.{name}" for player, terms in players.items() for name in terms]
         check_search_value(by, losses, [*base.metrics, *declared_values(self.registry, base)])

@@ -14,6 +14,7 @@ def register(registry: domtrans.Registry) -> None:
     from domtrans_dtn import (
         adaptive,
         augmentations,
+        content,
         diff_augment,
         distances,
         fits,
@@ -54,6 +55,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.augmentation("diff-augment", diff_augment.diff_augment)
     registry.augmentation("adaptive", adaptive.Adaptive)
     registry.metric("image-realism", metrics.image_realism)
+    registry.metric("content", content.content)
     registry.fit("classifier", fits.classifier)
     registry.fit("self-training", fits.self_training)
     registry.fit("probe", probing.probe)

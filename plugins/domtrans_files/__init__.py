@@ -7,7 +7,7 @@ domtrans_interface = 1
 
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
-    """Register the domains and the recipe."""
+    """Register the domains and the recipes."""
     from domtrans_files import domains, extended, recipes, subset, webdataset
 
     registry.domain("folder", domains.folder)
@@ -15,5 +15,6 @@ def register(registry: domtrans.Registry) -> None:
     registry.domain("webdataset", webdataset.webdataset)
     registry.domain("subset", subset.subset)
     registry.domain("extended", extended.extended)
+    registry.recipe("folders-dtn", recipes.folders_dtn)
     registry.recipe("photos-dtn", recipes.photos_dtn)
     registry.domain("python", domtrans.python_data)

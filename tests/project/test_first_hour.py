@@ -28,8 +28,9 @@ STEP = re.compile(
 )
 """Code of a page: fenced, indented, or within a sentence or table."""
 SMALL_PHOTOS = [
-    "encoder.model=test_resnet",
-    "encoder.pretrained=false",
+    "encoder.width=4",
+    "fit.steps=1",
+    "fit.batch_size=2",
     "generator.width=4",
     "discriminator.width=4",
     "train.steps=1",
@@ -40,6 +41,7 @@ NOT_RUN = {
     "train svhn-dtn": "downloads",
     "reproduce digits": "takes minutes; tests/studies runs studies",
     "bench digits-dtn": "times steps; tests/benchmark runs it",
+    "train folders-dtn source.path=photos target.path=drawings --time": "trains for half an hour",
     "sweep digits-dtn": "trains 20 times; tests/studies runs sweeps",
 }
 """Commands that begin so, and why they are left out."""
@@ -62,7 +64,8 @@ class Reader:
 
     def __init__(self, folder: Path, small_digits: list[str]) -> None:
         self.folder, self.site, self.typed = folder, folder / "site-packages", []
-        self.small = {"train digits-dtn": small_digits, "train photos": SMALL_PHOTOS, "make ": ["--count", "8"]}
+        self.small = {"train digits-dtn": small_digits, "make ": ["--count", "8"]}
+        self.small |= dict.fromkeys(("train folders", "train photos"), SMALL_PHOTOS)
 
     def python(self, *words):
         done = run(*words, cwd=self.folder, env={"PYTHONPATH": self.site})

@@ -25,14 +25,14 @@ CLAIMS = {
         "description": "photos to drawings",
         "source": "folder photos",
         "target": "folder drawings",
-        "encoder": "timm resnet34",
-        "fit": "none",
-        "metrics": "realism",
+        "encoder": "map-encoder",
+        "fit": "self-supervised",
+        "metrics": "realism, content",
         "image size": 64,
         "steps": 8000,
         "label-free score every": 500,
     },
-    "docs/how-to/editors.md": {"name": "my-photos", "encoder": "timm resnet18", "steps": 2000},
+    "docs/how-to/editors.md": {"name": "my-photos", "encoder": "map-encoder", "steps": 2000},
     "docs/encoders.md": {"encoder": "concat of dlib-resnet, timm resnet18"},
 }
 """What the page of each file says of the recipe."""
@@ -78,8 +78,12 @@ def test_a_recipe_file_of_a_page_is_what_the_page_says_and_trains(page, code, tm
         for number in range(8):
             Image.new("RGB", (70, 64), (30 * number, 99, 7)).save(f"{folder}/{number}.png")
     is_whole = "extends" in tomllib.loads(code)
-    Path("mine.toml").write_text(code if is_whole else f'extends = "photos-dtn"\n{code}')
-    data = [] if is_whole else ["source.path=photos", "target.path=drawings"]
+    Path("mine.toml").write_text(code if is_whole else f'extends = "folders-dtn"\n{code}')
+    data = (
+        ["fit.steps=1", "fit.batch_size=2"]
+        if is_whole
+        else ["source.path=photos", "target.path=drawings", "fit=none", "generator=image-generator"]
+    )
     claims = CLAIMS[page]
     found = described(find_recipe("mine.toml", registry()))
     assert {name: found[name] for name in claims} == claims
@@ -94,5 +98,5 @@ def test_a_recipe_file_of_a_page_is_what_the_page_says_and_trains(page, code, tm
     assert "training steps" in out
     trained = described(find_recipe("run", registry()))
     assert (trained["source"], trained["target"]) == ("folder photos", "folder drawings")
-    for name in ("name", "description", "encoder", "fit", "metrics", "image size"):
+    for name in ("name", "description", "encoder", "metrics", "image size", *(["fit"] if is_whole else [])):
         assert trained[name] == found[name]

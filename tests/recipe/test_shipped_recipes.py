@@ -78,7 +78,9 @@ def test_two_folders_without_labels_train(tmp_path):
     small = {
         "source.path": str(tmp_path / "source"),
         "target.path": str(tmp_path / "target"),
-        "encoder.pretrained": False,  # no download
+        "encoder.width": 4,
+        "fit.steps": 1,
+        "fit.batch_size": 2,
         "generator.width": 8,
         "discriminator.width": 8,
         "train.steps": 1,
