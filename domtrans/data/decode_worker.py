@@ -13,6 +13,7 @@ import numpy.typing as npt
 from domtrans.data.aspect import Aspect
 from domtrans.data.image_files import decode_image
 from domtrans.data.pixels import flat_square_array
+from domtrans.data.planes import decode_planes
 from domtrans.data.worker_process import send, serve_parent
 from domtrans.errors import DomtransError, one_line
 
@@ -44,9 +45,11 @@ def decode_batch(
     errors = []
     for position in sorted(range(len(locations)), key=locations.__getitem__):  # in the order on disk
         try:
-            content = read_bytes(locations[position], copies)
-            image = decode_image(io.BytesIO(content), name_of(locations[position]), max_pixels)
-            pixels[position] = flat_square_array(image, size, channels, aspect)
+            content, name = io.BytesIO(read_bytes(locations[position], copies)), name_of(locations[position])
+            if channels in (1, 3):
+                pixels[position] = flat_square_array(decode_image(content, name, max_pixels), size, channels, aspect)
+            else:
+                pixels[position] = decode_planes(content, name, size, channels, aspect, max_pixels)
         except DomtransError as error:
             errors.append((position, str(error)))
     return pixels, errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import torch
 from PIL import Image
@@ -15,7 +16,15 @@ GAP_PIXELS = 2
 """Between two images."""
 
 
-def pair_grid(sources: Tensor, transferred: Tensor, columns: int = 16, scale: int = 2) -> bytes:
+def pair_grid(
+    sources: Tensor,
+    transferred: Tensor,
+    columns: int = 16,
+    scale: int = 2,
+    *,
+    source_shown: Sequence[int] = (),
+    target_shown: Sequence[int] = (),
+) -> bytes:
     """A grid of image pairs.
 
     Args:
@@ -23,11 +32,13 @@ def pair_grid(sources: Tensor, transferred: Tensor, columns: int = 16, scale: in
         transferred: uint8 [N, C, H, W], below the sources.
         columns: Images per row.
         scale: Enlarges every pixel by this factor.
+        source_shown: The channels of the sources that are shown, as ``ImageSet.shown``.
+        target_shown: Those of the transferred images.
 
     Returns:
         The bytes of a PNG file.
     """
-    sources, transferred = to_rgb(sources), to_rgb(transferred)
+    sources, transferred = to_rgb(show_channels(sources, source_shown)), to_rgb(show_channels(transferred, target_shown))
     side = max(sources.shape[-1], transferred.shape[-1])
     sources, transferred = resize(sources, side), resize(transferred, side)
     rows = []
@@ -48,6 +59,14 @@ def tile(rows: list[Tensor], columns: int) -> Tensor:
             left = GAP_PIXELS + c * step
             canvas[:, top : top + side, left : left + side] = image
     return canvas
+
+
+def show_channels(images: Tensor, shown: Sequence[int] = ()) -> Tensor:
+    """The channels of images [N, C, H, W] that pictures show, as ``ImageSet.shown``: [N, 1 or 3, H, W]."""
+    channels = images.shape[1]
+    if not shown and channels in (1, 3):
+        return images
+    return images[:, list(shown or range(3 if channels > 3 else 1))]
 
 
 def to_rgb(images: Tensor) -> Tensor:

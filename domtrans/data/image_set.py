@@ -26,6 +26,9 @@ Memory = Literal["auto", "yes", "no"]
 MAX_AUTO_MEMORY_BYTES = 2**30
 """Pixels that are loaded into memory with ``memory="auto"``: 87,000 RGB images of 64 x 64 pixels."""
 
+MAX_CHANNELS = 64
+"""Channels of an image, at most."""
+
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in grey (ITU-R BT.601)."""
 
@@ -54,7 +57,8 @@ class ImageSet:
     """Images of one size, with labels and attributes if the domain has them.
 
     Args:
-        pixels: uint8 [N, C, H, W], C = 1 (grey) or 3 (RGB), or StoredImages, which are decoded when needed.
+        pixels: uint8 [N, C, H, W], or StoredImages, which are decoded when needed. C is 1 (grey), 3 (RGB) or any other number
+            up to 64, such as the bands of a satellite.
         labels: int64 [N] in 0..K-1, or None.
         classes: The K class names, empty without labels.
         about: One line for people that says what the data is.
@@ -63,6 +67,8 @@ class ImageSet:
         engine: What drew the images from parameters, or None.
         parameters: int64 [N, S], the value of each of the engine's S slots as an index; -1 where it does not show. None if
             they are not known.
+        shown: The channels that pictures of the images show: one as grey, or three as R, G and B, each from 0. Empty: all
+            channels of grey and RGB images, the first three of others, or the first of two.
     """
 
     pixels: Tensor | StoredImages
@@ -73,11 +79,14 @@ class ImageSet:
     notes: tuple[str, ...] = field(default=(), compare=False)
     engine: DrawingEngine | None = field(default=None, compare=False)
     parameters: Tensor | None = field(default=None, compare=False)
+    shown: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         count, shape = len(self), list(self.shape)
-        if self.pixels.dtype != torch.uint8 or len(shape) != 4 or shape[1] not in (1, 3):
-            raise DomtransError(f"images must be uint8 [N, 1 or 3, H, W], not {self.pixels.dtype} {shape}")
+        if self.pixels.dtype != torch.uint8 or len(shape) != 4 or not 1 <= shape[1] <= MAX_CHANNELS:
+            raise DomtransError(f"images must be uint8 [N, 1 to {MAX_CHANNELS}, H, W], not {self.pixels.dtype} {shape}")
+        if self.shown and (len(self.shown) not in (1, 3) or not 0 <= min(self.shown) <= max(self.shown) < shape[1]):
+            raise DomtransError(f"pictures show 1 or 3 of the {shape[1]} channels, each from 0, not {list(self.shown)}")
         if count == 0:
             raise DomtransError(f"an image set has no images{': ' + self.about if self.about else ''}")
         for name, attribute in self.attributes.items():
@@ -114,11 +123,13 @@ class ImageSet:
         about: str = "",
         aspect: Aspect = "crop",
         value_range: Range | None = None,
+        channels: int | None = None,
     ) -> ImageSet:
         """Make a set from numpy arrays or tensors, resized to ``size`` x ``size`` pixels.
 
         Args:
-            images: [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], of uint8, or of another type that is scaled to it.
+            images: [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], of uint8, or of another type that is scaled to it. With
+                ``channels``, [N, H, W, channels] or [N, channels, H, W].
             labels: Integers, whole floats, truth values or names, of shape [N], [N, 1] or [1, N]; None without labels.
             size: Side of the resized images in pixels.
             classes: Class names that integers index; by default those of ``read_labels``, e.g. "1" to "10" for labels 1 to 10.
@@ -126,15 +137,19 @@ class ImageSet:
             aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or
                 "squeeze".
             value_range: The values of black and white. None: 0 and 255 of uint8; of other types as detected, which a note says.
+            channels: The number of channels, if the images are neither grey nor RGB.
 
         Raises:
             DomtransError: If a shape is another, or the values are in no clear range.
         """
         values = np.require(images.detach().cpu() if isinstance(images, Tensor) else images, requirements=["C", "W"])
         where, shape = f"array of images{f' ({about})' if about else ''}", list(values.shape)
-        if len(shape) not in (3, 4) or (len(shape) == 4 and not {1, 3} & {shape[1], shape[3]}):
-            channels = "; composite an alpha channel first" if len(shape) == 4 and {2, 4} & {shape[1], shape[3]} else ""
-            raise DomtransError(f"images must be [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], not {shape}{channels}")
+        wanted = {1, 3} if channels is None else {channels}
+        if len(shape) not in (3, 4) or (len(shape) == 4 and not wanted & {shape[1], shape[3]}):
+            alpha = len(shape) == 4 and {2, 4} & {shape[1], shape[3]} and channels is None
+            advice = "; composite an alpha channel first, or say how many channels there are: channels=N" if alpha else ""
+            known = " or ".join(map(str, sorted(wanted)))
+            raise DomtransError(f"images must be [N, H, W], [N, H, W, {known}] or [N, {known}, H, W], not {shape}{advice}")
         if 0 in shape:
             raise DomtransError(f"images of shape {shape} are empty{': ' + about if about else ''}")
         note = ""
@@ -146,7 +161,7 @@ class ImageSet:
         pixels = torch.as_tensor(values)
         if pixels.ndim == 3:
             pixels = pixels[:, None]
-        elif pixels.shape[-1] in (1, 3):
+        elif pixels.shape[-1] in wanted:
             pixels = pixels.permute(0, 3, 1, 2)
         targets, names = (None, ()) if labels is None else read_labels(labels, len(pixels), classes, about)
         squares = square_tensor(pixels, size, aspect).contiguous()
@@ -175,7 +190,7 @@ class ImageSet:
 
     @property
     def channels(self) -> int:
-        """1 (grey) or 3 (RGB)."""
+        """1 (grey), 3 (RGB) or another number."""
         return self.shape[1]
 
     @property
@@ -226,7 +241,7 @@ class ImageSet:
 
     def unlabelled(self) -> ImageSet:
         """The same images without labels, attributes and parameters. They keep their engine."""
-        return ImageSet(self.pixels, about=self.about, notes=self.notes, engine=self.engine)
+        return ImageSet(self.pixels, about=self.about, notes=self.notes, engine=self.engine, shown=self.shown)
 
     def take(self, index: Tensor) -> ImageSet:
         """The subset at ``index``, int64 [n], with its labels, attributes and parameters. Images in files stay there."""
@@ -239,7 +254,8 @@ class ImageSet:
 
     def some(self, count: int) -> ImageSet:
         """At most ``count`` images in memory, without labels. They are spread evenly, so sorted classes all occur."""
-        return ImageSet(self.batch(evenly(len(self), count)), about=self.about, notes=self.notes, engine=self.engine)
+        pixels = self.batch(evenly(len(self), count))
+        return ImageSet(pixels, about=self.about, notes=self.notes, engine=self.engine, shown=self.shown)
 
     def to(self, device: torch.device) -> ImageSet:
         """The same set on a device. Images in files go there once they are decoded."""
@@ -285,11 +301,24 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
-    """[B, C, H, W] to [B, channels, H, W]: grey to RGB by repetition, RGB to grey by luma. Differentiable, any value range."""
+    """[B, C, H, W] to [B, channels, H, W]. Differentiable, any value range.
+
+    Grey becomes any number of channels by repetition. RGB becomes grey by luma, and other images by the mean of their channels.
+
+    Raises:
+        DomtransError: For any other pair of numbers.
+    """
     if images.shape[1] == channels:
         return images
     if images.shape[1] == 1:
         return images.expand(-1, channels, -1, -1)
+    if channels != 1:
+        raise DomtransError(
+            f"images have {images.shape[1]} channels, where {channels} are needed; source, target and f must have as many, "
+            "or one channel (encoder.channels sets those of f for map-encoder)"
+        )
+    if images.shape[1] != 3:
+        return images.mean(1, keepdim=True)
     weights = torch.tensor(LUMA, dtype=images.dtype).to(images.device, non_blocking=True).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
 

@@ -66,7 +66,7 @@ class StoredImages:
         spans: int64 [N, 3], the location of each image: the position of its file in ``files``, its first byte, and the number
             of bytes.
         size: Side of the images in pixels. Each is made square and resized.
-        channels: C, 1 (grey) or 3 (RGB).
+        channels: C, 1 (grey), 3 (RGB) or another number, whose images are read by ``decode_planes``.
         block: Number of neighbouring images to read together, for a disk that is slow to seek.
         device: Where images go after decoding.
         damage: Images that could not be read, shared by all subsets.

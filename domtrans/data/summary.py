@@ -16,7 +16,7 @@ def summarize(train: ImageSet, test: ImageSet) -> str:
     named = train if train.classes else test
     count = len(named.classes)
     classes = f"{count} {'class' if count == 1 else 'classes'} ({list_names(named.classes)})" if count else "no classes"
-    colour = "grey" if train.channels == 1 else "colour"
+    colour = {1: "grey", 3: "colour"}.get(train.channels, f"{train.channels} channels")
     kind = f"{colour}, {train.shape[-1]} x {train.shape[-2]} pixels"
     where = "" if train.in_memory else ", read from files"
     notes = "".join(f"; {note}" for note in dict.fromkeys(train.notes + test.notes))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from domtrans.data.batches import evenly
 from domtrans.data.decode_worker import decode_batch
-from domtrans.data.image_set import ImageSet, to_channels
+from domtrans.data.grid import show_channels, to_rgb
+from domtrans.data.image_set import ImageSet
 from domtrans.data.lazy_images import StoredImages
 from domtrans.inspection.inspect import Inspection
 
@@ -68,9 +69,10 @@ def _thumbnails(images: ImageSet, index: Tensor) -> list[Image.Image]:
     if isinstance(pixels, StoredImages):
         decoded, errors = decode_batch(**(pixels.request(index) | {"size": SIDE}))
         damaged = {position for position, _ in errors}
+        decoded = show_channels(torch.from_numpy(decoded), images.shown).numpy()
         kept = [image for position, image in enumerate(decoded) if position not in damaged]
     else:
-        kept = list(to_channels(images.batch(index).cpu(), 3).numpy())
+        kept = list(to_rgb(show_channels(images.batch(index), images.shown)).numpy())
     return [_to_image(image) for image in kept]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from domtrans.data.aspect import resize
 from domtrans.data.batches import evenly
+from domtrans.data.grid import show_channels
 from domtrans.data.image_set import ImageSet, to_float
 from domtrans.errors import DomtransError
 from domtrans.model.transfer import Transfer
@@ -42,7 +43,7 @@ class Examples:
         source: x, uint8 [N, 1 or 3, S, S].
         generated: G(x), likewise.
         nearest: The target training image that is nearest to G(x) in its pixels, likewise.
-        distance: float32 [N], 1 - cosine of f(x) and f(G(x)): 0 equal, 1 unrelated. It needs no labels.
+        distance: float32 [N], 1 - cosine of f(x) and f(G(x)), maps flattened: 0 equal, 1 unrelated. It needs no labels.
         labels: The class of each x; "" without labels.
         even: Number of the evenly spread ones.
         searched: Number of images among which the others have the largest distance.
@@ -64,16 +65,17 @@ def make_examples(transfer: Transfer, source: ImageSet, target: ImageSet) -> Exa
     """Transfer images of ``source`` (test images), and find the nearest images in ``target`` (training images)."""
     searched = source.take(evenly(len(source), SEARCHED_IMAGES)).kept("yes")
     generated = ImageSet(transfer.apply_to(searched))
-    distance = 1 - F.cosine_similarity(transfer.encoder.encode(searched), transfer.encoder.encode(generated)).cpu()
+    before, after = (transfer.encoder.encode(images).flatten(1) for images in (searched, generated))
+    distance = 1 - F.cosine_similarity(before, after).cpu()
     even = evenly(len(searched), EXAMPLES_OF_A_KIND)
     worst = distance.index_fill(0, even, -1.0).topk(min(EXAMPLES_OF_A_KIND, len(searched) - len(even))).indices
     selected = torch.cat([even, worst])
     inputs, outputs, real = searched.take(selected), generated.take(selected), target.some(MAX_TARGET_IMAGES).images.cpu()
     nearest = torch.cdist(to_float(outputs.images).flatten(1), to_float(real).flatten(1)).argmin(1)
     return Examples(
-        source=_small(inputs.images.cpu()),
-        generated=_small(outputs.images),
-        nearest=_small(real[nearest]),
+        source=_small(show_channels(inputs.images.cpu(), source.shown)),
+        generated=_small(show_channels(outputs.images, target.shown)),
+        nearest=_small(show_channels(real[nearest], target.shown)),
         distance=distance[selected].float(),
         labels=[""] * len(inputs) if inputs.labels is None else [inputs.classes[label] for label in inputs.labels.tolist()],
         even=len(even),

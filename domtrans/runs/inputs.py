@@ -28,7 +28,7 @@ class RunInput:
     """Images as a batch for the network.
 
     Attributes:
-        squares: float32 [B, 1 or 3, S, S] in [-1, 1].
+        squares: float32 [B, C, S, S] in [-1, 1], C = 1, 3 or the channels of the reader.
         restore: Outputs, float [B, C, S, S] in [-1, 1], in the type and the range of the input.
     """
 
@@ -46,12 +46,19 @@ class InputReader:
         aspect: How an image that is not square becomes square.
         value_range: The values of black and white in tensors and arrays. None: by the type; of floats, see
             ``detect_range_of_few``.
+        channels: Of f, if its images are neither grey nor RGB: arrays and tensors then have as many.
     """
 
     size: int
     device: torch.device
     aspect: Aspect = "crop"
     value_range: Range | None = None
+    channels: int = 3
+
+    @property
+    def known_channels(self) -> tuple[int, ...]:
+        """The numbers of channels that arrays and tensors may have."""
+        return (1, 3) if self.channels in (1, 3) else (1, self.channels)
 
     def read(self, images: Any) -> RunInput:
         """Read what ``Run.transfer`` takes. Raises DomtransError if it is nothing of the kind."""
@@ -68,7 +75,7 @@ class InputReader:
         if isinstance(image, Tensor) and image.ndim == 3:
             batch = self._read_tensor(image[None])
             return RunInput(batch.squares, lambda outputs: batch.restore(outputs)[0])
-        if isinstance(image, np.ndarray) and _axes(image).startswith("B"):
+        if isinstance(image, np.ndarray) and _axes(image, self.known_channels).startswith("B"):
             raise DomtransError(f"an array in a list must be one image, not of shape {list(image.shape)}")
         if isinstance(image, np.ndarray):
             return self._read_array(image)
@@ -82,14 +89,17 @@ class InputReader:
 
     def _read_list(self, images: list[RunInput]) -> RunInput:
         if not images:
-            return RunInput(torch.empty(0, 3, self.size, self.size, device=self.device), lambda outputs: [])
-        squares = torch.cat([to_channels(image.squares, 3) for image in images])
+            return RunInput(
+                torch.empty(0, self.known_channels[1], self.size, self.size, device=self.device), lambda outputs: []
+            )
+        squares = torch.cat([to_channels(image.squares, self.known_channels[1]) for image in images])
         squares = squares.contiguous(memory_format=torch.channels_last)
         return RunInput(squares, lambda outputs: [image.restore(outputs[i : i + 1]) for i, image in enumerate(images)])
 
     def _read_tensor(self, images: Tensor) -> RunInput:
-        if images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise DomtransError(f"images must be a batch [B, 1 or 3, H, W], not {list(images.shape)}")
+        if images.ndim != 4 or images.shape[1] not in self.known_channels:
+            known = " or ".join(map(str, self.known_channels))
+            raise DomtransError(f"images must be a batch [B, {known}, H, W], not {list(images.shape)}")
         if 0 in images.shape:
             raise DomtransError(f"images of shape {list(images.shape)} hold nothing")
         images = images.to(self.device)
@@ -105,7 +115,7 @@ class InputReader:
     def _read_array(self, images: Any) -> RunInput:
         if images.dtype.kind not in "biuf":
             raise DomtransError(f"images must be arrays of numbers, not of {images.dtype}")
-        axes = _axes(images)
+        axes = _axes(images, self.known_channels)
         tensor = torch.from_numpy(np.require(images, images.dtype.newbyteorder("="), ["C", "W"]))
         tensor = tensor if axes.startswith("B") else tensor[None]
         tensor = tensor.movedim(-1, 1) if axes.endswith("C") else tensor if "C" in axes else tensor[:, None]
@@ -124,26 +134,27 @@ def _range_of_type(images: Tensor) -> Range:
     return BYTES if images.dtype == torch.uint8 else WORDS
 
 
-def _axes(array: Any) -> str:
+def _axes(array: Any, channels: tuple[int, ...]) -> str:
     """The axes of an array: "HW", "HWC", "CHW", "BHW", "BHWC" or "BCHW"."""
     shape = array.shape
     if len(shape) == 2:
         return "HW"
     if len(shape) in (3, 4):
         batch = "B" if len(shape) == 4 else ""
-        if shape[-1] in (1, 3):
+        if shape[-1] in channels:
             return batch + "HWC"
-        if shape[-3] in (1, 3):
+        if shape[-3] in channels:
             return batch + "CHW"
         if not batch:
             return "BHW"
-    raise DomtransError(f"images must be an array [H, W], [H, W, 1 or 3], [B, H, W] or [B, H, W, 1 or 3], not {list(shape)}")
+    known = " or ".join(map(str, channels))
+    raise DomtransError(f"images must be an array [H, W], [H, W, {known}], [B, H, W] or [B, H, W, {known}], not {list(shape)}")
 
 
 def _with_axes(outputs: Tensor, axes: str) -> Any:
-    """Outputs [B, C, H, W] as an array with these axes. Without a channel axis, RGB outputs get one at the end."""
+    """Outputs [B, C, H, W] as an array with these axes. Without a channel axis, outputs that need one get it at the end."""
     array = outputs.cpu().numpy()
-    if axes.endswith("C") or ("C" not in axes and array.shape[1] == 3):
+    if axes.endswith("C") or ("C" not in axes and array.shape[1] > 1):
         array = np.moveaxis(array, 1, -1)
     elif "C" not in axes:
         array = array[:, 0]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
+from domtrans.data.image_set import MAX_CHANNELS
 from domtrans.errors import DomtransError
 from domtrans.model.build import build_transfer
 from domtrans.model.transfer import Transfer
@@ -116,8 +117,8 @@ def _about(data: Any, path: Path) -> About:
     classes, channels, plugins = data.get("classes"), data.get("channels"), data.get("plugins")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DomtransError(f"{path} {MISMATCH}: its classes are not a list of names")
-    if isinstance(channels, bool) or channels not in (1, 3):
-        raise DomtransError(f"{path} {MISMATCH}: its images have 1 or 3 channels, not {str(channels)[:40]}")
+    if isinstance(channels, bool) or not isinstance(channels, int) or not 1 <= channels <= MAX_CHANNELS:
+        raise DomtransError(f"{path} {MISMATCH}: its images have 1 to {MAX_CHANNELS} channels, not {str(channels)[:40]}")
     return About(len(classes), int(channels), plugins if isinstance(plugins, dict) else {}, data)
 
 

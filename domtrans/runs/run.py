@@ -25,10 +25,12 @@ from domtrans.data.value_range import Range
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
+from domtrans.model.engines import Engine, Network, graph_network, pick_engine
 from domtrans.model.transfer import FrozenEncoder, Transfer
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, split_off_data, use_data
 from domtrans.recipe.schema import Recipe
+from domtrans.registry.identity import identity
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.inputs import InputReader
@@ -71,6 +73,7 @@ class Run:
         self.model: Transfer = model.eval().to(memory_format=torch.channels_last)  # as in training, and faster
         self.registry, self.session, self.about, self.precision = registry, session, about, precision
         self._projected: Run | None = None
+        self._networks: dict[Engine, Network] = {}
         folder = RunFolder(self.path)
         self.results: Mapping[str, Any] = (folder.results() or {}) if file == folder.model_file else {}
 
@@ -127,14 +130,18 @@ class Run:
 
     @overload
     def transfer(
-        self, images: str | Path, *, aspect: Aspect | None = None, value_range: Range | None = None
+        self, images: str | Path, *, aspect: Aspect | None = None, value_range: Range | None = None, engine: Engine = "torch"
     ) -> Image.Image: ...
 
     @overload
-    def transfer(self, images: Images, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Images: ...
+    def transfer(
+        self, images: Images, *, aspect: Aspect | None = None, value_range: Range | None = None, engine: Engine = "torch"
+    ) -> Images: ...
 
     @torch.no_grad()
-    def transfer(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Any:
+    def transfer(
+        self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None, engine: Engine = "torch"
+    ) -> Any:
         """G(x), of the type of the input. If G draws by parameters, the target's engine draws the images.
 
         Images of another size are made square and resized. The values of floats are detected: -1 to 1, 0 to 1 or 0 to 255. If
@@ -143,21 +150,26 @@ class Run:
         Args:
             images: A tensor [B, 1 or 3, H, W]; an array [H, W], [H, W, 1 or 3], [B, H, W] or [B, H, W, 1 or 3]; a PIL image;
                 the path of an image file; or a list of single images of these kinds. Tensors and arrays are uint8, uint16 or
-                float.
+                float. If f reads another number of channels, tensors and arrays have as many instead of 3.
             aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or
                 "squeeze". None: as the run read its source, or "crop".
             value_range: The values of black and white in tensors and arrays, such as ``(0, 1)``. None: by the type; of floats,
                 as detected.
+            engine: What computes G: "torch"; "onnxruntime" or "openvino", which are faster for single images on a CPU and need
+                the extra of that name ("export" for onnxruntime); or "auto", the fastest that is installed. They compute a
+                traced graph, which is compared with torch and cached at the first call, and keep the weights of that call. A
+                pixel may differ by one level of 255.
 
         Returns:
             As many images, of the recipe's size and the target's channels. Tensors and arrays are uint8 for uint8, and
             otherwise float32 in the range of the input. For a path, a PIL image.
 
         Raises:
-            DomtransError: For other shapes or types, if the range of floats is not clear, or if a file cannot be read.
+            DomtransError: For other shapes or types, if the range of floats is not clear, if a file cannot be read, or if the
+                engine cannot compute G.
         """
         batch = self._reader(aspect, value_range).read(images)
-        return batch.restore(self._pictures(batch.squares) if len(batch.squares) else batch.squares)
+        return batch.restore(self._pictures(batch.squares, engine) if len(batch.squares) else batch.squares)
 
     @property
     def draws_by_parameters(self) -> bool:
@@ -230,8 +242,16 @@ class Run:
             self._projected = Run(self.file, self.recipe, model, self.about, self.registry, self.session, self.precision)
         return self._projected
 
-    def _pictures(self, squares: Tensor) -> Tensor:
+    def _pictures(self, squares: Tensor, engine: Engine) -> Tensor:
         """G of images [B, 1 or 3, S, S] in [-1, 1]: float [B, C, S, S] in [-1, 1]."""
+        dtype = pick_dtype(self.precision, self.session.device)
+        engine = pick_engine(engine, self.model, dtype)
+        if engine != "torch":
+            if engine not in self._networks:
+                parts = {"encoder": self.recipe.encoder, "generator": self.recipe.generator}
+                code = {kind: identity(self.registry, kind, part) for kind, part in parts.items()}
+                self._networks[engine] = graph_network(self.model, engine, self.recipe.image_size, dtype, code)
+            return self._networks[engine](squares)
         with self._autocast():
             if self.draws_by_parameters:
                 return to_float(self.model.pictures(squares).to(squares.device))
@@ -288,4 +308,5 @@ class Run:
         return sys.modules["domtrans"].push_to_hub(self, repo_id, **options)  # a package above this one defines it
 
     def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
-        return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range)
+        channels = self.model.encoder.encoder.channels
+        return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range, channels)

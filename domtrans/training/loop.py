@@ -144,7 +144,8 @@ class Loop:
     def _sample(self) -> None:
         """Write the sample grid of this step."""
         step = self.trainer.step_number
-        path = self.folder.save_sample(step, pair_grid(self.samples.images, self.transfer.apply_to(self.samples)))
+        shown = {"source_shown": self.samples.shown, "target_shown": self.trainer.target.shown}
+        path = self.folder.save_sample(step, pair_grid(self.samples.images, self.transfer.apply_to(self.samples), **shown))
         self.trackers.image("samples", path, step)
 
     def _score(self, label_free_score: LabelFreeScore) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
 from domtrans import Aspect, Attribute, DataPath, DomtransError, ImageSet, Memory, StoredImages, data_file, is_remote
 from domtrans_files.array_files import read_arrays
 from domtrans_files.folder_reading import read_folder
 from domtrans_files.reading import Layout, Part
 from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
+
+ChannelCount = Annotated[int, Field(ge=2, le=64)]
+ShownChannels = Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1, max_length=3)]
 
 
 def arrays(
@@ -28,6 +31,8 @@ def arrays(
     split_by: Literal["class", "order"] = "class",
     aspect: Aspect = "crop",
     value_range: tuple[float, float] | None = None,
+    channels: ChannelCount | None = None,
+    show_channels: ShownChannels | None = None,
 ) -> ImageSet:
     """Images in an .npz or .npy file: [N, H, W], [N, H, W, C] or [N, C, H, W], with or without labels [N].
 
@@ -46,6 +51,9 @@ def arrays(
         aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
         value_range: The values of black and white. By default, 0 and 255 of uint8; floats from 0 to 1, -1 to 1 or 0 to 255 and
             integers are recognised, and a note says how.
+        channels: C, if the images are neither grey nor RGB, such as 5 bands of a satellite. Each is kept in 8 bits.
+        show_channels: The channels that pictures show, counted from 1: one as grey, or three as red, green and blue. By
+            default, those of grey and RGB images, the first three of others, or the first of two.
 
     Raises:
         DomtransError: If the file is missing or damaged, holds pickled objects, or its arrays have other shapes or types.
@@ -53,7 +61,7 @@ def arrays(
     found = read_arrays(data_file(path), images, labels)
     words = about("arrays", path, split)
     everything = ImageSet.from_arrays(
-        found.images, found.labels, size=size, about=words, aspect=aspect, value_range=value_range
+        found.images, found.labels, size=size, about=words, aspect=aspect, value_range=value_range, channels=channels
     )
     count = len(everything)
     if found.test is None:
@@ -64,11 +72,11 @@ def arrays(
     else:
         parts = {"train": torch.arange(count - found.test), "test": torch.arange(count - found.test, count)}
         index = parts[split]
-    notes = [*found.notes, *everything.notes]
+    notes = [*found.notes, *everything.notes, *shown_notes(everything.channels, show_channels)]
     if everything.labels is not None:
         share = holdout if found.test is None and split_by == "class" else None
         notes += class_notes(everything.labels, everything.classes, parts["train"], parts["test"], share)
-    return replace(everything.take(index), notes=tuple(notes))
+    return replace(everything.take(index), notes=tuple(notes), shown=positions(show_channels))
 
 
 def folder(
@@ -84,6 +92,8 @@ def folder(
     memory: Memory = "auto",
     aspect: Aspect = "crop",
     max_pixels: NonNegativeInt | None = None,
+    channels: ChannelCount | None = None,
+    show_channels: ShownChannels | None = None,
 ) -> ImageSet:
     """Image files under a folder: a subfolder for every class, subfolders train and test, a label file, or plain images.
 
@@ -103,6 +113,9 @@ def folder(
         memory: "yes" loads the images into memory, "no" reads them when needed, "auto" loads up to 1 GiB of pixels.
         aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
         max_pixels: Limit of an image's width times height; 0: none; by default that of DOMTRANS_MAX_PIXELS, or Pillow's.
+        channels: The number of channels, if the images are neither grey nor RGB: TIFF files with a page for each channel, or
+            images with so many bands, such as 4 of RGBA. Each is kept in 8 bits.
+        show_channels: The channels that pictures show, counted from 1, as in the domain ``arrays``.
 
     Raises:
         DomtransError: If the folder is missing, empty, or can be read in several ways, or more than 1 % of the images cannot
@@ -120,6 +133,9 @@ def folder(
         raise DomtransError(
             f"{root} is a file, not a folder{_advice(root)}" if root.is_file() else f"there is no folder {root}"
         )
+    if grey and channels is not None:
+        raise DomtransError("grey=true reads one channel, so leave out channels, or grey")
+    read_channels = channels or (1 if grey else 3)
     found = read_folder(root, layout, part, labels)
     count, targets = len(found.files), found.labels
     if found.reading.splits:
@@ -140,12 +156,13 @@ def folder(
     spans = torch.tensor([(k, 0, _size_in_bytes(os.path.join(base, name))) for k, name in enumerate(files)])  # noqa: PTH118
     attributes = {name: Attribute(known.values, known.index[index]) for name, known in found.attributes.items()}
     images = ImageSet(
-        StoredImages(base, files, spans, size, 1 if grey else 3, aspect=aspect, max_pixels=max_pixels),
+        StoredImages(base, files, spans, size, read_channels, aspect=aspect, max_pixels=max_pixels),
         None if targets is None else targets[index],
         found.reading.classes,
         about("folder", path, split),
         attributes,
-        tuple(notes),
+        (*notes, *shown_notes(read_channels, show_channels)),
+        shown=positions(show_channels),
     )
     return images.kept(memory)
 
@@ -158,6 +175,20 @@ def _advice(file: Path) -> str:
     if name.endswith(".tar"):
         return "; the domain 'webdataset' reads it"
     return "; unpack it first" if name.endswith((".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")) else ""
+
+
+def positions(show_channels: list[int] | None) -> tuple[int, ...]:
+    """Channels that are counted from 1, as ``ImageSet.shown`` counts them."""
+    return tuple(number - 1 for number in show_channels or ())
+
+
+def shown_notes(channels: int, show_channels: list[int] | None) -> list[str]:
+    """A note about what pictures show of images that have channels which they do not show."""
+    if channels in (1, 3) and not show_channels:
+        return []
+    shown = show_channels or ([1, 2, 3] if channels > 3 else [1])
+    which = f"channel {shown[0]}" if len(shown) == 1 else "channels " + ", ".join(map(str, shown))
+    return [f"pictures show {which} of {channels}"]
 
 
 def about(kind: str, path: str, split: str) -> str:

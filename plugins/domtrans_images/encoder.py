@@ -24,9 +24,10 @@ class MapEncoder(Encoder):
         features: C, the channels of the maps.
         depth: Convolutions per resolution.
         dropout: Share of the pooled features dropped before the classes while f is fitted.
+        channels: Channels of the images that it reads: 3, or as many as those of both domains.
     """
 
-    channels = 3
+    gives_maps = True
     sizes = SIZES
 
     def __init__(
@@ -39,11 +40,13 @@ class MapEncoder(Encoder):
         features: Annotated[int, Field(ge=4, le=1024)] = 64,
         depth: Annotated[int, Field(ge=1, le=4)] = 1,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        channels: Annotated[int, Field(ge=1, le=64)] = 3,
     ) -> None:
         super().__init__()
+        self.channels = channels
         self.heads = {"class": classes} if classes > 1 else {}
         self.feature_shape = (features, size // stride, size // stride)
-        layers, before = [], 3
+        layers, before = [], channels
         for stage in range(stride.bit_length() - 1):
             after = width * 2**stage
             layers += convolution(before, after, stride=2)
@@ -61,7 +64,7 @@ class MapEncoder(Encoder):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, size, size] to maps [B, features, size / stride, size / stride], non-negative."""
+        """Images [B, channels, size, size] to maps [B, features, size / stride, size / stride], non-negative."""
         return self.layers(images)
 
     def logits(self, features: Tensor) -> Tensor:

@@ -1,0 +1,122 @@
+"""Images that are neither grey nor RGB: read, trained on, shown and transferred with every channel."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from domtrans import DomtransError, ImageSet, load, to_channels, train
+from domtrans.data.grid import pair_grid, show_channels
+from domtrans.registry.parts import Part
+from tiny import registry
+
+
+def bands(count, channels=5, side=32, dtype=np.uint16, seed=0):
+    """Noise [count, channels, side, side] over the whole range of the type."""
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (count, channels, side, side), dtype, endpoint=True)
+
+
+def domain(name, split="train", size=32, **options):
+    return registry().build("domain", Part(name=name, options=options), split, size)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_an_array_of_bands_is_scaled_by_its_type(tmp_path, last):
+    values = bands(8)
+    np.save(tmp_path / "bands.npy", np.moveaxis(values, 1, -1) if last else values)
+    images = domain("arrays", path=str(tmp_path / "bands.npy"), channels=5, holdout=0.25, show_channels=[4, 2, 1])
+    assert tuple(images.shape) == (6, 5, 32, 32) and images.shown == (3, 1, 0)
+    assert np.array_equal(images.images.numpy(), np.rint(values[:6] * (255 / 65535)).astype(np.uint8))
+    assert "pictures show channels 4, 2, 1 of 5" in images.notes
+
+
+def test_without_channels_another_number_is_refused_with_the_way_out(tmp_path):
+    np.save(tmp_path / "rgba.npy", bands(4, 4, dtype=np.uint8))
+    with pytest.raises(DomtransError, match="composite an alpha channel first, or say how many channels there are: channels=N"):
+        domain("arrays", path=str(tmp_path / "rgba.npy"))
+    with pytest.raises(DomtransError, match=r"\[N, H, W, 5\] or \[N, 5, H, W\]"):
+        domain("arrays", path=str(tmp_path / "rgba.npy"), channels=5)
+    with pytest.raises(DomtransError, match="pictures show 1 or 3 of the 4 channels"):
+        domain("arrays", path=str(tmp_path / "rgba.npy"), channels=4, show_channels=[1, 2])
+
+
+def test_a_folder_of_tiff_stacks_has_a_channel_on_each_page(tmp_path):
+    values = bands(4, 5)
+    for number, image in enumerate(values):
+        first, *rest = (Image.fromarray(page) for page in image)
+        first.save(tmp_path / f"{number}.tif", save_all=True, append_images=rest)
+    images = domain("folder", path=str(tmp_path), channels=5, holdout=0.0)
+    assert np.array_equal(images.images.numpy(), np.rint(values.astype(np.float32) * np.float32(255 / 65535)).astype(np.uint8))
+    with pytest.raises(DomtransError, match=r"0\.tif has 5 pages, and 4 channels are expected"):
+        domain("folder", path=str(tmp_path), channels=4, holdout=0.0)
+
+
+def test_the_four_channels_of_rgba_are_kept_as_they_are(tmp_path):
+    pixels = np.moveaxis(bands(2, 4, dtype=np.uint8), 1, -1)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image, "RGBA").save(tmp_path / f"{number}.png")
+    images = domain("folder", path=str(tmp_path), channels=4, holdout=0.0)
+    assert np.array_equal(images.images.numpy(), np.moveaxis(pixels, -1, 1))
+
+
+def test_pictures_show_the_chosen_channels():
+    images = torch.from_numpy(bands(2, 5, dtype=np.uint8))
+    assert torch.equal(show_channels(images), images[:, :3]) and torch.equal(show_channels(images, (4,)), images[:, 4:])
+    assert torch.equal(show_channels(images[:, :2]), images[:, :1])
+    grid = np.asarray(Image.open(io.BytesIO(pair_grid(images, images, scale=1, target_shown=(4, 3, 2)))))
+    assert np.array_equal(grid[2:34, 2:34], images[0, :3].permute(1, 2, 0).numpy())
+    assert np.array_equal(grid[36:68, 2:34], images[0, [4, 3, 2]].permute(1, 2, 0).numpy())
+
+
+def test_channels_become_others_only_where_that_has_a_meaning():
+    images = torch.rand(2, 5, 4, 4)
+    assert torch.allclose(to_channels(images, 1), images.mean(1, keepdim=True))
+    assert to_channels(images[:, :1], 5).shape[1] == 5
+    with pytest.raises(DomtransError, match="images have 5 channels, where 3 are needed"):
+        to_channels(images, 3)
+
+
+def test_a_transfer_of_five_channels_is_trained_and_used(tmp_path):
+    for seed, name in enumerate(("source", "target")):
+        np.save(tmp_path / f"{name}.npy", bands(8, seed=seed))
+    changes = {
+        f"{name}.{option}": value
+        for name in ("source", "target")
+        for option, value in {"path": str(tmp_path / f"{name}.npy"), "channels": 5, "show_channels": [5]}.items()
+    }
+    small = {
+        "source": "arrays",
+        "target": "arrays",
+        "image_size": 32,
+        "fit.steps": 1,
+        "fit.batch_size": 4,
+        "encoder.width": 4,
+        "generator.width": 4,
+        "discriminator.width": 4,
+        "metrics": {},
+        "train.steps": 1,
+        "train.batch_size": 2,
+        "train.validate_every": 0,
+    }
+    run = train("folders-dtn", tmp_path / "run", overrides=small | changes, device="cpu", registry=registry())
+    assert run.recipe.encoder.options["channels"] == 5 and "5-channel images" in run.recipe.choices[0]
+    assert (tmp_path / "run" / "report.html").is_file()
+    loaded = load(tmp_path / "run", device="cpu", registry=registry())
+    values = bands(3, dtype=np.uint16)
+    assert loaded.transfer(values).shape == (3, 5, 32, 32) and loaded.transfer(np.moveaxis(values, 1, -1)).shape == (
+        3,
+        32,
+        32,
+        5,
+    )
+    with pytest.raises(DomtransError, match=r"\[B, 1 or 5, H, W\]"):
+        loaded.transfer(torch.rand(2, 3, 32, 32))
+
+
+def test_a_set_names_the_channels_that_it_shows():
+    pixels = torch.zeros(2, 4, 8, 8, dtype=torch.uint8)
+    assert ImageSet(pixels, shown=(3,)).unlabelled().take(torch.tensor([0])).some(1).shown == (3,)
+    with pytest.raises(DomtransError, match="pictures show 1 or 3 of the 4 channels"):
+        ImageSet(pixels, shown=(4,))
