@@ -126,9 +126,9 @@ def read_facts(
 
 def pixel_facts(pixels: np.ndarray, width: int, height: int) -> ImageFacts:
     """The facts of an image in memory, uint8 [C, H, W], that was ``width`` x ``height`` pixels before it was resized."""
-    grey = len(pixels) == 1
-    image = Image.fromarray(pixels[0] if grey else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    kind = "grey" if grey else "colour"
+    channels = len(pixels)
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)) if channels == 3 else pixels[0])
+    kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
     return ImageFacts(width, height, kind, "", content_hash(pixels.tobytes()), difference_hash(image), decoded=True)
 
 

@@ -90,7 +90,7 @@ def array_shape(part: Part) -> tuple[int, int] | None:
         return None
     try:
         if part.name == "arrays":
-            return _numpy_shape(data_file(str(place)).fetch(), part.options.get("images"))
+            return _numpy_shape(data_file(str(place)).fetch(), part.options.get("images"), part.options.get("channels"))
         path = Path(str(place)).expanduser()
         if path.is_dir() and (files := _idx_files(path)):
             return _idx_shape(files[0])
@@ -201,14 +201,14 @@ def _mat_files(folder: Path) -> list[Path]:
     return [folder / name for name in MAT_PARTS if (folder / name).is_file()]
 
 
-def _numpy_shape(path: Path, key: str | None) -> tuple[int, int] | None:
+def _numpy_shape(path: Path, key: str | None, channels: int | None) -> tuple[int, int] | None:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
-            return _sides(_npy_header(file))
+            return _sides(_npy_header(file), channels)
     with zipfile.ZipFile(path) as archive:
         for name in [f"{key}.npy"] if key else archive.namelist():
             with archive.open(name) as file:
-                sides = _sides(_npy_header(file))
+                sides = _sides(_npy_header(file), channels)
             if sides:
                 return sides
     return None
@@ -221,9 +221,9 @@ def _npy_header(file: Any) -> tuple[int, ...]:
     return shape
 
 
-def _sides(shape: Sequence[int]) -> tuple[int, int] | None:
-    """Height and width of images [N, H, W], [N, H, W, C] or [N, C, H, W]."""
-    if len(shape) == 4 and shape[-1] not in (1, 3):
+def _sides(shape: Sequence[int], channels: int | None) -> tuple[int, int] | None:
+    """Height and width of images [N, H, W], [N, H, W, C] or [N, C, H, W]; C is 1 or 3, unless ``channels`` is given."""
+    if len(shape) == 4 and shape[-1] not in ((1, 3) if channels is None else (channels,)):
         return shape[2], shape[3]
     return (shape[1], shape[2]) if len(shape) in (3, 4) else None
 

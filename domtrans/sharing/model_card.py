@@ -43,7 +43,7 @@ def model_card(run: Run, *, licence: str | None, grid: str | None) -> str:
         grid=grid,
         index=_model_index(run),
         size=run.recipe.image_size,
-        colours="grey" if run.about["channels"] == 1 else "RGB",
+        colours={1: "grey", 3: "RGB"}.get(run.about["channels"], f"{run.about['channels']}-channel"),
         plugins=sorted(_distributions(run)),
         data=list(_data_rows(run)),
         supervision=run.about.get("supervision", "not recorded"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import in_process
 from domtrans import DomtransError, ImageSet, load, to_channels, train
 from domtrans.data.grid import pair_grid, show_channels
 from domtrans.registry.parts import Part
@@ -40,6 +41,14 @@ def test_without_channels_another_number_is_refused_with_the_way_out(tmp_path):
         domain("arrays", path=str(tmp_path / "rgba.npy"), channels=5)
     with pytest.raises(DomtransError, match="pictures show 1 or 3 of the 4 channels"):
         domain("arrays", path=str(tmp_path / "rgba.npy"), channels=4, show_channels=[1, 2])
+
+
+def test_inspect_shows_bands(tmp_path, capsys):
+    np.save(tmp_path / "bands.npy", np.moveaxis(bands(8, side=24), 1, -1))
+    sheet = tmp_path / "sheet.png"
+    code, out, _ = in_process(capsys, "inspect", tmp_path / "bands.npy", "channels=5", "show_channels=[2]", "--sheet", sheet)
+    assert code == 0 and "all 24 x 24 pixels" in out and "8 5 channels" in out and "pictures show channel 2 of 5" in out
+    assert sheet.is_file()
 
 
 def test_a_folder_of_tiff_stacks_has_a_channel_on_each_page(tmp_path):
