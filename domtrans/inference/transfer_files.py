@@ -18,6 +18,7 @@ from domtrans.data.image_formats import image_format
 from domtrans.data.image_scan import SkippedFile
 from domtrans.data.pixel_limit import pixel_limit
 from domtrans.errors import DomtransError, Stopped
+from domtrans.inference.array_file import is_array_file, transfer_array
 from domtrans.inference.contact_sheet import ContactSheet
 from domtrans.inference.framing import Framing
 from domtrans.inference.jobs import Job, Plan, plan_jobs, read_stream
@@ -171,6 +172,10 @@ def transfer(
     skipped = {job for job in jobs if skip_existing and job.target_exists}
     pending = [job for job in jobs if job not in skipped]
     contact_sheet = ContactSheet(len(pending) if options.sheet else 0)
+    if is_array_file(source):
+        run = as_run(run, device=device, precision=precision, registry=registry)
+        array = Path(expand_home(str(source)))
+        return Transferred((transfer_array(run, array, destination, options, stop or threading.Event()),), ())
     results: list[JobResult] = []
     pool = ThreadPoolExecutor(options.workers, "domtrans-transfer")
     try:

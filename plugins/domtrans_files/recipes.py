@@ -36,7 +36,9 @@ def folders_dtn(source: DomainFacts | None, target: DomainFacts | None) -> Recip
         image_size=size,
         source=use("folder"),
         target=use("folder"),
-        encoder=EncoderPart.model_validate({"name": "map-encoder", "stride": size // 8, "channels": max(channels, 3)}),
+        encoder=EncoderPart.model_validate(
+            {"name": "map-encoder", "stride": size // 8, "depth": 2, "channels": max(channels, 3)}
+        ),
         fit=use("classifier", view=VIEW) if by_classes else use("self-supervised", steps=fit_steps(sum(counts)), batch_size=32),
         view=use("chain", steps=[use("warp", rotate=0.1, scale=0.1, shear=0.05, shift=0.05), use("blur"), use("noise")]),
         discriminator_view=use("diff-augment", policy=["colour", "translation"]),
@@ -45,8 +47,8 @@ def folders_dtn(source: DomainFacts | None, target: DomainFacts | None) -> Recip
         discriminator=use("patch-discriminator", width=32),
         generator_losses={
             "gan": term("ternary-generator", start=0.05),
-            "const": term("feature-consistency", weight=10, distance="mse"),
-            "tid": term("target-identity", weight=10, distance="l1"),
+            "const": term("feature-consistency", weight=3, distance="mse"),
+            "tid": term("target-identity", weight=5, distance="l1"),
         },
         discriminator_losses={"gan": term("ternary-discriminator", start=0.05)},
         metrics={"realism": use("image-realism"), "content": use("content")},

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from commands import in_process
-from domtrans import DomtransError, ImageSet, load, to_channels, train
+from domtrans import DomtransError, ImageSet, load, to_channels, train, transfer
 from domtrans.data.grid import pair_grid, show_channels
 from domtrans.registry.parts import Part
 from tiny import registry
@@ -114,12 +114,18 @@ def test_a_transfer_of_five_channels_is_trained_and_used(tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
     loaded = load(tmp_path / "run", device="cpu", registry=registry())
     values = bands(3, dtype=np.uint16)
-    assert loaded.transfer(values).shape == (3, 5, 32, 32) and loaded.transfer(np.moveaxis(values, 1, -1)).shape == (
-        3,
-        32,
-        32,
-        5,
-    )
+    assert loaded.transfer(values).shape == (3, 5, 32, 32)
+    assert loaded.transfer(np.moveaxis(values, 1, -1)).shape == (3, 32, 32, 5)
+    np.save(tmp_path / "more.npy", values)
+    transfer(loaded, tmp_path / "more.npy", tmp_path / "out.npy", batch_size=2)
+    assert np.allclose(np.load(tmp_path / "out.npy"), loaded.transfer(values), atol=1)  # of 65,535
+    for output, options, message in (
+        ("out.npy", {}, "exists"),
+        ("o.png", {}, "ends in .npy"),
+        ("o.npy", {"size": 9}, "size is"),
+    ):
+        with pytest.raises(DomtransError, match=message):
+            transfer(loaded, tmp_path / "more.npy", tmp_path / output, **options)
     with pytest.raises(DomtransError, match=r"\[B, 1 or 5, H, W\]"):
         loaded.transfer(torch.rand(2, 3, 32, 32))
 
