@@ -15,9 +15,15 @@ from torch import nn
 from domtrans.errors import DomtransError
 
 
-def compile_networks(networks: Sequence[nn.Module], device: torch.device) -> list[nn.Module]:
-    """Return a compiled version of each network, which shares its weights. torch compiles it at the first call."""
-    mode = "reduce-overhead" if device.type == "cuda" else "default"
+def compile_networks(networks: Sequence[nn.Module], device: torch.device, *, graphs: bool = True) -> list[nn.Module]:
+    """Return a compiled version of each network, which shares its weights. torch compiles it at the first call.
+
+    Args:
+        networks: The networks.
+        device: Where they are.
+        graphs: On CUDA, make a CUDA graph of each; not where the whole step is one.
+    """
+    mode = "reduce-overhead" if device.type == "cuda" and graphs else "default"
     return [cast("nn.Module", torch.compile(network, dynamic=False, mode=mode)) for network in networks]
 
 

@@ -34,6 +34,8 @@ def load_training_state(trainer: Trainer, state: Mapping[str, Tensor]) -> None:
         trainer.g_optimizer.load_state(with_prefix(state, "generator_optimizer."))
         trainer.D_optimizer.load_state(with_prefix(state, "discriminator_optimizer."))
         trainer.observers.load_state(state)
+        if trainer.captured:
+            trainer.captured.forget()
         trainer.step_number = int(state["step"])
         trainer.rollbacks = int(state.get("rollbacks", torch.tensor(0)))
     except (RuntimeError, KeyError, ValueError) as error:

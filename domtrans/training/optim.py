@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from domtrans.compute.distributed import SINGLE_PROCESS, Group
+from domtrans.compute.gradient_buckets import GradientBuckets
 from domtrans.recipe.schema import OptimizerConfig
 
 
@@ -35,26 +37,51 @@ class Optimizer:
         config: Algorithm, learning rate and schedule.
         steps: Steps of the whole run, for the schedule.
         group: The processes whose gradients are averaged before every step.
+        capturable: Keep the learning rate in a tensor, so that a CUDA graph reads its present value.
     """
 
-    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int, group: Group = SINGLE_PROCESS) -> None:
-        self.config, self.steps, self.group = config, steps, group
+    def __init__(
+        self,
+        network: nn.Module,
+        config: OptimizerConfig,
+        steps: int,
+        group: Group = SINGLE_PROCESS,
+        *,
+        capturable: bool = False,
+    ) -> None:
+        self.config, self.steps = config, steps
         self.parameters = list(network.parameters())
-        options: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "fused": True}
+        self.buckets = GradientBuckets(self.parameters, group.size) if group.size > 1 else None
+        lr = torch.tensor(config.lr, device=self.parameters[0].device) if capturable else config.lr
+        options: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
         if config.name == "sgd":
             self.torch: torch.optim.Optimizer = torch.optim.SGD(self.parameters, momentum=config.betas[0], **options)
         else:
             kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-            self.torch = kind(self.parameters, betas=config.betas, **options)
+            self.torch = kind(self.parameters, betas=config.betas, capturable=capturable, **options)
 
     def set_learning_rate(self, step: int, factor: float = 1.0) -> None:
         """Set the learning rate of this step, times a factor."""
+        value = learning_rate(self.config, step, self.steps) * factor
         for group in self.torch.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.steps) * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(value)
+            else:
+                group["lr"] = value
 
     def zero_grad(self) -> None:
         """Remove the last gradient."""
         self.torch.zero_grad(set_to_none=True)
+
+    def backward(self, loss: Tensor, *, last: bool = True) -> None:
+        """Add the gradient of a loss.
+
+        Args:
+            loss: A scalar.
+            last: Whether ``step`` comes next. Several processes then begin to average gradients before all are computed.
+        """
+        with self.buckets.last_backward() if self.buckets and last else nullcontext():
+            loss.backward()
 
     def step(self, skip: Tensor | None = None) -> None:
         """Update the parameters by their gradient, the mean over all processes.
@@ -63,9 +90,8 @@ class Optimizer:
             skip: bool [], on the device of the parameters: True leaves parameters and moments as they are. The host does not
                 wait for its value.
         """
-        if self.group.size > 1:
-            gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-            torch._foreach_copy_(gradients, self.group.mean(gradients))
+        if self.buckets:
+            self.buckets.average()
         if skip is not None and self.config.name == "sgd":  # a skipped first step would leave these uninitialised
             for parameter in self.parameters:
                 self.torch.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
@@ -112,16 +138,32 @@ class ExponentialMovingAverage:
     Args:
         network: The network.
         decay: Weight of the old average in an update, 0 to 1.
+        capturable: Keep the weight of the network in a tensor, so that a CUDA graph reads its present value.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: nn.Module, decay: float, *, capturable: bool = False) -> None:
         self.decay = decay
         self.module = copy.deepcopy(network).requires_grad_(False).eval()
+        device = next(network.parameters()).device
+        self.weight: float | Tensor = torch.zeros((), device=device) if capturable else 0.0
+        """Weight of the network in the next update."""
+
+    def set_weight(self, step: int) -> None:
+        """Set the weight of the network at a step: larger in the first steps, so that the initial weights fade."""
+        weight = 1.0 - min(self.decay, (1 + step) / (10 + step))
+        if isinstance(self.weight, Tensor):
+            self.weight.fill_(weight)
+        else:
+            self.weight = weight
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
-        """Move the average towards the network, faster in the first steps, so that the initial weights fade."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.module.parameters()), list(network.parameters()), 1.0 - decay)
-        for own, current in zip(self.module.buffers(), network.buffers(), strict=True):
-            own.copy_(current)
+    def update(self, network: nn.Module) -> None:
+        """Move the average towards the network."""
+        averages, current = list(self.module.parameters()), list(network.parameters())
+        if isinstance(self.weight, Tensor):
+            for average, parameter in zip(averages, current, strict=True):
+                average.lerp_(parameter, self.weight)
+        else:
+            torch._foreach_lerp_(averages, current, self.weight)
+        for own, buffer in zip(self.module.buffers(), network.buffers(), strict=True):
+            own.copy_(buffer)

@@ -9,8 +9,9 @@ is a method of ``monitor.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from domtrans.interfaces import PARAMETER_FIELDS, Discriminator, Outputs
 from domtrans.model.alignment import FeatureAlignment
 from domtrans.model.transfer import FrozenEncoder
 from domtrans.session import Session
+from domtrans.training.captured import CapturedUpdates
 from domtrans.training.domain import TrainingDomain
 from domtrans.training.experiment import Experiment
 from domtrans.training.losses import active, fields_read, mean_over_micro_batches, weighted_sum
@@ -56,9 +58,12 @@ class Trainer:
         for item in (*experiment.generator_losses, *experiment.discriminator_losses):
             item.loss.to(device)  # a loss may hold a network of its own
         self.observers = Observers(experiment, device, group)
-        self.average = ExponentialMovingAverage(self.g, self.config.ema)
-        self.g_optimizer = Optimizer(self.g, self.config.generator_optimizer, self.config.steps, group)
-        self.D_optimizer = Optimizer(self.D, self.config.discriminator_optimizer, self.config.steps, group)
+        self.rng = session.rng("step", 0)
+        self.captured = CapturedUpdates(device, self.rng) if self.config.capture else None
+        capturable, steps = self.config.capture, self.config.steps
+        self.average = ExponentialMovingAverage(self.g, self.config.ema, capturable=capturable)
+        self.g_optimizer = Optimizer(self.g, self.config.generator_optimizer, steps, group, capturable=capturable)
+        self.D_optimizer = Optimizer(self.D, self.config.discriminator_optimizer, steps, group, capturable=capturable)
         self.source, self.target = experiment.source.to(device), experiment.target.to(device)
         balance = self.config.balance_source
         self.domains = {
@@ -72,13 +77,13 @@ class Trainer:
         # should learn from the image itself.
         self.D_has_batch_norm = any(isinstance(module, _BatchNorm) for module in self.D.modules())
         self.judges_jointly = not (self.D_has_batch_norm or self.D.compares_images)
+        for option in ("compile", "capture"):
+            if getattr(self.config, option) and group.size > 1:
+                raise DomtransError(f"train.{option}=true works in one process only; set it to false to train in several")
         if self.config.compile:
-            if group.size > 1:
-                raise DomtransError("train.compile=true works in one process only; set it to false to train in several")
-            self.forward_f, self.forward_g, self.forward_D = compile_networks(networks, device)
+            self.forward_f, self.forward_g, self.forward_D = compile_networks(networks, device, graphs=not self.config.capture)
         self.updates, self.turns = updates_per_step(self.config), turns_per_step(self.config)
         self.monitor = Monitor.of(self.target, self.D, watch=self.config.health.watch)
-        self.rng = session.rng("step", 0)
         self.step_number = 0
         self.rollbacks = 0
         """How often the run went back to a checkpoint after it diverged."""
@@ -94,13 +99,22 @@ class Trainer:
         self._begin_step()
         losses: dict[str, Tensor] = {}
         for update in self.updates:
-            batch = self.load_batch(update)
-            if update.discriminator:
-                losses |= self.train_discriminator(batch)
-            if update.generator:
-                losses |= self.train_generator(batch)
+            batch, learn = self.load_batch(update), partial(self.learn, update)
+            losses |= self.captured.learn(self._variant(update), learn, batch) if self.captured else learn(batch)
         self.step_number += 1
         return dict(zip(losses, self.session.group.mean(list(losses.values())), strict=True))
+
+    def learn(self, update: Update, batch: Sequence[Outputs]) -> dict[str, Tensor]:
+        """One update: D learns from a batch, then g.
+
+        Args:
+            update: Which of the two learn.
+            batch: The micro-batches of one batch.
+        """
+        if len(batch) == 1:  # G(x) is computed once for both networks; several micro-batches would not fit into memory
+            batch = [self.generate(batch[0], with_graph=update.generator)]
+        losses = self.train_discriminator(batch) if update.discriminator else {}
+        return losses | (self.train_generator(batch) if update.generator else {})
 
     def train_discriminator(self, batch: Sequence[Outputs]) -> dict[str, Tensor]:
         """One update of D, by L_D (equation 3): tell G(x_s), G(x_t) and x_t apart. g is fixed.
@@ -123,7 +137,8 @@ class Trainer:
                 total, terms = weighted_sum(losses, outputs, "discriminator")
             if total is None:
                 return {}
-            (total / len(batch)).backward()
+            last = micro_batch is batch[-1] and not self.hold_discriminator
+            self.D_optimizer.backward(total / len(batch), last=last)
             totals.append({"total": total.detach()})
             judged.append(only_logits(outputs))
             values.append(terms | self.monitor.discriminator(outputs))
@@ -157,22 +172,19 @@ class Trainer:
                     outputs = self.add_parameters(outputs)
                 total, terms = weighted_sum(losses, outputs, "generator")
             if total is not None:
-                (total / len(batch)).backward()
+                self.g_optimizer.backward(total / len(batch), last=micro_batch is batch[-1])
                 has_gradient = True
             values.append(monitored | terms)
         if has_gradient:
             self.g_optimizer.step()
-            self.average.update(self.g, self.step_number)
+            self.average.update(self.g)
         return mean_over_micro_batches(values)
 
     def load_batch(self, update: Update) -> list[Outputs]:
         """The batch of an update, in ``accumulate`` micro-batches: images x and features f(x) of its domains."""
         first = (self.step_number * self.turns + update.turn) * self.config.accumulate
         with self.session.autocast():
-            batch = [self.load_micro_batch(update.domains, first + part) for part in range(self.config.accumulate)]
-        if len(batch) == 1:  # G(x) is computed once for both networks; several micro-batches would not fit into memory
-            batch = [self.generate(batch[0], with_graph=update.generator)]
-        return batch
+            return [self.load_micro_batch(update.domains, first + part) for part in range(self.config.accumulate)]
 
     def load_micro_batch(self, domains: Sequence[str], k: int) -> Outputs:
         """Micro-batch ``k`` of some domains: images x, features f(x), and the source labels where there are any."""
@@ -271,11 +283,18 @@ class Trainer:
         self.progress = self.step_number / self.config.steps
         group = self.session.group
         stream = ("step", self.step_number) if group.is_main else ("step", self.step_number, group.rank)
-        self.rng = self.session.rng(*stream)
+        rng = self.session.rng(*stream)
+        self.rng = self.captured.reseeded(rng) if self.captured else rng
         layers = ("layers", *stream[1:])
         reseed(derive_seed(self.session.seed, *layers))  # torch's global generator, for dropout in any layer
         for optimizer in (self.g_optimizer, self.D_optimizer):
             optimizer.set_learning_rate(self.step_number, ROLLBACK_RATE**self.rollbacks)
+        self.average.set_weight(self.step_number)
+
+    def _variant(self, update: Update) -> Hashable:
+        """What decides which operations an update consists of; each combination is recorded once."""
+        losses = (*self.experiment.discriminator_losses, *self.experiment.generator_losses)
+        return update, self.hold_discriminator, tuple(item.term.active(self.progress) for item in losses)
 
     def _below_floor(self, loss: Tensor) -> Tensor | None:
         """Whether L_D is below the recipe's floor, so that D is not updated; a scalar on the device. None without a floor."""

@@ -1,8 +1,11 @@
 """One of several processes that train together; test_distributed.py starts it with torchrun's environment variables."""
 
+import copy
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -11,6 +14,7 @@ from torch import nn
 import domtrans
 from domtrans import Stopped
 from domtrans.compute.distributed import Group
+from domtrans.compute.gradient_buckets import GradientBuckets
 from domtrans.storage.tensors import write_tensors
 
 BATCH = 6
@@ -62,6 +66,37 @@ def check_flags(group: Group) -> None:
     group.barrier()
 
 
+def check_buckets(group: Group) -> None:
+    """Gradients in buckets are, bit for bit, those of one message after the backward pass; the last layers are sent first."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4))
+    network.register_parameter("unused", nn.Parameter(torch.zeros(3)))
+    plain = copy.deepcopy(network)
+    buckets, all_reduce = GradientBuckets(list(network.parameters()), group.size, bucket_bytes=1100), dist.all_reduce
+    for micro_batches in (1, 2, 1):
+        batch = torch.randn(micro_batches, 6, 8, generator=torch.Generator().manual_seed(group.rank))
+        sent = []
+
+        def noted(flat: torch.Tensor, sent: list[tuple[int, int]] = sent, **options: bool) -> object:
+            sent.append((len(flat), sum(parameter.grad is None for parameter in network.parameters())))
+            return all_reduce(flat, **options)
+
+        network.zero_grad()
+        plain.zero_grad()
+        with patch.object(dist, "all_reduce", noted):
+            for number, part in enumerate(batch, 1):
+                assert sent == []  # nothing is sent before the last micro-batch
+                plain(part).square().mean().backward()
+                with buckets.last_backward() if number == micro_batches else nullcontext():
+                    network(part).square().mean().backward()
+            buckets.average()
+        assert [length for length, _ in sent] == [84, 272, 128], sent  # in float32, at most 1,100 bytes or one parameter
+        assert micro_batches > 1 or sent[0][1] > 1, sent  # while other gradients were still missing
+        wanted = group.mean([each.grad for each in plain.parameters() if each.grad is not None])
+        found = [each.grad for each in network.parameters() if each.grad is not None]
+        assert [torch.equal(one, other) for one, other in zip(found, wanted, strict=True)] == [True] * 6
+
+
 def main(out: Path) -> None:
     from tiny import registry
 
@@ -81,6 +116,7 @@ def main(out: Path) -> None:
     group = Group(dist.get_rank(), dist.get_world_size())
     check_parts(out, group)
     check_flags(group)
+    check_buckets(group)
 
 
 if __name__ == "__main__":

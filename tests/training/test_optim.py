@@ -84,7 +84,8 @@ def test_the_ema_follows_its_formula():
             for weight in net.parameters():
                 weight.add_(torch.randn_like(weight))
         net(torch.randn(4, 2))
-        average.update(net, step)
+        average.set_weight(step)
+        average.update(net)
         decay = min(0.3, (1 + step) / (10 + step))
         wanted = [decay * mine + (1 - decay) * w.detach().double() for mine, w in zip(wanted, net.parameters(), strict=True)]
     for mine, w in zip(average.module.parameters(), wanted, strict=True):
