@@ -295,6 +295,7 @@ def evaluate(
         "domtrans verify runs/digits-dtn",
         "domtrans verify runs/digits-dtn --json",
         "domtrans verify packed --files",
+        "domtrans verify packed --key publisher.pem",
     )
 )
 def verify(
@@ -302,6 +303,10 @@ def verify(
     files: Annotated[
         bool, typer.Option("--files", help="Measure nothing; check that every file is whole and has its checksum.")
     ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Check the files, and that they are signed with this public key, Ed25519 or ECDSA."),
+    ] = None,
     as_json: Json = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -309,12 +314,12 @@ def verify(
     """Run the command."""
     from domtrans.cli import terminal
 
-    if files:
-        checked = domtrans.verify_files(run)
+    if files or key:
+        checked = domtrans.verify_files(run, key=key)
         if as_json:
             terminal.print_json([asdict(file) for file in checked])
         else:
-            terminal.show_checked_files(checked)
+            terminal.show_checked_files(checked, key)
         failed = any(file.fault for file in checked)
     else:
         with run_context(quiet=quiet) as context:

@@ -23,6 +23,10 @@ Licence = Annotated[
 Fp16 = Annotated[
     bool, typer.Option("--fp16", help="Round the weights to float16: half the size. The results are measured again.")
 ]
+Sign = Annotated[
+    Path | None,
+    typer.Option(metavar="KEY", help="Sign the checksums with this private key, Ed25519 or ECDSA; needs the extra signing."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
         help=explain(
             "Write a run as a folder for a model hub. It holds model, recipe, results, model card, sample grid and checksums.",
             "domtrans pack runs/digits-dtn digits-dtn --licence mit",
-            "domtrans pack runs/digits-dtn digits-dtn --fp16",
+            "domtrans pack runs/digits-dtn digits-dtn --fp16 --sign key.pem",
         )
     )(pack)
     app.command(
@@ -101,12 +105,13 @@ def pack(
     out: Out = None,
     licence: Licence = None,
     fp16: Fp16 = False,
+    sign: Sign = None,
 ) -> None:
     """Run the command."""
     from domtrans.cli import terminal
 
     with run_context() as context:
-        packed = domtrans.pack(context.load(run, "cpu"), output_of(folder, out), licence=licence, fp16=fp16)
+        packed = domtrans.pack(context.load(run, "cpu"), output_of(folder, out), licence=licence, fp16=fp16, sign=sign)
     typer.echo(f"wrote {one_line(str(packed.folder))}: {', '.join(packed.files)}")
     if packed.places:
         terminal.print_warning(
@@ -119,6 +124,7 @@ def push(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository; created if it does not exist.")],
     licence: Licence = None,
     fp16: Fp16 = False,
+    sign: Sign = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     branch: Annotated[str | None, typer.Option(metavar="NAME", help="The branch to upload to.  [default: main]")] = None,
     allow_paths: Annotated[
@@ -135,6 +141,7 @@ def push(
             private=private,
             branch=branch,
             allow_paths=allow_paths,
+            sign=sign,
         )
     typer.echo(f"uploaded {', '.join(pushed.files)} to {pushed.address}")
 

@@ -85,12 +85,19 @@ def show_verification(verification: Verification) -> None:
     _console().print(Text(same + tolerance), soft_wrap=True)
 
 
-def show_checked_files(files: Sequence[CheckedFile]) -> None:
-    """Print what is wrong with files, and how many are whole."""
+def show_checked_files(files: Sequence[CheckedFile], key: Path | None) -> None:
+    """Print what is wrong with files, how many are whole, and whether a packed model is signed."""
+    from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
+
     faults = [(file.name, file.fault) for file in files if file.fault]
     if faults:
         _print_columns(faults, ("file", "fault"))
-    _console().print(Text(f"{len(files) - len(faults)} of {len(files)} files are whole"), soft_wrap=True)
+    whole, names = f"{len(files) - len(faults)} of {len(files)} files are whole", {file.name for file in files}
+    if key is not None and not faults:
+        whole += f"; they are signed with {key}"
+    elif key is None and CHECKSUMS_FILE in names:
+        whole += "; the signature was not checked (--key)" if SIGNATURE_FILE in names else "; the model is not signed"
+    _console().print(Text(whole), soft_wrap=True)
 
 
 def show_export(exported: Exported, values: Mapping[str, MetricValue]) -> None:

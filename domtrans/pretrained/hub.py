@@ -7,12 +7,16 @@ from pathlib import Path
 
 from domtrans.errors import DomtransError
 from domtrans.optional import require_extra
+from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
 
 HUB_NAME = re.compile(r"(?P<repository>(?P<owner>\w[\w.-]{0,95})/\w[\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}))?", re.ASCII)
 ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^/].*)", re.DOTALL)
 """``hf://OWNER/NAME``. A ``Path`` of it has one slash less."""
 
-FILES = ["model.safetensors", "discriminator.safetensors", "config.json", "recipe.json", "results.json"]
+FILES = [
+    "model.safetensors", "discriminator.safetensors", "config.json", "recipe.json", "results.json",
+    CHECKSUMS_FILE, SIGNATURE_FILE,
+]  # fmt: skip
 """The files that are downloaded: tensors and plain data, no code."""
 
 

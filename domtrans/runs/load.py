@@ -11,6 +11,7 @@ from domtrans.compute.precision import Precision
 from domtrans.errors import DomtransError
 from domtrans.pretrained.hub import fetch, is_on_hub
 from domtrans.pretrained.locate import local_path
+from domtrans.pretrained.trust import trusted
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
@@ -45,11 +46,24 @@ def load(
         The run, ready to transfer images. The training data is not needed.
 
     Raises:
-        DomtransError: If there is no run, it is damaged, it cannot be downloaded, or it needs a plugin that is missing.
+        DomtransError: If there is no run, it is damaged, it cannot be downloaded, it needs a plugin that is missing, or
+            ``$DOMTRANS_TRUSTED_KEY`` names a key and the model is not signed with it.
     """
     if precision not in get_args(Precision):
         raise DomtransError(f"the precision '{precision}' is not supported; choose {', '.join(get_args(Precision))}")
     path = fetch(str(path)) if is_on_hub(str(path)) else local_path(path)
+    return open_run(trusted(path), device=device, precision=precision, registry=registry, listeners=listeners)
+
+
+def open_run(
+    path: Path,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    registry: Registry | None = None,
+    listeners: Listeners = (),
+) -> Run:
+    """``load`` of a path on this machine, from a process that may be trusted: its signature is not checked."""
     try:
         file = model_file(path)
     except OSError as error:  # a folder without permission, a name that is too long for a file
@@ -96,7 +110,7 @@ def evaluate(
 
 def _load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
     """Load the run of a pickle, in the process that unpickles it."""
-    run = load(file, device=device, precision=precision)
+    run = open_run(Path(file), device=device, precision=precision)
     return run.project(progress=False) if projected else run
 
 

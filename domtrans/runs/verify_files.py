@@ -12,12 +12,12 @@ from PIL import Image
 
 from domtrans.errors import DomtransError, one_line
 from domtrans.pretrained.locate import local_path
+from domtrans.pretrained.trust import read_checksums, signature_fault
 from domtrans.runs.folder import LOCK_FILE
 from domtrans.storage.atomic import UNFINISHED_PREFIX
+from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
 from domtrans.storage.tensors import read_tensors
 
-CHECKSUMS_FILE = "SHA256SUMS"
-"""The checksums of a packed model, as sha256sum writes them."""
 SIGNATURE_SUFFIXES = {".sig", ".asc", ".pem", ".sigstore"}
 """Endings of signatures, which are made after the checksums."""
 
@@ -35,7 +35,7 @@ class CheckedFile:
     fault: str = ""
 
 
-def verify_files(path: str | Path) -> tuple[CheckedFile, ...]:
+def verify_files(path: str | Path, *, key: str | Path | None = None) -> tuple[CheckedFile, ...]:
     """Read every file of a run folder, a packed model or a model file, and check it.
 
     Files of tensors must have the checksum that they hold, other files must be readable. In a packed model, every file must
@@ -43,15 +43,16 @@ def verify_files(path: str | Path) -> tuple[CheckedFile, ...]:
 
     Args:
         path: The folder or file; also ``models:NAME``, or an address, of which all but the training state is downloaded.
+        key: The file of a public key (Ed25519 or ECDSA, PEM or OpenSSH), with which a packed model must be signed.
 
     Returns:
         The files, each with what is wrong with it.
 
     Raises:
-        DomtransError: If there is no such file, or the folder is no run.
+        DomtransError: If there is no such file, the folder is no run, or the key cannot be used.
     """
     path = local_path(path)
-    if path.is_file():
+    if path.is_file() and key is None:
         return (_check(path, path.name),)
     if not (path / "recipe.json").is_file():
         raise DomtransError(f"{one_line(str(path))} is no run and no packed model: it has no recipe.json")
@@ -59,7 +60,9 @@ def verify_files(path: str | Path) -> tuple[CheckedFile, ...]:
     checked = {name: _check(file, name) for name, file in files.items()}
     if CHECKSUMS_FILE in files:
         damaged = {name: file for name, file in checked.items() if file.fault}
-        checked |= {file.name: file for file in _wrong_sums(files)} | damaged
+        checked |= {file.name: file for file in _wrong_sums(path, files)} | damaged
+    if key is not None:
+        checked[SIGNATURE_FILE] = CheckedFile(SIGNATURE_FILE, signature_fault(path, Path(key)))
     return tuple(checked[name] for name in sorted(checked))
 
 
@@ -91,13 +94,10 @@ def _check(file: Path, name: str) -> CheckedFile:
     return CheckedFile(name)
 
 
-def _wrong_sums(files: dict[str, Path]) -> Iterator[CheckedFile]:
+def _wrong_sums(folder: Path, files: dict[str, Path]) -> Iterator[CheckedFile]:
     """What ``sha256sum -c`` would complain about, and files that have no checksum."""
-    sums: dict[str, str] = {}
     try:
-        for line in files[CHECKSUMS_FILE].read_text(encoding="utf-8").splitlines():
-            digest, _, name = line.partition("  ")
-            sums[name] = digest
+        sums = read_checksums(folder)
     except ValueError:
         return  # the file itself is reported
     for name, digest in sums.items():

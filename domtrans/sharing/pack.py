@@ -16,10 +16,11 @@ from domtrans.runs.discriminator import DISCRIMINATOR_FILE, read_discriminator, 
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
-from domtrans.runs.verify_files import CHECKSUMS_FILE
 from domtrans.sharing.half import half_run, in_half
 from domtrans.sharing.model_card import model_card
 from domtrans.storage.atomic import new_folder
+from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
+from domtrans.storage.signature import sign as signature_of
 
 GRID_IMAGES = 32
 """Source test images in the sample grid."""
@@ -44,7 +45,14 @@ class Packed:
     places: tuple[str, ...]
 
 
-def pack(run: Run | str | Path, folder: str | Path, *, licence: str | None = None, fp16: bool = False) -> Packed:
+def pack(
+    run: Run | str | Path,
+    folder: str | Path,
+    *,
+    licence: str | None = None,
+    fp16: bool = False,
+    sign: str | Path | None = None,
+) -> Packed:
     """Write the model, its recipe and results, a model card with a sample grid, and checksums for ``sha256sum -c``.
 
     The folder is written whole or not at all. The last model of a run is written with its D, if the run folder has the
@@ -56,13 +64,15 @@ def pack(run: Run | str | Path, folder: str | Path, *, licence: str | None = Non
         licence: Licence of the model, as model hubs abbreviate it, e.g. "mit". The licences of the data are taken from the
             docstrings of the domains.
         fp16: Round the weights to float16, which halves the size, and measure the results again with them.
+        sign: The file of a private key (Ed25519 or ECDSA, PEM or OpenSSH), with which the checksums are signed; needs the
+            extra "signing". The password of a key is taken from ``$DOMTRANS_KEY_PASSWORD``.
 
     Returns:
         What was written.
 
     Raises:
         DomtransError: If the folder is not empty or cannot be written; or with ``fp16``, if a weight is too large or the test
-            data is not available.
+            data is not available; or if the key cannot be used.
     """
     run, folder = as_run(run, device="cpu"), Path(folder)
     trained = RunFolder(run.path)
@@ -87,6 +97,8 @@ def pack(run: Run | str | Path, folder: str | Path, *, licence: str | None = Non
             files[GRID_FILE] = grid
         sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
         files[CHECKSUMS_FILE] = "".join(sums).encode()
+        if sign is not None:
+            files[SIGNATURE_FILE] = signature_of(files[CHECKSUMS_FILE], Path(sign))
         for name, content in files.items():
             (unfinished / name).write_bytes(content)
     text = json.dumps([run.recipe.model_dump(mode="json"), run.about, run.results])

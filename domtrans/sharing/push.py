@@ -42,6 +42,7 @@ def push_to_hub(
     branch: str | None = None,
     message: str = "Upload a run of domtrans",
     allow_paths: bool = False,
+    sign: str | Path | None = None,
 ) -> Pushed:
     """Upload a run to a model hub: the files of ``pack``. A repository that does not exist is created.
 
@@ -57,6 +58,7 @@ def push_to_hub(
         branch: The branch to upload to, which is created if it does not exist. None: the main branch.
         message: The message of the commit.
         allow_paths: Upload the run even if its files contain paths of this machine.
+        sign: As for ``pack``.
 
     Returns:
         Where it is.
@@ -70,7 +72,7 @@ def push_to_hub(
     hub = require_extra("huggingface_hub", "hub", "an upload to a model hub")
     run = as_run(run, device="cpu")
     with tempfile.TemporaryDirectory(prefix="domtrans-") as temporary:
-        packed = pack(run, Path(temporary) / "packed", licence=licence, fp16=fp16)
+        packed = pack(run, Path(temporary) / "packed", licence=licence, fp16=fp16, sign=sign)
         if packed.places and not allow_paths:
             raise DomtransError(
                 f"the files of this run contain paths of this machine ({', '.join(packed.places)}), and nothing was uploaded; "

@@ -6,6 +6,7 @@ from typing import Any
 
 from domtrans.model.weights import load_exactly, load_generator
 from domtrans.pretrained.locate import local_path
+from domtrans.pretrained.trust import trusted
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.discriminator import read_discriminator
 from domtrans.runs.load import model_file
@@ -26,7 +27,7 @@ def begin_with(recipe: Recipe, experiment: Experiment, session: Session) -> None
     name = recipe.train.begin
     if name is None:
         return
-    path, discriminator = local_path(name), experiment.discriminator
+    path, discriminator = trusted(local_path(name)), experiment.discriminator
     load_generator(experiment.transfer.generator, model_file(path))
     weights = read_discriminator(path) if path.is_dir() else None
     if weights is None:

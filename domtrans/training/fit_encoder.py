@@ -14,6 +14,7 @@ from domtrans.errors import DomtransError
 from domtrans.interfaces import Encoder
 from domtrans.model.weights import load_encoder
 from domtrans.pretrained.locate import local_path
+from domtrans.pretrained.trust import trusted
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.identity import identity
 from domtrans.registry.parts import Part, positional_parameters
@@ -37,7 +38,7 @@ def fit_encoder(
     }
     stages: list[tuple[Literal["fit", "adapt"], Part | None]] = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:
-        load_encoder(encoder, local_path(recipe.encoder.weights))
+        load_encoder(encoder, trusted(local_path(recipe.encoder.weights)))
         stages = stages[1:]
     else:
         encoder.load_pretrained()

@@ -21,6 +21,7 @@ from domtrans.evaluation.label_free_score import SCORE
 from domtrans.evaluation.leak_guard import NOTABLE_REPEATS, count_repeated, evaluators_kept_out, supervision
 from domtrans.evaluation.results import enlarged_in_words, results_of
 from domtrans.model.image_sizes import check_image_size, enlarged_from
+from domtrans.pretrained.locate import local_path
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, find_with_data, python_domains
 from domtrans.recipe.overrides import override, parse
@@ -31,7 +32,7 @@ from domtrans.registry.registry import Registry
 from domtrans.reporting.report import report
 from domtrans.runs.examples import make_examples, write_examples
 from domtrans.runs.folder import RunFolder, default_folder
-from domtrans.runs.load import load
+from domtrans.runs.load import open_run
 from domtrans.runs.provenance import computed_on, origin_of
 from domtrans.runs.published_folder import run_folder
 from domtrans.runs.resume import DATA, check_data, describe_data, may_change
@@ -150,7 +151,7 @@ def train(
                     _follow_and_measure(resolved, registry, session)
         group.barrier()  # until the main process has written everything
         written = folder.path if group.is_main else folder.shared_path
-    return load(written, device=str(session.device), registry=registry, listeners=listeners)
+    return open_run(local_path(written), device=str(session.device), registry=registry, listeners=listeners)
 
 
 def _train_and_measure(
