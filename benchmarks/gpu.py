@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from domtrans import Progress, Session, Stopped, find_recipe, load_plugins, override, train
+from domtrans.compute.capture import WARM_UP_CALLS
 from domtrans.reporting.markdown import markdown_table
 from domtrans.storage.atomic import write_bytes
 from domtrans.training.experiment import prepare
@@ -107,28 +108,42 @@ def steps_do_not_wait(settings: Settings) -> str:
     """No step makes the host wait for the GPU: torch raises an error where one does."""
     if not settings.is_gpu:
         raise NotHereError("only a GPU computes while the host goes on")
-    for changes in ({}, {"train.updates": "separate", "train.discriminator_floor": 1.0}, {"train.accumulate": 2}):
+    variants = (
+        {},
+        {"train.updates": "separate", "train.discriminator_floor": 1.0},
+        {"train.accumulate": 2},
+        {"train.capture": True},
+    )
+    for changes in variants:
         trainer = small_trainer(settings.device, **changes)
-        trainer.step()
+        for _ in range(WARM_UP_CALLS + 1):
+            trainer.step()
         torch.cuda.set_sync_debug_mode("error")
         try:
             for _ in range(3):
                 trainer.step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return "no wait in 9 steps"
+    return f"no wait in {3 * len(variants)} steps"
 
 
-def compiled_like_eager(settings: Settings) -> str:
-    """200 steps with train.compile=true (CUDA graphs) end where 200 eager steps end, by the mean losses of the last 20."""
-    steps, means = 4 if settings.quick else PARITY_STEPS, []
-    for compiled in (False, True):
-        trainer = small_trainer(settings.device, **{"train.precision": "float32", "train.compile": compiled})
-        losses = [{name: float(value) for name, value in trainer.step().items()} for _ in range(steps)][-20:]
-        means.append({name: sum(each[name] for each in losses) / len(losses) for name in losses[0]})
-    difference = largest_difference(*means)
-    assert difference < 5 * MAX_RELATIVE_DIFFERENCE, f"losses differ by {difference:.2%}"
-    return f"mean losses of the last 20 of {steps} steps differ by at most {difference:.2%}"
+def like_eager(option: str) -> Callable[[Settings], str]:
+    """A check that steps with an option end where eager steps end, by the mean losses of the last 20."""
+
+    def check(settings: Settings) -> str:
+        if option == "train.capture" and not settings.is_gpu:
+            raise NotHereError("only a GPU records CUDA graphs")
+        steps, means = 4 if settings.quick else PARITY_STEPS, []
+        for chosen in (False, True):
+            trainer = small_trainer(settings.device, **{"train.precision": "float32", option: chosen})
+            losses = [{name: float(value) for name, value in trainer.step().items()} for _ in range(steps)][-20:]
+            means.append({name: sum(each[name] for each in losses) / len(losses) for name in losses[0]})
+        difference = largest_difference(*means)
+        assert difference < 5 * MAX_RELATIVE_DIFFERENCE, f"losses differ by {difference:.2%}"
+        return f"mean losses of the last 20 of {steps} steps differ by at most {difference:.2%}"
+
+    check.__doc__ = f"{PARITY_STEPS} steps with `{option}=true` end where eager steps end"
+    return check
 
 
 def resumes_exactly(settings: Settings) -> str:
@@ -192,18 +207,21 @@ def svhn(settings: Settings) -> str:
 
 
 def speed(recipe: str, batch_size: int) -> Callable[[Settings], str]:
-    """A check that times a step beside the plain loop."""
+    """A check that times a step beside the plain loop, and on a GPU beside compiled and recorded steps."""
 
     def check(settings: Settings) -> str:
         size, steps = (16, 1) if settings.quick else (batch_size, 20)
+        changes = ["train.compile=true", "train.capture=true"] if settings.is_gpu else []
+        against = [word for other in ("plain", *changes) for word in ("--against", other)]
         words = ["bench", recipe, "--batch-size", str(size), "--steps", str(steps), "--device", settings.device, "--json", "-q"]
-        data = json.loads(domtrans(*words))
+        data = json.loads(domtrans(*words, *against))
         ours, plain = (data["times"][name] for name in ("domtrans", "plain loop"))
         bound = max(data["floor"]["arithmetic_seconds"], data["floor"]["traffic_seconds"])
         memory = f", peak memory {data['memory_mb']:,.0f} MB" if "memory_mb" in data else ""
+        other = "".join(f"; {change} {data['times'][change]['ratio']:.2f} times" for change in changes)
         return (
             f"{1000 * ours['median']:.3g} ms a step, {2 * size / ours['median']:,.0f} images/s; plain loop "
-            f"{plain['ratio']:.2f} times as long; lower bound {bound / ours['median']:.0%} of the step{memory}"
+            f"{plain['ratio']:.2f} times as long{other}; lower bound {bound / ours['median']:.0%} of the step{memory}"
         )
 
     check.__doc__ = f"`domtrans bench {recipe} --batch-size {batch_size}`"
@@ -219,7 +237,8 @@ def domtrans(*words: str) -> str:
 CHECKS: dict[str, Callable[[Settings], str]] = {
     "parity": same_as_on_a_cpu,
     "waits": steps_do_not_wait,
-    "compile": compiled_like_eager,
+    "compile": like_eager("train.compile"),
+    "capture": like_eager("train.capture"),
     "resume": resumes_exactly,
     "digits": training("digits-dtn", ["accuracy"]),
     "svhn": svhn,

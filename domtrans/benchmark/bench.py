@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domtrans.benchmark.plain_loop import PlainLoop, data_loader_batches, fixed_batch
-from domtrans.benchmark.profile import StepTimes, profile_step
+from domtrans.benchmark.profile import StepTimes, profile_step, without_recordings
 from domtrans.benchmark.roofline import lower_bound
 from domtrans.compute.deterministic import isolated_algorithms
 from domtrans.compute.memory import enough_memory, freed_memory_kept, peak_memory
@@ -192,9 +192,10 @@ def profile(trainer: Trainer, steps: int) -> dict[str, Any]:
     """The time of a step by part, the share that waits for images if they are read from files, and the lower bound."""
     phase = trainer.session.during("profile")
     phase.progress(0, 2)
-    parts = profile_step(trainer, steps)
-    phase.progress(1, 2)
-    bound = lower_bound(trainer.step, trainer.session.device, trainer.session.dtype)
+    with without_recordings(trainer):  # a replay calls no parts and no operations
+        parts = profile_step(trainer, steps)
+        phase.progress(1, 2)
+        bound = lower_bound(trainer.step, trainer.session.device, trainer.session.dtype)
     phase.progress(2, 2)
     return {
         "parts": parts,

@@ -117,6 +117,16 @@ def profile_step(trainer: Trainer, steps: int) -> dict[str, float]:
 
 
 @contextmanager
+def without_recordings(trainer: Trainer) -> Iterator[None]:
+    """A block in which steps are not replayed from CUDA graphs."""
+    captured, trainer.captured = trainer.captured, None
+    try:
+        yield
+    finally:
+        trainer.captured = captured
+
+
+@contextmanager
 def _timed_parts(trainer: Trainer, timer: PartTimer) -> Iterator[None]:
     """Attach the timer to every part of the trainer's steps until the block ends."""
     experiment = trainer.experiment
