@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from domtrans.data.aspect import Aspect
     from domtrans.data.image_scan import SkippedFile
     from domtrans.inference.transfer_files import Format, Transferred
+    from domtrans.model.inference_engine import InferenceEngine
 
 STREAM = Path("-")
 MAX_NAMES = 9
@@ -82,6 +83,10 @@ def transfer(
         ),
     ] = None,
     project: Project = False,
+    tiles: Annotated[
+        bool,
+        typer.Option("--tiles", help="Keep size and shape of a large picture: transfer it in overlapping tiles."),
+    ] = False,
     aspect: Annotated[
         str | None,
         typer.Option(
@@ -108,6 +113,12 @@ def transfer(
             metavar="PRECISION", help="float32, bf16 (faster on most new processors and GPUs), or auto: bf16 where it is fast."
         ),
     ] = "float32",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE", help="Compute with torch, onnxruntime or openvino, or auto: the fastest that is installed."
+        ),
+    ] = "torch",
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -130,6 +141,7 @@ def transfer(
                     output,
                     device=device,
                     precision=cast("Precision", precision),
+                    engine=cast("InferenceEngine", engine),
                     format=cast("Format | None", format),
                     size=size,
                     side_by_side=side_by_side,
@@ -137,6 +149,7 @@ def transfer(
                     sheet=sheet if group.is_main else None,
                     parameters=parameters,
                     project=project,
+                    tiles=tiles,
                     aspect=cast("Aspect | None", aspect),
                     max_pixels=max_pixels,
                     skip_existing=skip_existing,

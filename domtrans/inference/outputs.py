@@ -10,6 +10,7 @@ from torch import Tensor
 
 from domtrans.data.drawings import Drawing
 from domtrans.inference.framing import Pixels
+from domtrans.model.inference_engine import InferenceEngine
 from domtrans.runs.run import Run
 
 
@@ -41,11 +42,12 @@ Network = Callable[[Tensor], list[Output]]
 """Images, uint8 [B, 3, S, S], to their outputs."""
 
 
-def network_of(run: Run) -> Network:
-    """G of a run, for batches of files."""
+def network_of(run: Run, engine: InferenceEngine) -> Network:
+    """G of a run, for batches of files. Raises DomtransError if the inference engine cannot compute it."""
+    engine = run.inference_engine(engine)
 
     def pixels(images: Tensor) -> list[Output]:
-        return [PixelOutput(image) for image in run.transfer(images).cpu().numpy()]
+        return [PixelOutput(image) for image in run.transfer(images, engine=engine).cpu().numpy()]
 
     def drawings(images: Tensor) -> list[Output]:
         return [DrawnOutput(run.drawing(parameters)) for parameters in run.parameters(images)]

@@ -27,6 +27,8 @@ from domtrans.inference.output_files import check_replaceable, write_output
 from domtrans.inference.output_names import SVG, output_names
 from domtrans.inference.outputs import network_of
 from domtrans.inference.pipeline import Detector, JobResult, Pipeline
+from domtrans.inference.tiles import TiledPipeline, Tiling
+from domtrans.model.inference_engine import InferenceEngine
 from domtrans.progress.display import with_display
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
@@ -70,6 +72,7 @@ def transfer(
     *,
     device: str = "auto",
     precision: Precision = "float32",
+    engine: InferenceEngine = "torch",
     format: Format | None = None,
     size: int | None = None,
     side_by_side: bool = False,
@@ -83,6 +86,7 @@ def transfer(
     part: tuple[int, int] = (0, 1),
     parameters: str | Path | None = None,
     project: bool = False,
+    tiles: bool = False,
     aspect: Aspect | None = None,
     max_pixels: int | None = None,
     registry: Registry | None = None,
@@ -96,6 +100,7 @@ def transfer(
     suffixes: ``a.jpg.png`` and ``a.png.png``. An unreadable image of a folder is skipped and listed in ``failed``, and every
     file that is not read in ``passed_over``. Links to folders are followed. A destination inside the source folder is not
     read. Every file is written whole or not at all. The output has the alpha channel of the input if its format supports one.
+    An .npy file of images becomes another .npy file.
     All frames of an animation (GIF, APNG, WebP, AVIF) or a video are transferred; of an animation only the first, if the
     output format is not animated.
 
@@ -109,6 +114,8 @@ def transfer(
         destination: A file for a single input, otherwise a folder; or an open binary file.
         device: Where to load the run, if ``run`` is not a ``Run``: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: The precision to load the run with: "float32", "bf16" or "auto" (``load``).
+        engine: What computes G: "torch"; "onnxruntime" or "openvino", which are faster for single images on a CPU; or "auto"
+            (``Run.transfer``).
         format: Of the images of a folder. The format of a single file follows from its suffix. "svg" is for runs whose target
             an engine draws.
         size: Side of the output in pixels. None: the size that the network produces. Drawings are drawn at this size, all
@@ -126,6 +133,8 @@ def transfer(
             each image in this folder. ``render`` draws them again. For a run whose target an engine draws.
         project: Of a run that draws pixels, write the drawing that is nearest to G(x) (``Run.project``). SVG files and
             ``parameters`` imply it.
+        tiles: Keep size and shape of a picture: transfer it in overlapping tiles of the network's size, and blend them. Its
+            details should be as large as in the training images. For a run whose f gives feature maps.
         part: ``(k, n)`` transfers the files k, k + n, k + 2n and so on, for n processes that share the work.
         aspect: How an image that is not square becomes square: "crop" to the centre, "pad" with the border pixels, or
             "squeeze". None: as the run read its source, or "crop".
@@ -161,21 +170,23 @@ def transfer(
         max_pixels=max_pixels,
         parameters=None if parameters is None else Path(expand_home(str(parameters))),
         project=project,
+        tiles=tiles,
     )
+    if is_array_file(source):
+        run = as_run(run, device=device, precision=precision, registry=registry)
+        array = Path(expand_home(str(source)))
+        return Transferred((transfer_array(run, array, destination, options, stop or threading.Event()),), ())
     sheet_format = None if options.sheet is None else image_format(options.sheet)
     plan = _plan(source, destination, options)
     jobs, single = plan.jobs, plan.single
     run = as_run(run, device=device, precision=precision, registry=registry)
     projected = _needs_projection(run, jobs, options)
+    tiling = Tiling.of(run) if tiles else None
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
     framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side, aspect or run.aspect)
     skipped = {job for job in jobs if skip_existing and job.target_exists}
     pending = [job for job in jobs if job not in skipped]
     contact_sheet = ContactSheet(len(pending) if options.sheet else 0)
-    if is_array_file(source):
-        run = as_run(run, device=device, precision=precision, registry=registry)
-        array = Path(expand_home(str(source)))
-        return Transferred((transfer_array(run, array, destination, options, stop or threading.Event()),), ())
     results: list[JobResult] = []
     pool = ThreadPoolExecutor(options.workers, "domtrans-transfer")
     try:
@@ -183,7 +194,12 @@ def transfer(
             run = run.project(progress=False, listeners=everyone) if projected else run
             reporter = ProgressReporter(everyone, stop or threading.Event())
             on_frames = reporter.frames_done if single else lambda *_: reporter.check_stop(len(results), len(pending))
-            pipeline = Pipeline(network_of(run), framing, detector, options, pool, contact_sheet, on_frames)
+            network = network_of(run, engine)
+            pipeline: Pipeline | TiledPipeline
+            if tiling is not None:
+                pipeline = TiledPipeline(network, tiling, options, on_frames)
+            else:
+                pipeline = Pipeline(network, framing, detector, options, pool, contact_sheet, on_frames)
             for result in pipeline.run(pending):
                 results.append(result)
                 reporter.files_done(len(results), len(pending))
@@ -207,6 +223,8 @@ def _needs_projection(run: Run, jobs: Sequence[Job], options: TransferOptions) -
     vector = any(SVG in (job.format_name, job.crop_format) for job in jobs)
     if vector and options.side_by_side:
         raise DomtransError("an SVG holds the drawing alone; leave out side_by_side, or write .png")
+    if vector and options.tiles:
+        raise DomtransError("a transfer in tiles writes pixels; leave out tiles, or write .png")
     if run.draws_by_parameters:
         if options.project:
             raise DomtransError("this run draws by parameters already, so there is nothing to project; leave out project")

@@ -25,7 +25,7 @@ from domtrans.data.value_range import Range
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
-from domtrans.model.engines import Engine, Network, graph_network, pick_engine
+from domtrans.model.inference_engine import InferenceEngine, Network, graph_network, pick_engine
 from domtrans.model.transfer import FrozenEncoder, Transfer
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, split_off_data, use_data
@@ -73,7 +73,7 @@ class Run:
         self.model: Transfer = model.eval().to(memory_format=torch.channels_last)  # as in training, and faster
         self.registry, self.session, self.about, self.precision = registry, session, about, precision
         self._projected: Run | None = None
-        self._networks: dict[Engine, Network] = {}
+        self._networks: dict[InferenceEngine, Network] = {}
         folder = RunFolder(self.path)
         self.results: Mapping[str, Any] = (folder.results() or {}) if file == folder.model_file else {}
 
@@ -130,17 +130,32 @@ class Run:
 
     @overload
     def transfer(
-        self, images: str | Path, *, aspect: Aspect | None = None, value_range: Range | None = None, engine: Engine = "torch"
+        self,
+        images: str | Path,
+        *,
+        aspect: Aspect | None = None,
+        value_range: Range | None = None,
+        engine: InferenceEngine = "torch",
     ) -> Image.Image: ...
 
     @overload
     def transfer(
-        self, images: Images, *, aspect: Aspect | None = None, value_range: Range | None = None, engine: Engine = "torch"
+        self,
+        images: Images,
+        *,
+        aspect: Aspect | None = None,
+        value_range: Range | None = None,
+        engine: InferenceEngine = "torch",
     ) -> Images: ...
 
     @torch.no_grad()
     def transfer(
-        self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None, engine: Engine = "torch"
+        self,
+        images: Any,
+        *,
+        aspect: Aspect | None = None,
+        value_range: Range | None = None,
+        engine: InferenceEngine = "torch",
     ) -> Any:
         """G(x), of the type of the input. If G draws by parameters, the target's engine draws the images.
 
@@ -242,15 +257,14 @@ class Run:
             self._projected = Run(self.file, self.recipe, model, self.about, self.registry, self.session, self.precision)
         return self._projected
 
-    def _pictures(self, squares: Tensor, engine: Engine) -> Tensor:
+    def _pictures(self, squares: Tensor, engine: InferenceEngine) -> Tensor:
         """G of images [B, 1 or 3, S, S] in [-1, 1]: float [B, C, S, S] in [-1, 1]."""
-        dtype = pick_dtype(self.precision, self.session.device)
-        engine = pick_engine(engine, self.model, dtype)
+        engine = self.inference_engine(engine)
         if engine != "torch":
             if engine not in self._networks:
                 parts = {"encoder": self.recipe.encoder, "generator": self.recipe.generator}
                 code = {kind: identity(self.registry, kind, part) for kind, part in parts.items()}
-                self._networks[engine] = graph_network(self.model, engine, self.recipe.image_size, dtype, code)
+                self._networks[engine] = graph_network(self.model, engine, self.recipe.image_size, self._dtype, code)
             return self._networks[engine](squares)
         with self._autocast():
             if self.draws_by_parameters:
@@ -258,9 +272,20 @@ class Run:
             pixels: Tensor = self.model(squares)
             return pixels.float()
 
+    def inference_engine(self, engine: InferenceEngine) -> InferenceEngine:
+        """The engine that ``transfer(engine=engine)`` computes with, which answers what "auto" is here.
+
+        Raises:
+            DomtransError: If the engine cannot compute this G.
+        """
+        return pick_engine(engine, self.model, self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return pick_dtype(self.precision, self.session.device)
+
     def _autocast(self) -> AbstractContextManager[object]:
-        device = self.session.device
-        return autocast(pick_dtype(self.precision, device), device)
+        return autocast(self._dtype, self.session.device)
 
     @torch.no_grad()
     def encode(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Tensor:

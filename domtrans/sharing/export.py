@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +21,7 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.evaluation.results import declared_values
 from domtrans.interfaces import Generator
+from domtrans.model import onnx_graph
 from domtrans.model.transfer import Transfer
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.schema import Recipe
@@ -30,7 +29,6 @@ from domtrans.runs.folder import versions
 from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
 from domtrans.session import Session
-from domtrans.sharing import onnx_graph
 from domtrans.storage.atomic import write_bytes
 
 GraphPrecision = Literal["float32", "fp16", "int8"]
@@ -153,9 +151,7 @@ def export(
     run = as_run(run)
     recipe = with_other_data(run.recipe, changes, run.registry) if changes else run.recipe
     pixels = to_pixels(_load_source(run, recipe, "test").some(COMPARED_IMAGES).images)
-    # A file holds plain contiguous weights; a run computes in channels_last.
-    copied = copy.deepcopy(run.model).cpu().to(memory_format=torch.contiguous_format)
-    original = PixelTransfer(copied).eval().requires_grad_(False)
+    original = PixelTransfer(onnx_graph.contiguous_copy(run.model)).eval()
     graph = _make_pt2(original, pixels) if file.suffix == ".pt2" else _make_onnx(original, pixels, precision, run, recipe)
     largest, mean = _compare(graph, original, pixels)
     limit = FLOAT32_TOLERANCE if tolerance is None and precision == "float32" else tolerance
@@ -215,18 +211,19 @@ def _load_source(run: Run, recipe: Recipe, split: str) -> ImageSet:
 
 
 def _make_onnx(original: PixelTransfer, pixels: np.ndarray, precision: GraphPrecision, run: Run, recipe: Recipe) -> Graph:
-    proto = _trace("an ONNX graph", lambda: onnx_graph.make_graph(original, _example(pixels)))
+    proto = onnx_graph.traced("an ONNX graph", lambda: onnx_graph.make_graph(original, _example(pixels)))
     if precision == "fp16":
-        proto = _trace("a float16 graph", lambda: onnx_graph.to_float16(proto))
+        proto = onnx_graph.traced("a float16 graph", lambda: onnx_graph.to_float16(proto))
     elif precision == "int8":
         calibration = to_pixels(_load_source(run, recipe, "train").some(CALIBRATION_IMAGES).images)
-        proto = _trace("an int8 graph", lambda: onnx_graph.to_int8(proto, calibration))
-    return Graph(onnx_graph.runner(proto), lambda metadata: onnx_graph.to_bytes(proto, metadata), onnx_graph.opset(proto))
+        proto = onnx_graph.traced("an int8 graph", lambda: onnx_graph.to_int8(proto, calibration))
+    run_graph = onnx_graph.onnxruntime_runner(onnx_graph.serialise(proto))
+    return Graph(run_graph, lambda metadata: onnx_graph.to_bytes(proto, metadata), onnx_graph.opset(proto))
 
 
 def _make_pt2(original: PixelTransfer, pixels: np.ndarray) -> Graph:
     shapes = ({0: torch.export.Dim("batch")},)
-    program = _trace("a graph", lambda: torch.export.export(original, (_example(pixels),), dynamic_shapes=shapes))
+    program = onnx_graph.traced("a graph", lambda: torch.export.export(original, (_example(pixels),), dynamic_shapes=shapes))
     network = program.module()
 
     def to_bytes(metadata: Mapping[str, str]) -> bytes:
@@ -240,21 +237,6 @@ def _make_pt2(original: PixelTransfer, pixels: np.ndarray) -> Graph:
 def _example(pixels: np.ndarray) -> Tensor:
     """Two images: torch.export would fix the batch size of a batch of one."""
     return torch.from_numpy(np.resize(pixels, (2, *pixels.shape[1:])))
-
-
-def _trace(what: str, make: Callable[[], Any]) -> Any:
-    """The result of ``make``, with every error of the libraries as one DomtransError."""
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are for the developers of the libraries
-            return make()
-    except DomtransError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:300]
-        raise DomtransError(
-            f"f and g cannot be traced into {what}: {type(error).__name__}: {reason} (see docs/export.md)"
-        ) from error
 
 
 @torch.no_grad()

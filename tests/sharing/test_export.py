@@ -13,7 +13,7 @@ from torch import nn
 
 from commands import in_process
 from domtrans import DomtransError, export, load
-from domtrans.sharing import onnx_graph
+from domtrans.model import onnx_graph
 from paths import EXAMPLES
 from tiny import bars, registry, write_bars
 
@@ -150,7 +150,7 @@ def test_bad_input_is_refused_in_one_sentence(folder, tmp_path, capsys, words, s
 @pytest.mark.parametrize("library", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_library_is_named_with_the_command_that_installs_it(run, tmp_path, monkeypatch, library):
     if library == "onnxruntime":
-        monkeypatch.setattr(onnx_graph, "make_graph", lambda *_: None)
+        monkeypatch.setattr(onnx_graph, "make_graph", lambda *_: onnx.ModelProto())
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(DomtransError, match=rf"needs the library {library}, .*: pip install 'domtrans\[export\]'"):
         export(run, tmp_path / "digits.onnx")

@@ -1,7 +1,9 @@
-"""ONNX graphs: made by torch, converted to float16 and int8 by onnxruntime's tools, and run by onnxruntime."""
+"""ONNX graphs: made by torch, converted to float16 and int8 by onnxruntime's tools, and run by onnxruntime or OpenVINO."""
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,14 +83,60 @@ class CalibrationReader:
         return None if batch is None else {INPUT_NAME: batch}
 
 
-def runner(graph: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """The graph as a function of uint8 [N, H, W, 3] images, run by onnxruntime on the CPU."""
-    runtime = require_extra("onnxruntime", "export", "an ONNX file")
+def contiguous_copy(network: nn.Module) -> Any:
+    """A copy of a network on the CPU for tracing. A graph has plain contiguous weights; a run computes in channels_last."""
+    return copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval().requires_grad_(False)
+
+
+def traced(what: str, make: Callable[[], Any]) -> Any:
+    """The result of ``make``, with every error of the libraries as one DomtransError about the graph ``what``."""
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are for the developers of the libraries
+            return make()
+    except DomtransError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        raise DomtransError(
+            f"f and g cannot be traced into {what}: {type(error).__name__}: {reason} (see docs/export.md)"
+        ) from error
+
+
+def onnxruntime_runner(graph: bytes, *, spin: bool = True) -> Callable[[np.ndarray], np.ndarray]:
+    """A graph as a function of batches, run by onnxruntime on the CPU with torch's number of threads.
+
+    Args:
+        graph: The content of an ONNX file.
+        spin: Whether its threads wait for work in a loop, which is faster unless other threads need the cores.
+    """
+    runtime = require_extra("onnxruntime", "export", "onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors only
-    session = runtime.InferenceSession(serialise(graph), options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {INPUT_NAME: images})[0]
+
+
+def openvino_runner(graph: bytes, precision: str, cache: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """A graph as a function of batches, run by OpenVINO on the CPU with torch's number of threads.
+
+    Args:
+        graph: The content of an ONNX file.
+        precision: "f32" or "bf16", in which it computes.
+        cache: Folder for what OpenVINO compiles.
+    """
+    openvino = require_extra("openvino", "openvino", "OpenVINO")
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        "CACHE_DIR": str(cache),
+    }
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+    return lambda images: np.array(compiled([images])[0])
 
 
 def opset(graph: Any) -> int:
