@@ -77,7 +77,8 @@ CONTRACTS = {
     "fit-learns": "a fit returns None and changes the encoder's weights in place; they stay finite",
     "fit-deterministic": "the same seed gives the same weights after a fit",
     "fit-stops": "a fit calls ``session.progress`` regularly, so that it can be watched and stopped",
-    "recipe-whole": "a recipe function returns a Recipe with its registered name and a description; its parts are installed",
+    "recipe-whole": "a recipe function returns a Recipe with its registered name and a description; its parts are installed; "
+    "one that chooses by its data returns one without knowing the data, too",
     "recipe-data": "a recipe can be written as JSON and as TOML, and read back unchanged",
     "recipe-trains": "a recipe trains",
     "study-whole": "a study function returns a Study with its registered name; the recipes of its rows are installed",

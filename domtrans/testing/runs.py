@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
+from domtrans.data.facts import DomainFacts
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError, Stopped
 from domtrans.evaluation.evaluate import MetricInput, NotMeasurableError, leaves
@@ -199,6 +200,11 @@ def example_metric_input(cache: Cache, *, labelled: bool = True) -> tuple[Metric
     return MetricInput(transfer, source, target_train, target_test, session), before
 
 
+LABELLED = DomainFacts(images=100, classes={"cat": 50, "dog": 50}, channels=3, side=64)
+UNLABELLED = DomainFacts(images=1000, classes={}, channels=1)
+"""Data for a recipe that chooses by it."""
+
+
 def check_recipe(
     where: Any, name: str | None = None, /, *, overrides: Mapping[str, Any] | None = None, steps: int = 0, **options: Any
 ) -> None:
@@ -215,7 +221,10 @@ def check_recipe(
         AssertionError: For the first contract that does not hold; it quotes the contract.
     """
     subject = examine("recipe", where, name, options)
-    recipe = subject.build()
+    count = len(positional_parameters(subject.entry.factory))
+    recipe = subject.build(*[None] * count)
+    if count:
+        subject.require(isinstance(subject.build(LABELLED, UNLABELLED), Recipe), "recipe-whole", "it returns none for data")
     subject.require(isinstance(recipe, Recipe), "recipe-whole", f"it returns a {type(recipe).__name__}")
     wanted = subject.entry.name.removesuffix("-under-test")
     if where is subject.registry or hasattr(where, "registry"):

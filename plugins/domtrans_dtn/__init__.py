@@ -55,7 +55,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.augmentation("diff-augment", diff_augment.diff_augment)
     registry.augmentation("adaptive", adaptive.Adaptive)
     registry.metric("image-realism", metrics.image_realism)
-    registry.metric("content", content.content)
+    registry.metric("content", content.content, values=content.VALUES)
     registry.fit("classifier", fits.classifier)
     registry.fit("self-training", fits.self_training)
     registry.fit("probe", probing.probe)

@@ -15,6 +15,7 @@ from domtrans import (
     Evaluator,
     ImageSet,
     MetricInput,
+    MetricValue,
     NotMeasurableError,
     predict,
     to_channels,
@@ -28,6 +29,14 @@ FIELD_PIXELS = 4
 """Side of the fields over which edges are averaged, so that a shift by a pixel or two does not matter."""
 NEAREST = 5
 """Transferred images among which the one of x is looked for."""
+
+VALUES = (
+    MetricValue("edges_kept", "edges kept"),
+    MetricValue("edges_by_chance", "edges kept by chance"),
+    MetricValue("content_top5", "x found among 5", "%"),
+    MetricValue("content_by_chance", "x found by chance", "%", measures_g=False),
+    MetricValue("gallery", "images to choose from", measures_g=False),
+)
 
 
 def content(
