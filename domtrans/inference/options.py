@@ -41,12 +41,16 @@ class TransferOptions:
     max_pixels: int | None = None
     parameters: Path | None = None
     project: bool = False
+    tiles: bool = False
 
     def __post_init__(self) -> None:
         for name, limit in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= limit:
                 raise DomtransError(f"{name}={value} is out of range; it must be between 1 and {limit}")
+        for name in ("size", "side_by_side", "crop", "sheet", "aspect", "parameters", "project") if self.tiles else ():
+            if getattr(self, name):
+                raise DomtransError(f"a transfer in tiles keeps size and shape of a picture; leave out {name} or tiles")
         if self.max_pixels is not None and self.max_pixels < 0:
             raise DomtransError(f"max_pixels={self.max_pixels} is out of range; it must be 0 (no limit) or larger")
         if self.aspect not in (None, *get_args(Aspect)):
