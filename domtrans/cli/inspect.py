@@ -88,6 +88,8 @@ def inspect(
         return
     for name, domain in inspection.domains.items():
         _show(name, domain, inspection, is_first=name == next(iter(inspection.domains)))
+    if inspection.choices:
+        typer.echo("\n" + "\n".join(map(one_line, inspection.choices)))
     if sheet is not None:
         typer.echo(f"\nwrote {one_line(str(sheet))}")
 

@@ -202,16 +202,19 @@ class Inspection:
         data: The path or the recipe, as it was given.
         quick: Whether only headers were read, and a sample was decoded.
         domains: By "source" and "target".
+        choices: What a recipe that chooses by its data chose.
     """
 
     data: str
     quick: bool
     domains: dict[str, DomainInspection]
+    choices: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
         domains = {name: domain.to_json() for name, domain in self.domains.items()}
-        return {"data": self.data, "quick": self.quick, "domains": domains}
+        choices = {"choices": list(self.choices)} if self.choices else {}
+        return {"data": self.data, "quick": self.quick, "domains": domains, **choices}
 
 
 def inspect(
@@ -229,16 +232,18 @@ def inspect(
     Raises:
         DomtransError: If the data cannot be read, or can be read in several ways.
     """
+    choices: tuple[str, ...] = ()
     if is_data(data):
         field, part = find_reading(data, changes, registry)
         parts, size = {field: part}, None
     else:
         _check_exists(data, registry)
         recipe = find_recipe(data, registry, changes)
-        parts, size = {"source": recipe.source, "target": recipe.target}, recipe.image_size
-    return Inspection(data, quick, {
+        parts, size, choices = {"source": recipe.source, "target": recipe.target}, recipe.image_size, recipe.choices
+    domains = {
         name: inspect_domain(name, part, registry, size=size, quick=quick, report=report) for name, part in parts.items()
-    })  # fmt: skip
+    }
+    return Inspection(data, quick, domains, choices)
 
 
 def _check_exists(data: str, registry: Registry) -> None:

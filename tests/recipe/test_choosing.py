@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from commands import in_process
 from domtrans import DomtransError, ImageSet, find_recipe, override, train
 from domtrans.data.look import look
 from domtrans.registry.parts import Part
@@ -39,6 +40,13 @@ def test_without_classes_f_is_fitted_without_labels(tmp_path):
         "seen: source 14 colour images of about 60 pixels, no classes; target 7 colour images of about 40 pixels, no classes",
         "chosen: f without labels, on the images of both; images of 32 pixels, batches of 8",
     )
+
+
+def test_inspect_says_what_is_chosen(tmp_path, capsys):
+    write_images(tmp_path / "a", 8), write_images(tmp_path / "b", 8)
+    changes = [f"source.path={tmp_path / 'a'}", f"target.path={tmp_path / 'b'}"]
+    code, out, _ = in_process(capsys, "inspect", "folders-dtn", *changes, "--quick")
+    assert code == 0 and "\nchosen: f without labels, on the images of both; images of 64 pixels, batches of 8\n" in out
 
 
 def test_with_classes_f_is_a_classifier_and_changes_win(tmp_path):
