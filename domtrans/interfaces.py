@@ -80,6 +80,9 @@ class Encoder(nn.Module, ABC):
     sizes: ClassVar[Sequence[int] | None] = None
     """The image sizes that it supports, such as ``(32,)`` or ``range(32, 1025)``; None: any."""
 
+    gives_maps: ClassVar[bool] = False
+    """True: f gives maps whatever its options are. domtrans then suggests it only beside a g that reads maps."""
+
     @cached_property
     def feature_size(self) -> int:
         """F: length of a feature vector. An encoder of vectors declares it as a class or instance attribute.

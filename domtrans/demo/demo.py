@@ -173,19 +173,19 @@ class Demo:
         return [encode_png(image) for image in test.batch(evenly(len(test), EXAMPLES_OF_A_KIND))]
 
     def _load_target(self) -> tuple[Tensor, Tensor]:
-        """Target training images, uint8 [N, C, S, S], and their features [N, F], normalised to length 1."""
+        """Target training images, uint8 [N, C, S, S], and their features, flattened to vectors of length 1."""
         run = self.run
         try:
             target = load_domain(run.registry, run.recipe.target, "train", run.recipe.image_size).some(MAX_TARGET_IMAGES)
         except DomtransError as error:
             self.missing.append(f"No nearest real images: {error}.")
             return torch.empty(0), torch.empty(0)
-        return target.images, F.normalize(run.model.encoder.encode(target))
+        return target.images, F.normalize(run.model.encoder.encode(target).flatten(1))
 
     def _nearest(self, features: Tensor) -> list[tuple[str, float]]:
         if not len(self.target_images):
             return []
-        cosines = self._target_features @ F.normalize(features)[0]
+        cosines = self._target_features @ F.normalize(features.flatten(1))[0]
         best = cosines.topk(min(NEAREST_IMAGES, len(cosines)))
         images = [encode_png(self.target_images[k]) for k in best.indices.tolist()]
         return list(zip(images, best.values.tolist(), strict=True))

@@ -97,7 +97,7 @@ def const_chance_levels(losses: Mapping[str, Loss], features: Tensor, classify: 
 
     Args:
         losses: The losses of g by name.
-        features: Features [N, F] of source images.
+        features: Features [N, F], or maps [N, C, h, w], of source images.
         classify: f's head.
 
     Returns:
@@ -123,12 +123,13 @@ def const_chance_levels(losses: Mapping[str, Loss], features: Tensor, classify: 
 
 @torch.no_grad()
 def saturation_alarm(features: Tensor) -> dict[str, str]:
-    """An alarm if nearly all standardised features of f [N, F] are constant over the images; else empty."""
-    constant = int((features.std(0) < CONSTANT_DEVIATION).sum())
-    if constant <= SATURATED_SHARE * features.shape[1]:
+    """An alarm if nearly all standardised features of f, [N, F] or maps, are constant over the images; else empty."""
+    deviation = features.std(0)
+    constant = int((deviation < CONSTANT_DEVIATION).sum())
+    if constant <= SATURATED_SHARE * deviation.numel():
         return {}
     return {
-        "f-saturated": f"f is saturated: {constant} of its {features.shape[1]} features are the same for every source image; "
+        "f-saturated": f"f is saturated: {constant} of its {deviation.numel()} features are the same for every source image; "
         "try a lower fit.lr, more fit.steps, or another encoder"
     }
 

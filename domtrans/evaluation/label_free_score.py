@@ -61,7 +61,7 @@ def prediction_agreement(transfer: Transfer, images: ImageSet, generated: ImageS
     before, after = f.encode(images), f.encode(generated)
     if f.has_head():
         return float((f.classify(before).argmax(1) == f.classify(after).argmax(1)).double().mean())
-    return float(F.cosine_similarity(before, after).double().mean())
+    return float(F.cosine_similarity(before.flatten(1), after.flatten(1)).double().mean())
 
 
 def energy_distance(a: Tensor, b: Tensor) -> float:

@@ -37,14 +37,16 @@ def check_image_size(recipe: Recipe, registry: Registry) -> None:
 
 
 def networks_for(recipe: Recipe, kind: str, registry: Registry) -> list[str]:
-    """The registered networks of a kind that support the image size of a recipe, need no option, and draw in the same way."""
+    """The registered networks of a kind that support the image size of a recipe, need no option, and fit g."""
     replaced = registry.get(kind, getattr(recipe, kind).name).factory
+    maps = reads_maps(registry.get("generator", recipe.generator.name).factory)
     found = []
     for name in registry.names(kind):
         factory = registry.get(kind, name).factory
         complete = not any(option.is_required() for option in schema(factory).model_fields.values())
-        alike = draws_by_parameters(factory) == draws_by_parameters(replaced) and reads_maps(factory) == reads_maps(replaced)
-        if complete and alike and supports(factory, recipe.image_size):
+        alike = draws_by_parameters(factory) == draws_by_parameters(replaced)
+        fits_g = kind == "discriminator" or maps == (reads_maps(factory) or getattr(factory, "gives_maps", False))
+        if complete and alike and fits_g and supports(factory, recipe.image_size):
             found.append(name)
     return found
 

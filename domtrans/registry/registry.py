@@ -140,7 +140,10 @@ class Registry:
         return self._register("fit", name, factory)
 
     def generator(self, name: str, factory: Factory | None = None) -> Any:
-        """Register a generator g: ``factory(feature_size, channels, size, **options) -> Generator``."""
+        """Register a generator g: ``factory(feature_size, channels, size, **options) -> Generator``.
+
+        A g that reads maps gets their shape ``(C, h, w)`` instead of ``feature_size``.
+        """
         return self._register("generator", name, factory)
 
     def discriminator(self, name: str, factory: Factory | None = None) -> Any:

@@ -70,8 +70,9 @@ class Pretrained(Evaluator):
         self.encoder = encoder
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] to features [B, F]."""
-        return self.encoder(images.expand(-1, self.encoder.channels, -1, -1) if images.shape[1] == 1 else images)
+        """Images [B, C, H, W] in [-1, 1] to features [B, F]; maps are averaged over positions."""
+        features = self.encoder(images.expand(-1, self.encoder.channels, -1, -1) if images.shape[1] == 1 else images)
+        return features.flatten(2).mean(2) if features.ndim > 2 else features
 
 
 def image_realism(

@@ -43,6 +43,7 @@ class DlibResNet(Encoder):
             last feature map has 2 x 2 pixels, as in training; outside, the network recognises faces much worse.
         features: "embedding" for the 128 features that identify a person, or "map" for an inner and the last feature map
             (9,216 features at a resolution of 150), which still hold what a recogniser learns to ignore, such as glasses.
+            Both are vectors; "inner-map" gives the inner map as a map [128, h, w], for a g that reads maps.
 
     Licence: its author placed the weights in the public domain (CC0).
     """
@@ -58,7 +59,7 @@ class DlibResNet(Encoder):
         crop: Crop = 0.74,
         shift: Shift = 0.02,
         resolution: Annotated[int, Field(ge=135, le=198)] = 150,
-        features: Literal["embedding", "map"] = "embedding",
+        features: Literal["embedding", "map", "inner-map"] = "embedding",
     ) -> None:
         super().__init__()
         self.path, self.features = path, features
@@ -69,7 +70,11 @@ class DlibResNet(Encoder):
         blocks |= {"conv256_down": Block(128, 256, down=True)} | {f"conv256_{i}": Block(256, 256) for i in (1, 2)}
         blocks |= {"conv256_down_out": Block(256, 256, down=True)}
         self.body = nn.ModuleDict({"conv32_down": nn.Conv2d(3, 32, 7, 2), **blocks, "fc": nn.Linear(256, 128, bias=False)})
-        self.feature_size = 128 if features == "embedding" else map_features(resolution)
+        inner, last = sides_of_maps(resolution)
+        if features == "inner-map":
+            self.feature_shape = (128, inner, inner)
+        else:
+            self.feature_size = 128 if features == "embedding" else 128 * inner**2 + 256 * last**2
 
     def load_pretrained(self) -> None:
         """Load the published weights; DomtransError if the file is missing or holds something else."""
@@ -77,12 +82,14 @@ class DlibResNet(Encoder):
         load_exactly(self.body, self._read(path), path, "dlib's face recogniser")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] to features [B, 128], or to the maps [B, F]."""
+        """Images [B, 3, H, W] in [-1, 1] to features [B, 128], to both maps as a vector [B, F], or to the inner map."""
         x, maps = F.max_pool2d(F.relu(self.body["conv32_down"](self.window(images))), 3, 2), []
         for name, block in self.body.items():
             if isinstance(block, Block):
                 x = block(x)
                 if name in MAPS:
+                    if self.features == "inner-map":
+                        return x.float()
                     maps.append(x.flatten(1).float())
         return torch.cat(maps, 1) if self.features == "map" else self.body["fc"](x.mean((2, 3))).float()
 
@@ -117,14 +124,14 @@ class Block(nn.Module):
         return F.relu(x + residual)
 
 
-def map_features(resolution: int) -> int:
-    """The number of features of both maps."""
+def sides_of_maps(resolution: int) -> tuple[int, int]:
+    """The sides of the inner and of the last map."""
     side = ((resolution - 7) // 2 + 1 - 3) // 2 + 1  # after the first convolution and the max pooling
     sides = []
     for _ in range(4):
         side = max((side - 3) // 2 + 1, side // 2)
         sides.append(side)
-    return 128 * sides[1] ** 2 + 256 * sides[3] ** 2
+    return sides[1], sides[3]
 
 
 def _from_dlib(layers: Sequence[Layer], convolutions: Sequence[str], path: Path) -> dict[str, Tensor]:

@@ -6,10 +6,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+import torch
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
@@ -18,10 +19,11 @@ from domtrans_encoders.window import Crop, Shift, Window
 
 CONNECT_SECONDS = 10
 """How long the model hub has to accept a connection."""
+LAST_STAGE = -1
 
 
 class TimmEncoder(Encoder):
-    """f: the pooled features of a timm model, and a linear head over the source's classes.
+    """f: the pooled features or the feature maps of a timm model, and a linear head over the source's classes.
 
     Images are resized and normalised as in the model's training.
 
@@ -30,9 +32,11 @@ class TimmEncoder(Encoder):
             for one downloaded from there.
         pretrained: Start from the published weights; they are downloaded once into the hub's cache.
         path: Start from a local file of the model's weights instead (.safetensors, .pth or .pt).
-        stage: Use the pooled features of this stage (0 is the first); by default those before the classifier.
+        stage: Use the features of this stage (0 is the first); by default those before the classifier.
+        features: "pooled" for the mean over positions, a vector; or "map" for the feature maps of the stage, by default the
+            last one, for a g that reads maps. An early stage keeps more of the layout of the image.
         embedding: Use the output of the model's last layer, for a recogniser whose last layer gives its features; not
-            with ``stage``.
+            with ``stage`` or ``features=map``.
         input_size: Side that images are resized to, in pixels; by default the recipe's image size, or with ``pretrained``
             or ``path`` the size of the model's training.
         crop: Side of the part that the network sees, as a share of the image's side.
@@ -53,27 +57,33 @@ class TimmEncoder(Encoder):
         pretrained: bool = False,
         path: str | None = None,
         stage: NonNegativeInt | None = None,
+        features: Literal["pooled", "map"] = "pooled",
         embedding: bool = False,
         input_size: Annotated[int, Field(ge=16, le=1024)] | None = None,
         crop: Crop = 1.0,
         shift: Shift = 0.0,
     ) -> None:
         super().__init__()
-        if embedding and stage is not None:
+        if embedding and (stage is not None or features == "map"):
             raise DomtransError(
-                "encoder 'timm': 'embedding' uses the last layer and 'stage' an earlier one; give only one of them"
+                "encoder 'timm': 'embedding' uses the last layer, and 'stage' and 'features=map' an earlier one; give only one "
+                "of them"
             )
-        self.model, self.pretrained, self.path = model, pretrained, path
-        self.stage, self.embedding = stage, embedding
+        self.model, self.pretrained, self.path, self.features = model, pretrained, path, features
+        self.stage, self.embedding = LAST_STAGE if features == "map" and stage is None else stage, embedding
         self.heads = {"class": classes} if classes > 1 else {}
         self.body: Any
-        self.body, self.feature_size = _build(model, stage, embedding)
+        self.body, self.width = _build(model, self.stage, embedding)
         published = self.body.pretrained_cfg
         trained_at = published.get("input_size", (3, size, size))[-1]
         side = input_size or (trained_at if pretrained or path else size)
         mean, deviation = ([255 * value for value in published.get(key, (0.5,) * 3)] for key in ("mean", "std"))
         self.window = Window((side, side), crop=crop, shift=shift, mean=mean, scale=deviation)
-        self.head = nn.Linear(self.feature_size, max(classes, 1))
+        self.head = nn.Linear(self.width, max(classes, 1))
+        if features == "map":
+            self.feature_shape = self._shape_of_maps(side)
+        else:
+            self.feature_size = self.width
 
     def load_pretrained(self) -> None:
         """Load the weights of ``pretrained`` or ``path``; DomtransError if they cannot be loaded or do not fit."""
@@ -97,18 +107,35 @@ class TimmEncoder(Encoder):
             self.body.load_state_dict(trained.state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] in [-1, 1] to features [B, F]."""
+        """Images [B, 3, H, W] in [-1, 1] to features [B, F], or to maps [B, C, h, w]."""
         features = self.body(self.window(images))
-        if isinstance(features, list):  # the feature map of one stage; channels_last in some models
-            last = features[0].shape[-1] == self.feature_size != features[0].shape[1]
-            features = features[0].mean((1, 2) if last else (2, 3))
-        return features
+        if not isinstance(features, list):
+            return features
+        (maps,) = features
+        last = maps.shape[-1] == self.width != maps.shape[1]  # channels_last in some models
+        if self.features == "map":
+            return maps.movedim(-1, 1) if last else maps
+        return maps.mean((1, 2) if last else (2, 3))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features [B, F] to class logits [B, K]; DomtransError for an f of fewer than two classes."""
+        """Features to class logits [B, K], of maps by their mean; DomtransError for an f of fewer than two classes."""
         if not self.heads:
             return super().logits(features)
-        return self.head(features)
+        return self.head(features.mean((2, 3)) if self.features == "map" else features)
+
+    def _shape_of_maps(self, side: int) -> tuple[int, ...]:
+        """``(C, h, w)`` of the maps for images of this side; DomtransError if the model takes other sizes only."""
+        device = next(self.body.parameters()).device
+        try:
+            with torch.no_grad():
+                return tuple(self.eval()(torch.zeros(1, 3, side, side, device=device)).shape[1:])
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise DomtransError(
+                f"timm's {self.model} does not take images of {side} x {side} pixels ({reason}); set encoder.input_size"
+            ) from None
+        finally:
+            self.train()
 
 
 @contextmanager

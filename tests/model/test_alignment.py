@@ -87,3 +87,11 @@ def test_a_generator_of_images_has_nothing_to_align(tmp_path):
 def test_the_model_file_has_no_trace_of_it(tmp_path):
     trainer = tiny_trainer(tiny_recipe(tmp_path, align_features=True))
     assert isinstance(trainer.g, nn.Module) and not any("align" in name for name in training_state(trainer))
+
+
+def test_maps_are_aligned_position_by_position():
+    source, target = torch.randn(50, 3, 4, 4) * 2 + 1, torch.randn(60, 3, 4, 4) - 5
+    vectors = [maps.movedim(1, -1).reshape(-1, 3) for maps in (source, target)]
+    aligned = FeatureAlignment.of(source, target)(target)
+    assert aligned.shape == target.shape
+    torch.testing.assert_close(aligned.movedim(1, -1).reshape(-1, 3), FeatureAlignment.of(*vectors)(vectors[1]))

@@ -1,10 +1,12 @@
 """Image sizes: what networks support, what a refusal says, and a G that enlarges what it draws."""
 
 import pytest
+import torch
 
 import domtrans
 from commands import in_process
 from domtrans import DomtransError, find_recipe, override
+from domtrans.model.build import build_transfer
 from domtrans.model.image_sizes import check_image_size
 from tiny import registry
 
@@ -37,8 +39,12 @@ def test_a_refusal_names_every_network_and_those_that_support_the_size(size):
     said = refusal("digits-dtn", size)
     for kind, name in (("encoder", "encoder"), ("generator", "generator"), ("discriminator", "discriminator")):
         assert f"the {kind} 'digit-{name}' supports 32 pixels (for {size}: " in said
-    assert "attributes" in said and f"(for {size}: face-generator)" in said and "set image_size=32" in said
-    other = "face-discriminator" if size >= 32 else "none is installed"
+    of_any_size = size in range(32, 257, 16)
+    pixels = "face-generator, image-generator" if of_any_size else "face-generator"
+    assert "attributes" in said and "map-encoder" not in said and "set image_size=32" in said
+    assert f"(for {size}: {pixels})" in said
+    others = "face-discriminator, image-discriminator, patch-discriminator" if of_any_size else "face-discriminator"
+    other = others if size >= 32 else "none is installed"
     assert f"the discriminator 'digit-discriminator' supports 32 pixels (for {size}: {other})" in said
     assert said.endswith("or choose other networks") == (size >= 32)
 
@@ -51,6 +57,25 @@ def test_only_the_networks_that_refuse_are_named():
     )
     with_digits = refusal("digits-dtn", 48, generator="face-generator", discriminator="face-discriminator", fit=None)
     assert "face" not in with_digits.partition("(for")[0]
+
+
+def test_map_networks_are_offered_beside_a_generator_of_maps():
+    said = refusal("digits-dtn", 64, generator="map-generator")
+    assert "the encoder 'digit-encoder' supports 32 pixels (for 64: map-encoder)" in said
+
+
+def test_f_and_g_must_agree_on_maps_or_vectors():
+    def build(encoder, generator):
+        changed = override(find_recipe("digits-dtn", registry()), {"encoder": encoder, "generator": generator}, registry())
+        return build_transfer(changed, registry(), 10, 1)
+
+    with pytest.raises(DomtransError, match=r"gives feature maps, and the generator 'digit-generator' reads feature vectors"):
+        build("map-encoder", "digit-generator")
+    with pytest.raises(DomtransError, match=r"choose a generator of vectors \(.*image-generator.*\) or an encoder of maps"):
+        build("digit-encoder", "map-generator")
+    assert build("map-encoder", "map-generator")(torch.zeros(2, 3, 32, 32)).shape == (2, 1, 32, 32)
+    with pytest.raises(DomtransError, match="DlibResNet gives no feature vectors"):
+        registry().build("encoder", domtrans.use("concat", encoders=[{"name": "dlib-resnet", "features": "inner-map"}]), 64, 0)
 
 
 @pytest.mark.parametrize("size", [32, 48, 64, 96, 128, 256])
@@ -73,7 +98,7 @@ def test_a_network_of_a_plugin_is_offered_for_the_size_that_it_declares():
     known = domtrans.load_plugins(only=()).registry
     known.discriminator("small", Small)
     assert "(for 16: small)" in refusal("digits-dtn", 16, known)
-    assert "the discriminator 'small' supports 16 or 24 pixels (for 64: face-discriminator)" in refusal(
+    assert "the discriminator 'small' supports 16 or 24 pixels (for 64: face-discriminator, " in refusal(
         "faces-dtn", 64, known, discriminator="small"
     )
     assert refusal("digits-dtn", 16, known, discriminator="small").endswith("choose other networks")

@@ -53,6 +53,8 @@ def test_the_feature_maps_precede_the_features():
         f.body[name].register_forward_hook(lambda _, __, output: seen.append(output.flatten(1)))
     assert f(images).shape == (2, 128) and inner(images).shape == (2, inner.feature_size) == (2, 9216)
     assert torch.equal(inner(images), torch.cat(seen, 1))
+    layout = encoder(published("dlib-resnet"), features="inner-map")
+    assert layout(images).shape == (2, *layout.feature_shape) and torch.equal(layout(images).flatten(1), seen[0])
     for resolution in (135, 151, 198):
         other = encoder(published("dlib-resnet"), features="map", resolution=resolution)
         assert other(images[:1]).shape == (1, other.feature_size)

@@ -150,6 +150,16 @@ def test_an_embedding_and_a_stage_exclude_each_other():
         build(embedding=True, stage=1)
 
 
+@pytest.mark.parametrize(("options", "shape"), [({}, (512, 1, 1)), ({"stage": 1, "input_size": 64}, (64, 16, 16))])
+def test_maps_keep_the_layout_and_their_mean_is_what_the_head_reads(options, shape):
+    f = build(model=SMALL, features="map", **options).eval()
+    maps = f(torch.rand(2, 3, 32, 32) * 2 - 1)
+    assert maps.shape == (2, *f.feature_shape) == (2, *shape)
+    torch.testing.assert_close(f.logits(maps), f.head(maps.mean((2, 3))))
+    with pytest.raises(DomtransError, match="features=map"):
+        build(model=SMALL, features="map", embedding=True)
+
+
 @pytest.mark.parametrize("options", [{"model": "no_such_net"}, {"stage": 99}])
 def test_unknown_models_and_stages_are_refused(options):
     with pytest.raises(DomtransError, match=r"timm cannot build .*timm.list_models\(\) lists the models"):

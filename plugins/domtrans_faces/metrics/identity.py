@@ -30,8 +30,8 @@ class Recogniser(Evaluator):
         return cls(FrozenEncoder(encoder).to(device), faces)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, C, H, W] in [-1, 1] to features [B, F]."""
-        return self.encoder(images)
+        """Images [B, C, H, W] in [-1, 1] to features [B, F]; maps are flattened."""
+        return self.encoder(images).flatten(1)
 
 
 def identity_retrieval(
@@ -99,6 +99,6 @@ def gallery_and_probes(labels: Tensor, people: int, probes: int) -> tuple[Tensor
 
 def ranks_of(person: Tensor, probes: Tensor, gallery: Tensor) -> Tensor:
     """Rank of each probe's person in the gallery, from 1; float64 [P], because ties get the mean rank."""
-    similarity = (normalize(probes) @ normalize(gallery).T).double()
+    similarity = (normalize(probes.flatten(1)) @ normalize(gallery.flatten(1)).T).double()
     own = similarity.gather(1, person[:, None])
     return (similarity > own).sum(1) + ((similarity == own).sum(1) + 1) / 2
