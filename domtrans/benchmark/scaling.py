@@ -1,4 +1,4 @@
-"""``bench --curves``: the time of a step by batch size, image size, number of images and number of decode processes."""
+"""``bench --curves``: time and memory of a step by batch size, image size, number of images and of decode processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from domtrans.reporting.plots import scaling_png
 from domtrans.session import Listeners
 from domtrans.storage.atomic import write_bytes, write_json
 from domtrans.training.experiment import Experiment
-from domtrans.training.out_of_memory import guarded_step
+from domtrans.training.out_of_memory import bytes_per_image, guarded_step
+from domtrans.training.trainer import Trainer
 
 FILES = ("growth.json", "growth.md", "growth.png")
 MAX_FILE_IMAGES = 2_000
@@ -77,7 +78,7 @@ def write_to_file(images: ImageSet, _: int, scratch: Path) -> ImageSet:
 
 AXES = {
     "batch size": Axis((16, 32, 64, 128, 256), "train.batch_size"),
-    "image size": Axis((32, 48, 64, 96, 128), "image_size"),
+    "image size": Axis((32, 48, 64, 96, 128, 256), "image_size"),
     "images of each domain": Axis((500, 2_000, 8_000, 32_000), images=repeat_images),
     "processes that decode": Axis([n for n in (0, 1, 2, 4, 8) if n <= launcher.cores()], "train.workers", write_to_file),
 }
@@ -123,6 +124,7 @@ def measure_scaling(
                 "images_in_a_step": images,
                 "setup_seconds": setup_seconds,
                 "times": times,
+                **memory_of_step(trainer, times[OURS]),
                 **data_wait(trainer, steps),
             }
 
@@ -140,6 +142,13 @@ def measure_scaling(
     write_bytes(folder / FILES[1], page.encode())
     write_bytes(folder / FILES[2], scaling_png(points))
     return data
+
+
+def memory_of_step(trainer: Trainer, measured: Mapping[str, Any]) -> dict[str, float]:
+    """``{"memory_mb": ...}``: as measured on CUDA; elsewhere what g and D keep for the backward pass, empty if unknown."""
+    kept = bytes_per_image(trainer) * trainer.micro_batch_size / 2**20
+    found = measured.get("memory_mb", round(kept, 1))
+    return {"memory_mb": found} if found else {}
 
 
 def _png(image: Image.Image) -> bytes:

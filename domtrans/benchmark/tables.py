@@ -70,8 +70,11 @@ def lower_bound_table(data: Data) -> Table:
 
 
 def scaling_table(data: Data) -> Table:
-    """One row for every value of every axis that could be measured."""
-    header = ["", "domtrans", "images/s", "plain loop and its data", "time / domtrans", "setup", "waiting for images"]
+    """One row for every value of every axis that could be measured.
+
+    The memory of a step is measured on CUDA. Elsewhere it is that of the tensors that g and D keep for the backward pass.
+    """
+    header = ["", "domtrans", "images/s", "memory", "plain loop and its data", "time / domtrans", "setup", "waiting for images"]
     return header, [_scaling_row(point) for point in data["points"] if "times" in point]
 
 
@@ -104,12 +107,18 @@ def milliseconds(seconds: float) -> str:
     return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} ms"
 
 
+def megabytes(value: float) -> str:
+    """``4.2 MB``, ``1,402 MB``."""
+    return f"{value:,.{0 if value >= 10 else 1}f} MB"
+
+
 def _scaling_row(point: Data) -> list[str]:
     ours, plain = point["times"].values()
     return [
         f"{point['axis']} {point['value']:,}",
         milliseconds(ours["median"]),
         f"{point['images_in_a_step'] / ours['median']:,.0f}",
+        megabytes(point["memory_mb"]) if "memory_mb" in point else "",
         milliseconds(plain["median"]),
         f"{plain['ratio']:.2f}",
         f"{point['setup_seconds']:.1f} s",

@@ -27,7 +27,7 @@ def check_memory(trainer: Trainer) -> None:
     """
     if trainer.session.device.type != "cpu" or trainer.session.group.size > 1:
         return
-    per_image, available, size = _bytes_per_image(trainer), available_memory(), trainer.micro_batch_size
+    per_image, available, size = bytes_per_image(trainer), available_memory(), trainer.micro_batch_size
     if per_image * size <= available:
         return
     fits = int(SAFE_SHARE * available / per_image)
@@ -45,7 +45,7 @@ def check_memory(trainer: Trainer) -> None:
     )
 
 
-def _bytes_per_image(trainer: Trainer) -> float:
+def bytes_per_image(trainer: Trainer) -> float:
     """Bytes that a step keeps per image of each domain, measured on copies of g and D; 0 if they cannot be copied or run."""
     with suppress(Exception), seeded(0):  # a network of a plugin may not bear it, and then there is no estimate
         g, discriminator = copy.deepcopy((trainer.g, trainer.D))

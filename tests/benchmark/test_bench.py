@@ -208,6 +208,8 @@ def test_curves_are_written_and_name_what_a_recipe_cannot_do(tmp_path, monkeypat
         "| processes that decode 1",
     ]
     assert lines[-1].startswith("not measured: image size 16: ") and "supports 32 pixels" in lines[-1]
+    two, three = found["points"][:2]
+    assert 0 < two["memory_mb"] <= three["memory_mb"] <= 2 * two["memory_mb"]
     assert all(("data_wait" in point) == (point["axis"] == "processes that decode") for point in found["points"])
 
 
