@@ -76,7 +76,7 @@ class Encoder(nn.Module, ABC):
     """
 
     channels: int
-    """1 (grey) or 3 (RGB): the channels that ``forward`` takes. The engine converts."""
+    """The channels that ``forward`` takes: 1 (grey), 3 (RGB) or another number. The engine converts grey and RGB."""
     sizes: ClassVar[Sequence[int] | None] = None
     """The image sizes that it supports, such as ``(32,)`` or ``range(32, 1025)``; None: any."""
 
