@@ -144,8 +144,10 @@ class Loop:
     def _sample(self) -> None:
         """Write the sample grid of this step."""
         step = self.trainer.step_number
-        shown = {"source_shown": self.samples.shown, "target_shown": self.trainer.target.shown}
-        path = self.folder.save_sample(step, pair_grid(self.samples.images, self.transfer.apply_to(self.samples), **shown))
+        source, target = self.samples, self.trainer.target
+        transferred = self.transfer.apply_to(source)
+        grid = pair_grid(source.images, transferred, source_shown=source.shown, target_shown=target.shown)
+        path = self.folder.save_sample(step, grid)
         self.trackers.image("samples", path, step)
 
     def _score(self, label_free_score: LabelFreeScore) -> None:
