@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from domtrans import DomtransError, Encoder, EncoderOption, head_sizes
 
-SMALLEST_PROBABILITY = 1e-6
+SMALLEST_PROBABILITY = 1e-30
 
 
 class Predictions(Encoder):
@@ -19,13 +20,29 @@ class Predictions(Encoder):
 
     Args:
         of: The other encoder, which has heads.
+        hidden: Names of heads that predict nothing: all their values are equally likely. For heads that are not right in the
+            source, because nothing in it is labelled with them; g then draws what they stand for as often as in the target.
+        sharpen: Multiplies the logits that the features are computed from. Above 1, g sees which value f predicts rather than
+            how certain f is, which differs between the domains. The heads' logits stay as they are.
 
     Raises:
-        DomtransError: If it has none.
+        DomtransError: If the other encoder has no heads, not one of this name, or none that is not hidden.
     """
 
-    def __init__(self, size: int, classes: int, *, of: EncoderOption) -> None:
+    shown: Tensor
+    even: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        classes: int,
+        *,
+        of: EncoderOption,
+        hidden: list[str] = [],  # noqa: B006 - pydantic hands in a copy
+        sharpen: PositiveFloat = 1.0,
+    ) -> None:
         super().__init__()
+        self.sharpen = sharpen
         self.of: Encoder = of(size, classes)
         if not self.of.heads:
             raise DomtransError(
@@ -33,8 +50,17 @@ class Predictions(Encoder):
                 f"{type(self.of).__name__} has none"
             )
         self.channels, self.heads = self.of.channels, self.of.heads
+        for name in hidden:
+            if name not in self.heads:
+                raise DomtransError(f"the encoder 'predictions' cannot hide '{name}' (heads: {', '.join(self.heads)})")
+        if set(hidden) == set(self.heads):
+            raise DomtransError("the encoder 'predictions' needs a head that is not hidden; leave one out of hidden")
         self.sizes_of_heads = head_sizes(self.heads)
         self.feature_size = sum(self.sizes_of_heads)
+        rows = list(zip(self.heads, self.sizes_of_heads, strict=True))
+        shown = torch.cat([torch.full((n,), name not in hidden) for name, n in rows])
+        self.register_buffer("shown", shown, persistent=False)
+        self.register_buffer("even", torch.cat([torch.full((n,), 1 / n) for _, n in rows]), persistent=False)
 
     def load_pretrained(self) -> None:
         """Load the published weights of the other encoder, if it has some; DomtransError if they cannot be loaded."""
@@ -53,10 +79,10 @@ class Predictions(Encoder):
         return self.probabilities(self.of.read(found))
 
     def logits(self, features: Tensor) -> Tensor:
-        """Probabilities [B, K] to logits of all heads side by side: their logarithms."""
-        return features.clamp_min(SMALLEST_PROBABILITY).log()
+        """Probabilities [B, K] to logits of all heads side by side: their logarithms, not sharpened."""
+        return features.clamp_min(SMALLEST_PROBABILITY).log() / self.sharpen
 
     def probabilities(self, features: Tensor) -> Tensor:
         """Features of the other encoder to the probabilities of its heads [B, K]."""
         logits = self.of.logits(features).float().split(self.sizes_of_heads, 1)
-        return torch.cat([head.softmax(1) for head in logits], 1)
+        return torch.where(self.shown, torch.cat([(self.sharpen * head).softmax(1) for head in logits], 1), self.even)

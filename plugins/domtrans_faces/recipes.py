@@ -180,15 +180,22 @@ def photo_avatars_dtn() -> Recipe:
     """
     looks, drawn = lfw_looks_dtn(), avatars_dtn()
     const = looks.generator_losses["const"].model_copy(update={"weight": 0.1, "start": 0.0})
+    # The recogniser sees the face only; the colours of the whole image tell more about hair.
+    seen = [{"name": "dlib-resnet", "features": "map"}, {"name": "colour-grid", "fields": 8, "crop": 1.0}]
+    linear = {"name": "attribute-probe", "backbone": {"name": "concat", "encoders": seen}, "features": 0}
+    unlabelled = ["hair_style", "eyes", "brows"]  # in photographs
     changes = {
         "name": "photo-avatars-dtn",
         "description": "photographs to avatars by parameters",
-        "encoder": EncoderPart(name="predictions", options={"of": {"name": "attribute-probe"}}),
+        "source": use("extended", of=use("lfw"), by=[use("avatars", count=1000, seed=1)]),
+        "encoder": EncoderPart(name="predictions", options={"of": linear, "hidden": unlabelled, "sharpen": 4.0}),
+        "fit": use("probe", steps=500, balance=1.0, weight_decay=5.0),
         "align_features": False,
         "generator": drawn.generator,
         "discriminator_view": drawn.discriminator_view,
         "generator_losses": drawn.generator_losses | {"const": const},
-        "train": drawn.train.model_copy(update={"steps": 500, "batch_size": 16}),
+        "metrics": looks.metrics | {"matched-realism": use("matched-realism")},
+        "train": drawn.train.model_copy(update={"steps": 300, "batch_size": 16}),
     }
     return looks.model_copy(update=changes)
 

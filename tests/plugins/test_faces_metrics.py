@@ -133,13 +133,14 @@ def test_attribute_values_are_matched_by_name():
 
 
 def test_matched_realism_is_that_of_real_avatars_with_the_attributes_of_the_source(faces, measured):
-    """Near that of real ones for a source like the target, far for a source with other attributes; G does not count."""
+    """Near that of real ones for a source like the target, far for other attributes. G counts in ``fid_to_matched`` only."""
     train, test, source = faces
     of_all = measure("matched-realism", metric_input(TRANSFERS["collapsed"], source, train, test), **FITTED)
     assert of_all["n"] == 200 and of_all["fid_of_matched"] < 3 * measured["perfect"]["fid_of_real"]
+    assert of_all["fid_to_matched"] > 3 * of_all["fid_of_matched"], "all avatars of a collapsed G are the same"
     dark = source.take((source.attributes["skin"].index == 2).nonzero()[:, 0])
     of_some = measure("matched-realism", metric_input(TRANSFERS["perfect"], dark, train, test), **FITTED)
-    assert of_some["fid_of_matched"] > 2 * of_all["fid_of_matched"]
+    assert of_some["fid_of_matched"] > 2 * of_all["fid_of_matched"] and of_some["fid_to_matched"] < of_some["fid_of_matched"]
 
 
 def test_missing_data_is_reported(faces):

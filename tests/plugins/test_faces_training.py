@@ -133,6 +133,16 @@ def test_a_probe_encodes_every_image_once_per_view(view):
     assert (skin(f.eval(), faces(24)) == faces(24).attributes["skin"].index).float().mean() > 0.9
 
 
+def test_without_a_dense_layer_the_heads_are_linear_in_the_standardised_features_of_the_backbone():
+    f, images = probe(backbone="colour-grid", features=0), to_float(faces(8).images)
+    f.train()(images)
+    found, statistics = f.fixed(images), f.layers[0]
+    standardised = (found - statistics.running_mean) / (statistics.running_var + statistics.eps).sqrt()
+    f.eval()
+    assert f.feature_size == found.shape[1]
+    torch.testing.assert_close(f.logits(f(images)), standardised @ f.head.weight.T + f.head.bias)
+
+
 def test_the_background_is_blurred_and_the_face_is_not():
     images = torch.rand(2, 3, 64, 64) * 2 - 1
     kept, blurred = (
@@ -391,12 +401,14 @@ def test_lfw_looks_dtn_trains_and_is_measured(capsys, tmp_path):
 @NEEDS_FACES
 def test_photo_avatars_dtn_draws_photographs_by_parameters(tmp_path):
     few = {key: value for key, value in few_photographs("lfw-looks-dtn").items() if key != "generator.width"}
-    few |= {"source.by": [{"name": "portraits", "count": 12, "test_count": 4}]}
-    paths = {"source.of.path": str(PHOTOGRAPHS), "encoder.of.backbone.path": str(RECOGNISERS["lfw-looks-dtn"])}
+    few |= {"source.by": [{"name": "avatars", "count": 12, "test_count": 4}]}
+    recogniser = {"name": "dlib-resnet", "features": "map", "path": str(RECOGNISERS["lfw-looks-dtn"])}
+    paths = {"source.of.path": str(PHOTOGRAPHS), "encoder.of.backbone.encoders": [recogniser, {"name": "colour-grid"}]}
     tiny = {"generator.hidden": 8, "generator.renderer_steps": 2, "generator.renderer_width": 4}
     recipe = override(find_recipe("photo-avatars-dtn", registry()), few | paths | tiny, registry())
     trainer = tiny_trainer(recipe)
     assert trainer.f.feature_size == K and trainer.g.draws_by_parameters
+    assert (trainer.f.std > 0).all(), "also of the heads that photographs are not labelled for"
     assert all(torch.isfinite(value) for _ in range(2) for value in trainer.step().values())
 
 

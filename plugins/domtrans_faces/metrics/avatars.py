@@ -179,6 +179,7 @@ def matched_realism(
 
     Returns:
         - ``fid_of_matched``: FID between these avatars and real test avatars
+        - ``fid_to_matched``: FID between G(x) and these avatars: how realistic G(x) is, apart from how often attributes occur
         - ``n``: number of source test images
 
     Raises:
@@ -194,8 +195,10 @@ def matched_realism(
     agreement = torch.stack([((known == row) & (row >= 0)).sum(1) for row in wanted])
     matched = train.take((agreement + ties).argmax(1))
     evaluator = fit_avatar_evaluator(train, inputs.session, steps=steps, batch_size=batch_size, view=view)
-    features = [hidden_features(evaluator, images, inputs.session) for images in (matched, inputs.target_test)]
-    return {"fid_of_matched": round(frechet_distance(*features), 5), "n": len(wanted)}
+    sets = (matched, inputs.target_test, inputs.transferred)
+    expected, real, fake = (hidden_features(evaluator, images, inputs.session) for images in sets)
+    distances = {"fid_of_matched": frechet_distance(expected, real), "fid_to_matched": frechet_distance(fake, expected)}
+    return {name: round(value, 5) for name, value in distances.items()} | {"n": len(wanted)}
 
 
 def evaluator_features(inputs: MetricInput, *, steps: int, batch_size: int, view: Augmentation) -> list[Tensor]:

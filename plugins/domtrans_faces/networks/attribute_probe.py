@@ -25,7 +25,8 @@ class AttributeProbe(Encoder):
     Args:
         backbone: The frozen encoder; 'concat' for several. By default the feature map of dlib's recogniser, whose weights
             the extra ``faces`` installs.
-        features: Number of features of the dense layer.
+        features: Number of features of the dense layer. 0: no dense layer; the heads are linear in the backbone's features,
+            which are f's features. It overfits fewer photographs, with a fit that has a high ``weight_decay``.
         dropout: Share of the backbone's features dropped while f is fitted.
         beside: Another frozen encoder. Its features are part of f's features, for g and the losses, but the heads do not
             use them; e.g. 'colour-grid' for the lightness of skin and hair.
@@ -42,7 +43,7 @@ class AttributeProbe(Encoder):
         classes: int,
         *,
         backbone: EncoderOption = DEFAULT_BACKBONE,
-        features: Annotated[int, Field(ge=4, le=2048)] = 128,
+        features: Annotated[int, Field(ge=0, le=2048)] = 128,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
         beside: EncoderOption | None = None,
         background: Literal["keep", "blur"] = "keep",
@@ -51,16 +52,16 @@ class AttributeProbe(Encoder):
         kept = [as_buffers(build(size, 0)) for build in (backbone, beside) if build is not None]
         self.kept: Any = nn.ModuleList(kept)
         self.background = background
-        self.backbone_size, self.dense_size = kept[0].feature_size, features
-        self.feature_size = features + sum(encoder.feature_size for encoder in kept[1:])
+        self.backbone_size = kept[0].feature_size
+        self.read_size = features or self.backbone_size
+        self.feature_size = self.read_size + sum(encoder.feature_size for encoder in kept[1:])
+        dense = [nn.Linear(self.backbone_size, features), nn.BatchNorm1d(features), nn.ReLU()] if features else []
         self.layers = nn.Sequential(
             nn.BatchNorm1d(self.backbone_size, affine=False),  # brings the features of any encoder to one scale
             nn.Dropout(dropout),
-            nn.Linear(self.backbone_size, features),
-            nn.BatchNorm1d(features),
-            nn.ReLU(),
+            *dense,
         )
-        self.head = nn.Linear(features, sum(map(len, VOCABULARY.values())))
+        self.head = nn.Linear(self.read_size, sum(map(len, VOCABULARY.values())))
 
     def load_pretrained(self) -> None:
         """Load the published weights of the frozen encoders; DomtransError if they cannot be loaded."""
@@ -74,7 +75,7 @@ class AttributeProbe(Encoder):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, size, size] to features [B, F]; those of the dense layer come first and are non-negative."""
+        """Images [B, 3, size, size] to features [B, F]; those that the heads read come first."""
         return self.read(self.fixed(images))
 
     def fixed(self, images: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class AttributeProbe(Encoder):
 
     def logits(self, features: Tensor) -> Tensor:
         """Features [B, F] to the logits of all attributes side by side, in the order of the vocabulary: [B, 32]."""
-        return self.head(features[:, : self.dense_size])
+        return self.head(features[:, : self.read_size])
 
 
 def as_buffers(encoder: Encoder) -> Encoder:
