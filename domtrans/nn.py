@@ -39,8 +39,8 @@ def load_encoder(path: str | Path, *, registry: Registry | None = None) -> Froze
     """f of a run; arguments and errors are those of ``load_transfer``.
 
     Returns:
-        A module from images [B, 1 or 3, S, S] in [-1, 1] to standardised features [B, F]. Its weights have no gradient;
-        ``requires_grad_(True)`` gives them one.
+        A module from images [B, 1 or 3, S, S] in [-1, 1] to standardised features [B, F], or maps [B, C, h, w]. Its
+        weights have no gradient; ``requires_grad_(True)`` gives them one.
     """
     return load_transfer(path, registry=registry).encoder
 
@@ -49,7 +49,7 @@ def load_generator(path: str | Path, *, registry: Registry | None = None) -> Gen
     """g of a run; arguments and errors are those of ``load_transfer``.
 
     Returns:
-        A module from standardised features [B, F] of ``load_encoder`` to images [B, C, S, S] in [-1, 1].
+        A module from standardised features of ``load_encoder`` to images [B, C, S, S] in [-1, 1].
     """
     return load_transfer(path, registry=registry).generator
 

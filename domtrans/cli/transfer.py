@@ -62,6 +62,9 @@ def transfer(
     size: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the output.  [default: as the network produces it]")
     ] = None,
+    keep_size: Annotated[
+        bool, typer.Option("--keep-size", help="Resize the output to the size of what the network sees of the input.")
+    ] = False,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the input on the left of the output.")] = False,
     crop: Annotated[
         str | None,
@@ -144,6 +147,7 @@ def transfer(
                     engine=cast("InferenceEngine", engine),
                     format=cast("Format | None", format),
                     size=size,
+                    keep_size=keep_size,
                     side_by_side=side_by_side,
                     crop=crop or ("faces" if faces else None),
                     sheet=sheet if group.is_main else None,

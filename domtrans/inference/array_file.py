@@ -62,7 +62,7 @@ def _check(source: Path, destination: Any, options: TransferOptions) -> None:
     """Raise DomtransError for an output or an option that does not go with arrays."""
     if not isinstance(destination, str | Path) or Path(destination).suffix.lower() != SUFFIX:
         raise DomtransError(f"the images of {source} are written to one file, so give an output that ends in {SUFFIX}")
-    for name in ("size", "side_by_side", "crop", "sheet", "parameters", "project", "tiles", "format"):
+    for name in ("size", "side_by_side", "crop", "sheet", "parameters", "project", "tiles", "keep_size", "format"):
         if getattr(options, name, None):
             raise DomtransError(f"{name.replace('_', '-')} is for image files, and {source} is an array file; leave it out")
     if Path(destination).exists() and not options.force:

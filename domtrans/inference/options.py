@@ -42,6 +42,7 @@ class TransferOptions:
     parameters: Path | None = None
     project: bool = False
     tiles: bool = False
+    keep_size: bool = False
 
     def __post_init__(self) -> None:
         for name, limit in LIMITS.items():
@@ -51,6 +52,9 @@ class TransferOptions:
         for name in ("size", "side_by_side", "crop", "sheet", "aspect", "parameters", "project") if self.tiles else ():
             if getattr(self, name):
                 raise DomtransError(f"a transfer in tiles keeps size and shape of a picture; leave out {name} or tiles")
+        for name in ("size", "crop", "tiles") if self.keep_size else ():
+            if getattr(self, name):
+                raise DomtransError(f"keep_size and {name} exclude each other; leave out one of them")
         if self.max_pixels is not None and self.max_pixels < 0:
             raise DomtransError(f"max_pixels={self.max_pixels} is out of range; it must be 0 (no limit) or larger")
         if self.aspect not in (None, *get_args(Aspect)):

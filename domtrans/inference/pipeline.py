@@ -31,6 +31,9 @@ from domtrans.inference.video import VIDEO_FORMATS, TimedFrame, encode_clip, is_
 Input = TypeVar("Input")
 Result = TypeVar("Result")
 
+KEPT_SIDE = 4096
+"""Side for which outputs that keep the size of their input are assumed to need memory, in pixels."""
+
 Detector = Callable[[Image.Image, int], Sequence[Image.Image]]
 """A built detector: an RGB image and a size to square RGB crops of that size."""
 
@@ -79,7 +82,7 @@ class Pipeline:
     @property
     def batch_size(self) -> int:
         """Images per batch; fewer where the outputs are very large."""
-        return self.options.batch_size_for(self.framing.output_size)
+        return self.options.batch_size_for(self.framing.output_size or KEPT_SIDE)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[JobResult]:
         """Results of images in order, then those of animations and videos. Raises DomtransError if a file cannot be written."""
@@ -110,7 +113,7 @@ class Pipeline:
             return DecodedInput(position, job, error=str(error))
 
     def _crop(self, detector: Detector, image: Image.Image, job: Job) -> Sequence[Image.Image]:
-        crops = detector(flatten(image).convert("RGB"), max(self.framing.network_size, self.framing.output_size))
+        crops = detector(flatten(image).convert("RGB"), max(self.framing.network_size, self.framing.output_size or 0))
         if not crops:
             raise DomtransError(f"the detector '{self.options.crop}' found nothing in {job.name}")
         return crops
@@ -164,7 +167,7 @@ class Pipeline:
     def _encode(self, job: Job, framed: FramedImage, output: Output) -> bytes:
         if job.format_name == SVG and isinstance(output, DrawnOutput):
             return marked_svg(output.drawing.to_svg(self.options.size))
-        image = self.framing.compose(output.at_size(self.framing.output_size), framed)
+        image = self.framing.compose(output.at_size(framed.side), framed)
         return encode_image(image, job.format_name, str(job.target), **mark_options(job.format_name))
 
     def _transfer_clip(self, position: int, job: Job) -> JobResult:
@@ -196,7 +199,7 @@ class Pipeline:
                 if not done:
                     self._add_to_sheet(position, framed, output)
                 done += 1
-                yield self.framing.compose(output.at_size(self.framing.output_size), framed), seconds
+                yield self.framing.compose(output.at_size(framed.side), framed), seconds
             self.on_frames(done, max(count, done))
 
 

@@ -75,6 +75,7 @@ def transfer(
     engine: InferenceEngine = "torch",
     format: Format | None = None,
     size: int | None = None,
+    keep_size: bool = False,
     side_by_side: bool = False,
     crop: str | Part | None = None,
     faces: bool = False,
@@ -120,6 +121,8 @@ def transfer(
             an engine draws.
         size: Side of the output in pixels. None: the size that the network produces. Drawings are drawn at this size, all
             other images are resized to it.
+        keep_size: Resize the output to the size of the part of the input that the network sees: the whole input, or its centre
+            square with the aspect "crop".
         side_by_side: Show the centre square of the input on the left of the output.
         crop: A registered detector, such as "faces" (needs the extra "faces"). Every object that it detects is transferred:
             ``a.jpg`` becomes ``a-1.png``, ``a-2.png`` and so on, and ``a.png``, which shows each crop above its output.
@@ -158,6 +161,7 @@ def transfer(
     options = TransferOptions(
         format=format,
         size=size,
+        keep_size=keep_size,
         side_by_side=side_by_side,
         crop=crop,
         sheet=None if sheet is None else Path(expand_home(str(sheet))),
@@ -183,7 +187,8 @@ def transfer(
     projected = _needs_projection(run, jobs, options)
     tiling = Tiling.of(run) if tiles else None
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
-    framing = Framing(run.recipe.image_size, size or run.recipe.image_size, side_by_side, aspect or run.aspect)
+    output_size = None if keep_size else size or run.recipe.image_size
+    framing = Framing(run.recipe.image_size, output_size, side_by_side, aspect or run.aspect)
     skipped = {job for job in jobs if skip_existing and job.target_exists}
     pending = [job for job in jobs if job not in skipped]
     contact_sheet = ContactSheet(len(pending) if options.sheet else 0)

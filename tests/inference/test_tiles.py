@@ -1,4 +1,4 @@
-"""Transfer in overlapping tiles: a picture keeps size, shape and alpha, tiles are blended, and vectors are refused."""
+"""Outputs of the size of their inputs: resized, or in overlapping tiles that are blended; vectors are refused."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -78,6 +78,24 @@ def test_a_picture_of_the_network_s_size_is_one_tile(tmp_path):
     for name, tiles in (("whole", False), ("tiles", True)):
         transfer(MapMirror(), tmp_path / "a.png", tmp_path / f"{name}.png", tiles=tiles)
     assert np.array_equal(np.asarray(opened(tmp_path / "whole.png")), np.asarray(opened(tmp_path / "tiles.png")))
+
+
+@pytest.mark.parametrize(("aspect", "size"), [("crop", (40, 40)), ("pad", (60, 40)), ("squeeze", (60, 40))])
+def test_an_output_can_have_the_size_of_its_input(tmp_path, aspect, size):
+    original = Image.new("RGBA", (60, 40), (255, 0, 0, 255))
+    original.paste((0, 0, 255, 128), (30, 0, 60, 40))
+    original.save(tmp_path / "a.png")
+    transfer(MapMirror(), tmp_path / "a.png", tmp_path / "b.png", keep_size=True, aspect=aspect)
+    made = opened(tmp_path / "b.png")
+    assert made.size == size and made.mode == "RGBA"
+    middle = size[0] // 2
+    for x, alpha, channel in ((5, 255, 0), (middle - 6, 255, 0), (middle + 6, 128, 2), (size[0] - 5, 128, 2)):
+        column = np.asarray(made)[3:-3, x].astype(int)
+        assert (abs(column[:, 3] - alpha) <= 1).all() and (column[:, channel] > 200).all()
+    transfer(MapMirror(), tmp_path / "a.png", tmp_path / "both.png", keep_size=True, aspect=aspect, side_by_side=True)
+    assert opened(tmp_path / "both.png").size == (2 * size[0], size[1])
+    with pytest.raises(DomtransError, match="keep_size and size exclude each other"):
+        transfer(MapMirror(), tmp_path / "a.png", tmp_path / "b.png", keep_size=True, size=20)
 
 
 def test_what_tiles_cannot_do_is_refused(tmp_path):
