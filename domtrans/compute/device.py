@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -46,9 +46,8 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 @contextmanager
 def autocast(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
     """Run a block in mixed precision, with faster convolutions on a CPU. Does nothing for float32."""
-    with ExitStack() as stack:
-        if dtype != torch.float32:
-            stack.enter_context(torch.autocast(device.type, dtype))
-            if device.type == "cpu":
-                stack.enter_context(FasterConvolutions(dtype))
+    if dtype == torch.float32:
+        yield
+        return
+    with torch.autocast(device.type, dtype), FasterConvolutions(dtype) if device.type == "cpu" else nullcontext():
         yield
