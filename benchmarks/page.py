@@ -3,7 +3,8 @@
 python benchmarks/page.py [WORD ...] [--steps N]
 
 With words, only commands that contain one of them are run; --steps replaces their number of steps, for a quick test. The page
-is written after every command, so Ctrl-C loses no results. Only the text between the two comments below a command changes.
+is written after every command, so Ctrl-C loses no results. Only the text between the two comments below a command changes. The
+table in docs/benchmarks.md is made from this page; `python benchmarks/page.py none` only makes that table.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from domtrans.storage.atomic import write_bytes
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results" / "benchmarks.md"
+SUMMARY = ROOT / "docs" / "benchmarks.md"
+COMPARED = ["bench digits-dtn-paper --batch-size 128", "bench digits-dtn --batch-size 128", "bench faces-dtn"]
+"""The commands of the page whose results are the table in docs/benchmarks.md."""
 SECTION = re.compile(r"^    domtrans (bench [^\n]*)\n\n<!-- measured -->\n(.*?)<!-- end -->$", re.MULTILINE | re.DOTALL)
 
 
@@ -44,6 +48,28 @@ def lines_below(data: dict[str, Any], words: list[str]) -> Iterator[str]:
         return
     for header, rows in tables.tables(data):
         yield from ("", *markdown_table(header, rows))
+
+
+def summary(page: str) -> Iterator[str]:
+    """The table in docs/benchmarks.md: one row for each of some commands of the page."""
+    sections, rows = dict(SECTION.findall(page)), []
+    for command in COMPARED:
+        lines = sections[command].splitlines()
+        cells = {row[0]: row for line in lines if line.startswith("| ") and (row := line.strip("| ").split(" | "))}
+        plain, with_data = (f"{cells[name][4]} times" for name in ("plain loop", "plain loop and its data"))
+        batch_size = lines[0].rpartition("batch size ")[2].rstrip(".")
+        rows.append([f"`{command.split()[1]}`", batch_size, cells["domtrans"][1], plain, with_data, cells["arithmetic"][4]])
+    header = ["recipe", "batch size", "step of domtrans", "plain loop", "plain loop and its data", "lower bound / step"]
+    return markdown_table(header, rows)
+
+
+def replace_marked(page: Path, lines: Iterable[str]) -> None:
+    """Replace what is between the two comments of a page by a table."""
+    before, begin, rest = page.read_text().partition("<!-- measured -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    if not begin or not end:
+        raise SystemExit(f"{page} needs the lines <!-- measured --> and <!-- end -->")
+    write_bytes(page, "".join([before, begin, "\n", *(f"{line}\n" for line in lines), "\n", end, after]).encode())
 
 
 def main() -> None:
@@ -66,6 +92,7 @@ def main() -> None:
             PAGE.read_text(),
         )
         write_bytes(PAGE, page.encode())
+    replace_marked(SUMMARY, summary(PAGE.read_text()))
 
 
 if __name__ == "__main__":
