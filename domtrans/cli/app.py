@@ -21,6 +21,7 @@ from typer.core import TyperCommand
 import domtrans
 from domtrans.cli import (
     bench,
+    check_plugin,
     compare,
     demo,
     inspect,
@@ -347,3 +348,4 @@ inspect.add_to(app)
 models.add_to(app)
 show.add_to(app)
 install.add_to(app)
+check_plugin.add_to(app)

@@ -1,4 +1,4 @@
-"""The commands about packages with plugins: install, uninstall, check-plugin."""
+"""The commands that install and remove packages with plugins."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import json
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stdout
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from domtrans.cli.shared import SOME_FAILED, Json, explain, load_plugins
+from domtrans.cli.shared import explain, load_plugins
 from domtrans.errors import DomtransError
 
 
@@ -34,15 +32,6 @@ def add_to(app: typer.Typer) -> None:
             "domtrans uninstall domtrans-kmnist",
         )
     )(uninstall)
-    app.command(
-        name="check-plugin",
-        help=explain(
-            "Check an installed plugin, and report. It must load and state interface and licence, and every part must keep the "
-            "contracts of its kind. The exit code is 1 if something is wrong.",
-            "domtrans check-plugin domtrans-rings",
-            "domtrans check-plugin domtrans-rings rings.count=8 --json",
-        ),
-    )(check_plugin)
 
 
 def install(
@@ -77,44 +66,26 @@ def uninstall(packages: Annotated[list[str], typer.Argument(metavar="PACKAGE", h
     _run([*_installer("uninstall"), *packages])
 
 
-def check_plugin(
-    plugin: Annotated[str, typer.Argument(metavar="PLUGIN", help="The name of a plugin or of its package.")],
-    options: Annotated[
-        list[str] | None, typer.Argument(metavar="PART.OPTION=VALUE", help="Options of its parts, e.g. small sizes.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Run the command."""
-    from domtrans.cli import terminal
-    from domtrans.recipe.overrides import parse
-    from domtrans.testing import plugins
-
-    given: dict[str, dict[str, Any]] = {}
-    for path, value in parse(options):
-        part, _, option = path.partition(".")
-        given.setdefault(part, {})[option] = value
-    with redirect_stdout(sys.stderr):
-        findings = plugins.check_plugin(plugin, given)
-    if as_json:
-        terminal.print_json([asdict(finding) for finding in findings])
-    else:
-        outcomes = [finding.fault or (f"not checked: {finding.skipped}" if finding.skipped else "ok") for finding in findings]
-        rows = [[finding.subject, finding.check, outcome] for finding, outcome in zip(findings, outcomes, strict=True)]
-        terminal.show_table(["", "check", "outcome"], rows)
-    if any(finding.fault for finding in findings):
-        raise typer.Exit(SOME_FAILED)
+def uses_pip() -> bool:
+    """Whether pip is in this environment. One that uv made has none."""
+    return importlib.util.find_spec("pip") is not None
 
 
-def _installer(command: str) -> list[str]:
-    """The command line that installs into this environment, or uninstalls from it."""
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip", command, *(["--yes"] if command == "uninstall" else [])]
-    if uv := shutil.which("uv"):  # an environment that uv made has no pip
-        return [uv, "pip", command, "--python", sys.executable]
+def uv() -> str:
+    """The path of uv, which serves where there is no pip. Raises DomtransError if it cannot be found."""
+    if found := shutil.which("uv"):
+        return found
     raise DomtransError(
         f"neither pip nor uv can be found for {sys.executable}; install uv, or inject the package with the tool that installed "
         "domtrans"
     )
+
+
+def _installer(command: str) -> list[str]:
+    """The command line that installs into this environment, or uninstalls from it."""
+    if uses_pip():
+        return [sys.executable, "-m", "pip", command, *(["--yes"] if command == "uninstall" else [])]
+    return [uv(), "pip", command, "--python", sys.executable]
 
 
 def _run(command: list[str]) -> None:

@@ -20,19 +20,23 @@ class PluginFinding:
 
     Attributes:
         subject: What was checked: "package", or the kind and name of a part.
-        check: "loads", "interface", "licence" or "contracts".
+        check: "builds", "import time", "loads", "interface" or "licence"; of a part "options" or "contracts".
         fault: What is wrong, in one sentence; empty if nothing is.
         skipped: Why it was not checked; empty if it was.
+        detail: What was found, e.g. the licence; empty if there is nothing to say.
     """
 
     subject: str
     check: str
     fault: str = ""
     skipped: str = ""
+    detail: str = ""
 
 
 def check_plugin(name: str, options: Mapping[str, Mapping[str, Any]] | None = None) -> list[PluginFinding]:
-    """Check an installed plugin: that it loads, states its interface and licence, and that every part keeps its contracts.
+    """Check an installed plugin.
+
+    It must load and state its interface and licence; every part must explain its options and keep its contracts.
 
     Args:
         name: The name of the plugin, or of its package.
@@ -55,6 +59,7 @@ def check_plugin(name: str, options: Mapping[str, Mapping[str, Any]] | None = No
             registry = load_plugins(only=[info.name]).registry
             for entry in registry:
                 if entry.owner == info.name:
+                    findings.append(_options(entry))
                     findings.append(_contracts(registry, entry, (options or {}).get(entry.name, {})))
     return findings
 
@@ -63,12 +68,22 @@ def _about_package(info: PluginInfo) -> Iterator[PluginFinding]:
     unstated = "" if info.interface is not None else "it does not state the interface version: add domtrans_interface = 1"
     yield PluginFinding("package", "interface", info.advice or unstated)
     about = metadata.metadata(info.distribution)
-    stated = about["License-Expression"] or about["License"] or "License ::" in str(about.get_all("Classifier"))
-    yield PluginFinding("package", "licence", "" if stated else "its metadata states no licence: add license to pyproject.toml")
+    classifiers = [line for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
+    licence = about["License-Expression"] or about["License"] or ", ".join(classifiers)
+    missing = "" if licence else "its metadata states no licence: add license to pyproject.toml"
+    yield PluginFinding("package", "licence", missing, detail=one_line(licence)[:60])
+
+
+def _options(entry: Entry) -> PluginFinding:
+    """Whether the docstring of a part explains every option."""
+    options = describe(entry).options
+    silent = [option.name for option in options if not option.help]
+    fault = f"its docstring does not explain {', '.join(silent)}" if silent else ""
+    return PluginFinding(f"{entry.kind} {entry.name}", "options", fault, detail=f"{len(options)} explained")
 
 
 def _contracts(registry: Registry, entry: Entry, options: Mapping[str, Any]) -> PluginFinding:
-    """Check the contracts of a part: among them, that every option is documented."""
+    """Check the contracts of a part."""
     subject, check = f"{entry.kind} {entry.name}", getattr(testing, f"check_{entry.kind}", None)
     needed = [option.name for option in describe(entry).options if option.required and option.name not in options]
     if check is None:
