@@ -2,6 +2,7 @@
 # make gpu: check, train and measure on this machine's GPU, about 15 minutes; writes docs/gpu.md.
 # make constraints: the tested versions of all dependencies, into constraints.txt.
 # make sbom: a bill of materials of .venv (CycloneDX JSON), into build/sbom.json.
+# make release: sdist and wheel in dist/, checked, and tried in a new environment without a network; uploads nothing.
 # make docs: the documentation as a site, into build/site; `.venv/bin/mkdocs serve` shows it with search.
 # make test-lowest: the tests with the oldest releases that pyproject.toml allows; downloads some gigabytes.
 PYTHON ?= python3
@@ -10,7 +11,7 @@ LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 TOOLS := build/tools
 
-.PHONY: train test test-lowest lint gpu docs constraints sbom clean
+.PHONY: train test test-lowest lint gpu docs constraints sbom release clean
 
 train: $(VENV)/ready
 	$(BIN)/domtrans train digits-dtn
@@ -48,9 +49,23 @@ sbom: $(VENV)/ready $(TOOLS)/ready
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	    --output-file build/sbom.json $(BIN)/python
 
-$(TOOLS)/ready:
+# The new environment has only the wheel of its own. All else comes from .venv, where no build of it is installed.
+release: $(VENV)/ready $(TOOLS)/ready
+	rm -rf dist build/release
+	$(BIN)/python -m hatchling build -d dist
+	$(TOOLS)/bin/twine check --strict dist/*
+	$(PYTHON) -m venv --without-pip build/release
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > "$$(build/release/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/libraries.pth"
+	$(BIN)/python -m pip --python build/release/bin/python install --quiet --no-index --no-deps dist/*.whl
+	cd build/release && bin/python -c "from PIL import Image; Image.new('RGB', (40, 30), 'red').save('photo.png')"
+	cd build/release && bin/python -m domtrans transfer models:digits-dtn photo.png digit.png --device cpu
+	cd build/release && bin/python -m domtrans --version
+	ls -l dist
+
+$(TOOLS)/ready: Makefile
 	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/python -m pip install --quiet uv cyclonedx-bom
+	$(TOOLS)/bin/python -m pip install --quiet uv cyclonedx-bom twine
 	touch $@
 
 $(VENV)/ready: pyproject.toml
