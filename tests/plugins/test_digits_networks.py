@@ -37,6 +37,15 @@ def test_stride_sets_the_sides_of_the_stages(stride, sides):
     assert tuple(seen) == (sides[0], *sides)
 
 
+def test_cells_keep_the_predictions():
+    whole, parts = (resnet(width=1, depth=1, cells=cells).eval() for cells in (1, 2))
+    images = torch.rand(2, 3, 32, 32)
+    features = parts(images)
+    assert features.shape == (2, parts.feature_size) == (2, 256)
+    assert torch.allclose(features.view(2, 64, 4).mean(2), whole(images), atol=1e-5)
+    assert torch.allclose(parts.logits(features), whole.logits(whole(images)), atol=1e-5)
+
+
 def test_digit_resnet_learns_to_classify_bars():
     f = resnet(width=1, depth=1)
     source = ImageSet.from_arrays(*bars(48), size=32)

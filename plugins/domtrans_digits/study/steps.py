@@ -24,7 +24,11 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("views", "Random augmentation of G(x) before f.", ("view",)),
     ("even-source", "Source batches are balanced over f's predicted classes.", ("train.balance_source",)),
-    ("learning-f", "f also learns from target images, without their labels.", ("fit", "adapt", "encoder.even_contrast")),
+    (
+        "learning-f",
+        "The f of the best recipe, which also learns from target images, without their labels.",
+        ("encoder", "fit", "adapt"),
+    ),
     ("told-d", "A class-conditional D, conditioned on f's prediction for x.", ("discriminator.classes",)),
     ("moved-source", "Source images are augmented: moved and recoloured a little.", ("source_augmentation",)),
 )
