@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +65,7 @@ def fields_of(outputs: Outputs) -> dict[str, Tensor]:
     return {name: value for name, value in vars(outputs).items() if isinstance(value, Tensor)}
 
 
-def own(tensors: Tensors, number: int) -> dict[str, Tensor]:
+def own(tensors: Tensors, number: int) -> dict[str, Any]:
     """The fields of one micro-batch."""
     prefix = f"{number}."
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

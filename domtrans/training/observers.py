@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ class Observers:
             batch: What ``only_logits`` keeps of each micro-batch.
         """
         logits = {name: [each for part in batch if (each := getattr(part, name)) is not None] for name in LOGITS}
-        outputs = Outputs(**{name: torch.cat(parts) for name, parts in logits.items() if parts})
+        joined: dict[str, Any] = {name: torch.cat(parts) for name, parts in logits.items() if parts}
+        outputs = Outputs(**joined)
         for item in losses:
             item.loss.observe(outputs)
         scalars = self.view.observe(outputs) if self.view else {}
@@ -71,4 +73,5 @@ class Observers:
 def only_logits(outputs: Outputs) -> Outputs:
     """D's logits, copied without their graph, and nothing else."""
     present = {name: logits for name in LOGITS if (logits := getattr(outputs, name)) is not None}
-    return Outputs(**{name: logits.detach().clone() for name, logits in present.items()})
+    copied: dict[str, Any] = {name: logits.detach().clone() for name, logits in present.items()}
+    return Outputs(**copied)

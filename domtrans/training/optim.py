@@ -159,7 +159,8 @@ class ExponentialMovingAverage:
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Move the average towards the network."""
-        averages, current = list(self.module.parameters()), list(network.parameters())
+        averages: list[Tensor] = list(self.module.parameters())
+        current: list[Tensor] = list(network.parameters())
         if isinstance(self.weight, Tensor):
             for average, parameter in zip(averages, current, strict=True):
                 average.lerp_(parameter, self.weight)

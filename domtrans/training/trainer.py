@@ -99,20 +99,21 @@ class Trainer:
         self._begin_step()
         losses: dict[str, Tensor] = {}
         for update in self.updates:
-            batch, learn = self.load_batch(update), partial(self.learn, update)
-            losses |= self.captured.learn(self._variant(update), learn, batch) if self.captured else learn(batch)
+            batch = self.load_batch(update)
+            if self.captured:
+                losses |= self.captured.learn(self._variant(update), partial(self.learn, update), batch)
+                continue
+            batch = self.with_fakes(update, batch)
+            if update.discriminator:
+                losses |= self.train_discriminator(batch)
+            if update.generator:
+                losses |= self.train_generator(batch)
         self.step_number += 1
         return dict(zip(losses, self.session.group.mean(list(losses.values())), strict=True))
 
     def learn(self, update: Update, batch: Sequence[Outputs]) -> dict[str, Tensor]:
-        """One update: D learns from a batch, then g.
-
-        Args:
-            update: Which of the two learn.
-            batch: The micro-batches of one batch.
-        """
-        if len(batch) == 1:  # G(x) is computed once for both networks; several micro-batches would not fit into memory
-            batch = [self.generate(batch[0], with_graph=update.generator)]
+        """One update, as ``step`` runs it, in one function that can be recorded."""
+        batch = self.with_fakes(update, batch)
         losses = self.train_discriminator(batch) if update.discriminator else {}
         return losses | (self.train_generator(batch) if update.generator else {})
 
@@ -186,6 +187,10 @@ class Trainer:
         with self.session.autocast():
             return [self.load_micro_batch(update.domains, first + part) for part in range(self.config.accumulate)]
 
+    def with_fakes(self, update: Update, batch: Sequence[Outputs]) -> Sequence[Outputs]:
+        """Add G(x) to a batch, once for both networks. Several micro-batches with G(x) would not fit into memory."""
+        return batch if len(batch) > 1 else [self.generate(batch[0], with_graph=update.generator)]
+
     def load_micro_batch(self, domains: Sequence[str], k: int) -> Outputs:
         """Micro-batch ``k`` of some domains: images x, features f(x), and the source labels where there are any."""
         outputs = Outputs(classify=self.f.classify)
@@ -227,13 +232,12 @@ class Trainer:
         present = {f"{name}_logits": getattr(outputs, name) for name in names if getattr(outputs, name) is not None}
         images = {name: view(x, self.rng) if view else x for name, x in present.items()}
         if not self.judges_jointly:
-            logits: dict[str, Any] = {
-                name: self.forward_D(x, *self.class_condition(outputs, name)).float() for name, x in images.items()
-            }
+            logits = {name: self.forward_D(x, *self.class_condition(outputs, name)).float() for name, x in images.items()}
         else:
             condition = self.class_condition(outputs, *images)
             logits = in_one_pass(lambda x: self.forward_D(x, *condition), images)
-        return replace(outputs, **{name: logit_rows(each) for name, each in logits.items()})
+        rows: dict[str, Any] = {name: logit_rows(each) for name, each in logits.items()}
+        return replace(outputs, **rows)
 
     def discriminator_of(self, outputs: Outputs) -> Callable[[Tensor, str], Tensor]:
         """D for losses that call it: (images, domain) -> logits, through the recipe's view, and conditioned like the batch.
