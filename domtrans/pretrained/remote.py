@@ -32,9 +32,9 @@ def fetch(name: str, *, whole: bool = False) -> Path:
     """
     address = as_address(name).rstrip("/")
     if address.endswith(".safetensors"):
-        file = name_of_address(address)
-        folder = _published(address.removesuffix(f"/{file}"), lambda part: part in (file, *FILES[1:]))
-        return folder / file if folder and (folder / file).is_file() else data_file(address).fetch()
+        model = name_of_address(address)
+        folder = _published(address.removesuffix(f"/{model}"), lambda part: part in (model, *FILES[1:]))
+        return folder / model if folder and (folder / model).is_file() else data_file(address).fetch()
     folder = _published(address, lambda part: part in FILES or (whole and not part.startswith(FOR_TRAINING)))
     if folder:
         return folder

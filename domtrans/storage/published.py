@@ -84,7 +84,9 @@ def read_publication(address: str) -> Publication:
         return Publication(address, {})
     try:
         index = json.loads(content)
-        files = index["files"] if index["format"] == FORMAT else None
+        if index["format"] != FORMAT:
+            raise ValueError(f"it has not the format {FORMAT}")
+        files: dict[str, str] = index["files"]
         if not all(NAME.fullmatch(name) and CHECKSUM.fullmatch(checksum) for name, checksum in files.items()):
             raise ValueError("a name or a checksum is not valid")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
