@@ -15,7 +15,10 @@ class Mirror(Run):
     def __init__(self):
         self.batches, self.recipe = [], SimpleNamespace(image_size=16, source=SimpleNamespace(options={}))
 
-    def transfer(self, images):
+    def inference_engine(self, engine):
+        return engine
+
+    def transfer(self, images, engine="torch"):
         self.batches.append(len(images))
         return images
 

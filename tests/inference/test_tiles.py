@@ -17,12 +17,6 @@ class MapMirror(Mirror):
 
     generator, path = SimpleNamespace(reads_maps=True), "runs/mirror"
 
-    def inference_engine(self, engine):
-        return engine
-
-    def transfer(self, images, engine="torch"):
-        return images
-
 
 def picture(width, height, mode="RGB"):
     """Smooth random colours, with alpha in the modes that have it."""

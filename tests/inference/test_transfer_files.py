@@ -51,7 +51,7 @@ def test_the_output_has_the_alpha_of_the_input(tmp_path, ending, grey):
     size = 20 if ending != "icns" else 32
     if grey:
         run = Mirror()
-        run.transfer = lambda images: images[:, :1]
+        run.transfer = lambda images, engine: images[:, :1]
         transfer(run, tmp_path / "a.png", tmp_path / f"b.{ending}", size=size)
     else:
         transferred(tmp_path / "a.png", tmp_path / f"b.{ending}", size=size)
@@ -94,7 +94,7 @@ def test_grey_beside_grey_stays_grey_and_beside_colour_becomes_colour(tmp_path):
     Image.new("L", (30, 30), 100).save(tmp_path / "grey.png")
 
     class Grey(Mirror):
-        def transfer(self, images):
+        def transfer(self, images, engine):
             return images[:, :1]
 
     for name, mode in (("grey.png", "L"), ("red.png", "RGB")):
@@ -111,7 +111,7 @@ def test_size_and_side_by_side(tmp_path):
     assert small.shape == (8, 8, 3) and abs(small.astype(int) - 127).max() < 12, "averaged, not sampled"
 
     class Blue(Mirror):
-        def transfer(self, images):
+        def transfer(self, images, engine):
             return torch.zeros_like(images) + torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1)
 
     transfer(Blue(), photo(tmp_path / "red.png", size=(60, 40)), tmp_path / "both.png", side_by_side=True, size=24)
@@ -295,7 +295,8 @@ def test_an_animation_keeps_its_transparency(tmp_path, ending, grey):
         frames.append(frame)
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], duration=100)
     run = Mirror()
-    run.transfer = lambda images: 0 * images[:, : 1 if grey else 3]  # black, which libwebp's animations may confuse with clear
+    # black, which libwebp's animations may confuse with clear
+    run.transfer = lambda images, engine: 0 * images[:, : 1 if grey else 3]
     transfer(run, tmp_path / "a.png", tmp_path / f"b.{ending}")
     with Image.open(tmp_path / f"b.{ending}") as image:
         assert image.n_frames == 2
@@ -343,7 +344,7 @@ def test_a_stopped_transfer_leaves_whole_files_and_can_continue(tmp_path):
     folder, stop = mixed(tmp_path / "in"), threading.Event()
 
     class Stopping(Mirror):
-        def transfer(self, images):
+        def transfer(self, images, engine):
             if self.batches:
                 stop.set()
             return super().transfer(images)
@@ -365,7 +366,7 @@ def test_listeners_get_the_progress(tmp_path):
 
 def test_an_error_of_the_network_is_not_reported_as_one_of_the_images(tmp_path):
     class Broken(Mirror):
-        def transfer(self, images):
+        def transfer(self, images, engine):
             raise self.fault
 
     folder, threads = mixed(tmp_path / "in"), threading.active_count()
