@@ -13,8 +13,6 @@ from domtrans_digits.domains.local_files import find_mnist, find_svhn
 Changes = dict[str, Any]
 
 FAITHFUL = "digits-dtn-paper"
-GENTLE: Changes = {"lr": 5e-4, "begin": 0.1}
-"""Settings of the adaptation of a loaded f: at a higher rate it loses accuracy on the source."""
 
 
 class CommonSettings:
@@ -75,21 +73,21 @@ class CommonSettings:
         return {"generator": {"name": name, "width": width}}
 
     def _encoder_changes(self, recipe: str) -> Changes:
-        """Load f instead of fitting it; the fit, which uses target images, becomes the adaptation of the loaded f."""
+        """Load f instead of fitting it; if the fit uses target images, it becomes the adaptation of the loaded f."""
         if self.encoder is None:
             return {}
         encoder = {"name": "digit-encoder", "even_contrast": False, "weights": self.encoder}
         changes: Changes = {"encoder": encoder, "fit": "none"}
-        if recipe == FAITHFUL:
-            return changes
-        assert self.recipe.fit is not None
-        return changes | {"adapt": self.recipe.fit.model_dump(mode="json") | GENTLE}
+        adaptation = None if recipe == FAITHFUL or self.recipe.adapt else self.recipe.fit
+        return changes | ({"adapt": adaptation.model_dump(mode="json")} if adaptation else {})
 
     def _quick_changes(self, recipe: str) -> Changes:
         """Sizes at which a row takes seconds."""
         if not self.quick:
             return {}
-        stages = ["fit"] if self.encoder is None else [] if recipe == FAITHFUL else ["adapt"]
+        stages = [] if self.encoder else ["fit"]
+        if recipe != FAITHFUL and (self.recipe.adapt or self.encoder):
+            stages.append("adapt")
         fit_sizes = {f"{stage}.{name}": value for stage in stages for name, value in (("steps", 30), ("batch_size", 16))}
         return fit_sizes | {
             "generator.width": 8,
