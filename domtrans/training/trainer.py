@@ -99,7 +99,7 @@ class Trainer:
         self._begin_step()
         losses: dict[str, Tensor] = {}
         for update in self.updates:
-            batch = self.load_batch(update)
+            batch: Sequence[Outputs] = self.load_batch(update)
             if self.captured:
                 losses |= self.captured.learn(self._variant(update), partial(self.learn, update), batch)
                 continue

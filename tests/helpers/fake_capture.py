@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -42,6 +43,11 @@ class Operations(TorchDispatchMode):
         return result
 
 
+def one_hot(index: Tensor, count: int) -> Tensor:
+    """``one_hot`` as on CUDA: on a CPU it also reads the smallest and the largest index."""
+    return index.new_zeros(*index.shape, count).scatter_(-1, index[..., None], 1)
+
+
 class FakeRecorder:
     """Records as ``CudaRecorder`` does. Recording leaves memory and random generators as they were."""
 
@@ -54,7 +60,7 @@ class FakeRecorder:
 
     def record(self, work: Callable[[], Tensors]) -> tuple[Tensors, Callable[[], None]]:
         states = [generator.get_state() for generator in self.generators]
-        with Operations() as operations:
+        with Operations() as operations, patch.object(torch.nn.functional, "one_hot", one_hot):
             results = work()
         for storage, before in operations.before.values():
             storage.copy_(before)

@@ -40,7 +40,7 @@ def assert_same(eager, replayed):
     ("changes", "counts"),
     [
         ({"generator_losses__gan__start": 0.5, "discriminator_losses__gan__start": 0.0}, (2, 2)),
-        ({"train__updates": "separate", "train__discriminator_floor": 0.5, "discriminator_view": "blur"}, (2, 8)),
+        ({"train__updates": "separate", "train__discriminator_floor": 0.5, "discriminator_view": "adaptive"}, (2, 8)),
         ({"train__accumulate": 2, "train__discriminator_optimizer": SGD, "discriminator__norm": "batch"}, (1, 4)),
     ],
     ids=["a loss that begins later", "separate updates", "micro-batches"],
