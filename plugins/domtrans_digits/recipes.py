@@ -7,6 +7,23 @@ from domtrans import EncoderPart, OptimizerConfig, Recipe, TrainConfig, term, us
 
 def digits_dtn() -> Recipe:
     """House numbers to handwriting, unsupervised: offline, in a few minutes on two CPU cores."""
+    base = _shared()
+    losses = {
+        "const": term("feature-consistency", weight=4, distance=use("cross-entropy", sharpen=3)),
+        "tv": term("total-variation", weight=0.001, form="absolute"),
+    }
+    changes = {
+        "name": "digits-dtn",
+        "description": "house numbers to handwritten digits, unsupervised",
+        "align_features": True,
+        "discriminator": use("digit-discriminator", width=32, norm="spectral", classes="auto"),
+        "generator_losses": base.generator_losses | losses,
+    }
+    return base.model_copy(update=changes)
+
+
+def _shared() -> Recipe:
+    """What the recipes between two domains of digits begin with."""
     strong_warp = {"rotate": 0.3, "scale": 0.2, "shear": 0.3, "shift": 0.12, "elastic": 0.05}
     handwriting_view = use("chain", steps=[use("warp", **strong_warp), use("stroke"), use("paint"), use("blur"), use("noise")])
     street_view = use(
@@ -14,8 +31,8 @@ def digits_dtn() -> Recipe:
         steps=[use("warp", **strong_warp | {"scale": 0.25}), use("stroke"), use("recolour"), use("blur"), use("noise")],
     )
     return Recipe(
-        name="digits-dtn",
-        description="house numbers to handwritten digits, unsupervised",
+        name="digits",
+        description="digits, unsupervised",
         source=use("street-digits"),
         target=use("mnist-5k"),
         encoder=EncoderPart(name="digit-encoder", options={"even_contrast": True}),
@@ -51,7 +68,7 @@ def digits_dtn() -> Recipe:
 
 def svhn_dtn() -> Recipe:
     """Real house numbers (SVHN) to MNIST: digits-dtn adapted to photographs, with a residual network as f."""
-    base = digits_dtn()
+    base = _shared()
     assert base.fit is not None
     colours = [use("recolour"), use("blur"), use("noise", amount=0.05)]
     cutout = use("diff-augment", policy=["cutout"], cut=0.35)
@@ -139,8 +156,8 @@ HOUSE_NUMBERS = {"street-digits", "svhn"}
 
 
 def _pair(name: str, description: str, source: str, target: str) -> Recipe:
-    """digits-dtn between two other domains; each gets the augmentation of its kind, photograph or handwriting."""
-    base = digits_dtn()
+    """Two other domains of digits; each gets the augmentation of its kind, photograph or handwriting."""
+    base = _shared()
     assert base.fit is not None
     street, handwriting = base.fit.options["source_view"], base.fit.options["target_view"]
     views = {domain: street if domain in HOUSE_NUMBERS else handwriting for domain in (source, target)}
