@@ -104,12 +104,13 @@ class PublishedRunFolder(RunFolder):
 
     @contextmanager
     def open(self, recipe: Recipe, registry: Registry, *, resume: bool, allowed: Sequence[str] = ()) -> Iterator[list[str]]:
-        """As of ``RunFolder``. At its end, also after a stop or an error, the folder is published.
+        """As of ``RunFolder``. The folder is published at the beginning and at the end, also after a stop or an error.
 
         Raises:
-            DomtransError: Also if the finished run cannot be published.
+            DomtransError: Also if the store cannot be written at the beginning, or the finished run cannot be published.
         """
         with super().open(recipe, registry, resume=resume, allowed=allowed) as changed:
+            self.publish()  # so that a missing bucket or permission is found before the training, and not after it
             try:
                 yield changed
             except TakenOverError:

@@ -97,7 +97,7 @@ def test_readers_never_see_half_a_publication(store, machine, recipe, monkeypatc
     seen, put = [], type(store).put_file
 
     def read_before_every_upload(self, file, key, **options):
-        if store.exists(f"/bucket/runs/digits/{INDEX_FILE}"):
+        if "training.safetensors" in published():
             folder = fetch(ADDRESS, whole=True)
             assert {file.name for file in folder.rglob("*.*")} == {*published()} - {"training.safetensors"}
             seen.append(int(read_tensors(folder / "model.safetensors")[0]["step"]))
@@ -117,14 +117,19 @@ def test_a_store_that_fails_stops_nothing_and_loses_nothing(store, machine, reci
         asked.append(1)
         raise ConnectionError("the network is down")
 
+    training = train_at(recipe, 2)
+    assert next(training) == 1
     with monkeypatch.context() as broken:
         broken.setattr(type(store), "put_file", refuse)
         with pytest.raises(DomtransError, match=r"the network is down.*the run is complete in .*, and the same command publ"):
+            assert [next(training), next(training)] == [2]
+        assert len(asked) == 6, "both publications were tried three times"
+        with pytest.raises(DomtransError, match=r"^memory://.* cannot be written: the network is down"):
             [*train_at(recipe, 1)]
     assert "training continues, and the next save publishes it" in caplog.text
-    assert len(asked) == 6, "both publications were tried three times"
-    assert int(PublishedRunFolder(ADDRESS).load_training()["step"]) == 1 and not published()
-    assert [*train_at(recipe, 1)] == [2] and "training.safetensors" in published()
+    assert int(PublishedRunFolder(ADDRESS).load_training()["step"]) == 2
+    before = published()
+    assert [*train_at(recipe, 1)] == [3] and published() != before
 
 
 def test_two_machines_do_not_train_the_same_run(store, machine, recipe):
