@@ -119,7 +119,8 @@ def transfer(
     engine: Annotated[
         str,
         typer.Option(
-            metavar="ENGINE", help="Compute with torch, onnxruntime or openvino, or auto: the fastest that is installed."
+            metavar="ENGINE",
+            help="Compute with torch, onnxruntime or openvino; auto: one of the last two, if installed.",
         ),
     ] = "torch",
     device: Device = "auto",

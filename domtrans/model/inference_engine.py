@@ -32,7 +32,7 @@ GRAPH_VERSION = 1
 
 
 def pick_engine(engine: InferenceEngine, transfer: Transfer, dtype: torch.dtype) -> InferenceEngine:
-    """The engine itself; of "auto", OpenVINO or onnxruntime if it is installed and can compute G here, else torch.
+    """The engine itself; of "auto", onnxruntime or OpenVINO if it is installed and can compute G here, else torch.
 
     Raises:
         DomtransError: If the engine is unknown, or cannot compute this G, on its device or in this precision.
@@ -42,10 +42,10 @@ def pick_engine(engine: InferenceEngine, transfer: Transfer, dtype: torch.dtype)
     device = transfer.encoder.mean.device
     if engine == "auto":
         if device.type == "cpu" and transfer.engine is None and all(map(find_spec, ("onnx", "onnxscript"))):
+            if find_spec("onnxruntime") and dtype == torch.float32:
+                return "onnxruntime"  # before OpenVINO, which is slower for small networks (docs/benchmarks.md)
             if find_spec("openvino"):
                 return "openvino"
-            if find_spec("onnxruntime") and dtype == torch.float32:
-                return "onnxruntime"
         return "torch"
     if engine != "torch" and transfer.engine is not None:
         raise DomtransError(f"this run draws by parameters, which the engine '{engine}' does not compute; use the engine torch")

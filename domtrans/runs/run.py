@@ -171,9 +171,9 @@ class Run:
             value_range: The values of black and white in tensors and arrays, such as ``(0, 1)``. None: by the type; of floats,
                 as detected.
             engine: What computes G: "torch"; "onnxruntime" or "openvino", which are faster for single images on a CPU and need
-                the extra of that name ("export" for onnxruntime); or "auto", the fastest that is installed. They compute a
-                traced graph, which is compared with torch and cached at the first call, and keep the weights of that call. A
-                pixel may differ by one level of 255.
+                the extra of that name ("export" for onnxruntime); or "auto", the first of onnxruntime, OpenVINO and torch
+                that is installed and can compute G here. The others compute a traced graph, which is compared with torch and
+                cached at the first call, and keep the weights of that call. A pixel may differ by one level of 255.
 
         Returns:
             As many images, of the recipe's size and the target's channels. Tensors and arrays are uint8 for uint8, and

@@ -71,8 +71,9 @@ def test_an_engine_that_gives_other_pixels_is_refused(run, dtype, error, accepte
 @pytest.mark.parametrize(
     ("installed", "precision", "picked"),
     [
-        ({"onnx", "onnxscript", "onnxruntime", "openvino"}, "float32", "openvino"),
-        ({"onnx", "onnxscript", "onnxruntime"}, "float32", "onnxruntime"),
+        ({"onnx", "onnxscript", "onnxruntime", "openvino"}, "float32", "onnxruntime"),
+        ({"onnx", "onnxscript", "openvino"}, "float32", "openvino"),
+        ({"onnx", "onnxscript", "onnxruntime", "openvino"}, "bf16", "openvino"),
         ({"onnx", "onnxscript", "onnxruntime"}, "bf16", "torch"),
         ({"onnxruntime", "openvino"}, "float32", "torch"),
     ],
