@@ -225,6 +225,7 @@ def test_the_accumulated_gradient_equals_one_computed_by_hand(plain):
 @pytest.mark.parametrize("updates", ["joint", "separate"])
 def test_accumulation_trains_the_same_weights_without_batch_norm(plain, updates):
     turns = {"train__updates": updates, "train__discriminator_steps": 2, "train__discriminator_floor": 0.1}
+    turns["generator_losses__const__weight"] = 0.01  # a large L_CONST diverges, and amplifies differences of rounding
     whole, cut = plain(1, **turns), plain(4, **turns)
     begin = whole.g.layer.weight.detach().clone()
     for _ in range(3):
