@@ -203,7 +203,7 @@ def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path:
         node = node[step]
     last = rest[-1]
     nested = isinstance(node.get(last), dict) and "name" in node[last]
-    if value == "none" and (nested or node.get(last) is None or rest == ["weights"]):
+    if value == "none" and (nested or rest == ["weights"]):
         node[last] = None
     else:
         node[last] = {"name": value} if nested and isinstance(value, str) else value

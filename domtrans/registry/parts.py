@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    create_model,
+    model_serializer,
+    model_validator,
+)
 
 from domtrans.errors import DomtransError
 
@@ -123,7 +132,8 @@ def _make_schema(factory: Callable[..., Any]) -> type[BaseModel]:
             if parameter.name.startswith("_"):
                 raise ValueError(f"the option '{parameter.name}' begins with '_'")
             default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-            fields[parameter.name] = (_option_type(hints.get(parameter.name, Any)), default)
+            kind = _option_type(hints.get(parameter.name, Any))
+            fields[parameter.name] = (Annotated[kind, BeforeValidator(_none)] if _is_optional(kind) else kind, default)
     config = ConfigDict(
         extra="forbid",
         validate_default=True,
@@ -148,6 +158,18 @@ def _option_type(annotation: Any) -> Any:
     if origin in (list, tuple, dict):
         return origin[tuple(_option_type(argument) for argument in arguments)]
     return annotation
+
+
+def _is_optional(annotation: Any) -> bool:
+    """Whether an option may be None. An option of the form ``"none" | "batch"`` may not: its "none" is a word of its own."""
+    if get_origin(annotation) is Annotated:
+        return _is_optional(get_args(annotation)[0])
+    return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
+
+
+def _none(value: Any) -> Any:
+    """The word that stands for None on the command line."""
+    return None if value == "none" else value
 
 
 def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseModel:

@@ -124,6 +124,11 @@ def test_none_removes_a_nested_optional_part():
     assert at(VIEWED, "fit.source_view.name") == "chain"
     for word in ("none", "null"):
         assert at(changed(f"fit.source_view={word}", base=VIEWED), "fit.source_view") is None
+        assert at(changed("fit=self-training", f"fit.source_view={word}"), "fit.source_view") is None
+
+
+def test_none_is_a_word_where_an_option_has_it():
+    assert at(changed("discriminator=patch-discriminator", "discriminator.norm=none"), "discriminator.norm") == "none"
 
 
 @pytest.mark.parametrize(
