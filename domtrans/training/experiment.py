@@ -173,7 +173,7 @@ def _check_parameters(recipe: Recipe, target: ImageSet, losses: tuple[WeightedLo
 def _check_adaptive(parts: Mapping[str, object]) -> None:
     """Raise DomtransError for an augmentation that adapts to D where it cannot observe D."""
     for path, part in parts.items():
-        adaptive = find_held(part, AdaptiveAugmentation)
+        adaptive = find_held(part, AdaptiveAugmentation)  # type: ignore[type-abstract]
         if adaptive is not None and (path != "discriminator_view" or adaptive is not part):
             raise DomtransError(
                 f"{path} holds an augmentation that adapts to D ({type(adaptive).__name__}), which works only as the "
