@@ -33,6 +33,9 @@ class ParameterGenerator(Generator):
         hidden: Units of each of the two hidden layers.
         temperature: Of the values that a trained g samples. 1: as often as g believes in them; near 0: always the most
             likely one.
+        noise_frequency: How fast this noise changes with the features. None: it is smooth, and its distribution is right for
+            features that are distributed as in training over both domains. A number, such as 4: every value occurs as often as
+            g believes, wherever the features of a domain lie, but similar images get less similar drawings.
         renderer_width: Channels of e's layers.
         renderer_steps: Steps in which e is fitted on drawings of the target.
         renderer_batch_size: Drawings in such a step.
@@ -53,6 +56,7 @@ class ParameterGenerator(Generator):
         *,
         hidden: Width = 256,
         temperature: Annotated[float, Field(ge=0, le=2)] = 0.75,
+        noise_frequency: PositiveFloat | None = None,
         renderer_width: Width = 32,
         renderer_steps: PositiveInt = 800,
         renderer_batch_size: PositiveInt = 32,
@@ -69,7 +73,7 @@ class ParameterGenerator(Generator):
         self.layers = nn.Sequential(
             nn.Linear(feature_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, values)
         )
-        self.noise = ImageNoise(feature_size, values)
+        self.noise = ImageNoise(feature_size, values, noise_frequency)
         self.renderer_fit = RendererFit(renderer_steps, renderer_batch_size, renderer_lr)
         self.build_renderer = partial(DifferentiableRenderer, engine.space, size, width=renderer_width)
         self.renderer = as_buffers(self.build_renderer())
@@ -120,13 +124,15 @@ class ParameterGenerator(Generator):
 class ImageNoise(nn.Module):
     """Standard Gumbel noise [B, P] that is a fixed, smooth function of the features [B, F], and so similar for similar images.
 
-    The features are projected in random directions; what that gives is close to normally distributed.
+    The features are projected in random directions; what that gives is close to normally distributed. With a frequency, it
+    is the phase of a triangle wave, which is evenly distributed even where the features of a domain hardly differ.
     """
 
     directions: Tensor
 
-    def __init__(self, feature_size: int, values: int) -> None:
+    def __init__(self, feature_size: int, values: int, frequency: float | None = None) -> None:
         super().__init__()
+        self.frequency = frequency
         self.register_buffer("directions", torch.randn(feature_size, values) / feature_size**0.5)
         self.normalise = nn.BatchNorm1d(values, affine=False, momentum=0.01)
 
@@ -135,8 +141,13 @@ class ImageNoise(nn.Module):
         """Features [B, F] to noise [B, P], float32."""
         with torch.autocast(features.device.type, enabled=False):
             normal = self.normalise(features.float() @ self.directions)
-        uniform = (torch.special.ndtr(normal)).clamp(1e-6, 1 - 1e-6)
-        return -torch.log(-torch.log(uniform))
+        uniform = torch.special.ndtr(normal) if self.frequency is None else triangle_wave(self.frequency * normal)
+        return -torch.log(-torch.log(uniform.clamp(1e-6, 1 - 1e-6)))
+
+
+def triangle_wave(phase: Tensor) -> Tensor:
+    """0 at even phases, 1 at odd ones, linear in between."""
+    return 1 - (phase % 2 - 1).abs()
 
 
 def log_shares(index: Tensor, size: int) -> Tensor:

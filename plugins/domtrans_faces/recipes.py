@@ -191,7 +191,8 @@ def photo_avatars_dtn() -> Recipe:
         "encoder": EncoderPart(name="predictions", options={"of": linear, "hidden": unlabelled, "sharpen": 4.0}),
         "fit": use("probe", steps=500, balance=1.0, weight_decay=5.0),
         "align_features": False,
-        "generator": drawn.generator,
+        # Photographs are more alike for f than drawings are.
+        "generator": use("parameters", noise_frequency=4.0),
         "discriminator_view": drawn.discriminator_view,
         "generator_losses": drawn.generator_losses | {"const": const},
         "metrics": looks.metrics | {"matched-realism": use("matched-realism")},

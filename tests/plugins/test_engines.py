@@ -171,6 +171,19 @@ def test_an_image_always_gets_the_same_parameters():
     assert torch.allclose(likely, drawn, atol=0.12), "as often as g believes in them"
 
 
+def test_noise_with_a_frequency_is_even_where_features_differ_less_than_in_training():
+    g = generator(temperature=1.0, noise_frequency=20.0).train()
+    for _ in range(50):
+        g(torch.randn(32, 8))
+    g.eval()
+    alike = 1 + 0.2 * torch.randn(400, 8)
+    drawn = g.parameter_indices(alike)
+    assert torch.equal(drawn, torch.cat([g.parameter_indices(each) for each in alike.split(7)]))
+    for logits, values in zip(g.parameter_logits(alike), drawn.unbind(1), strict=True):
+        shares = values.bincount(minlength=logits.shape[1]) / len(alike)
+        assert torch.allclose(logits.softmax(1).mean(0), shares, atol=0.12), "as often as g believes in them"
+
+
 def test_without_temperature_g_draws_the_most_likely_values():
     g = generator(temperature=0.0).eval()
     features = torch.randn(20, 8)
