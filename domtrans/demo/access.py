@@ -21,10 +21,7 @@ TOKEN_FORM = re.compile(r"[A-Za-z0-9_-]{16,256}")
 def check_token(token: str) -> None:
     """Raise DomtransError if a token is easy to guess or cannot be part of an address."""
     if not TOKEN_FORM.fullmatch(token):
-        raise DomtransError(
-            "the token must have 16 to 256 letters, digits, '-' or '_'; make one with: "
-            "python -c 'import secrets; print(secrets.token_urlsafe())'"
-        )
+        raise DomtransError("the token must have 16 to 256 letters, digits, '-' or '_'; make one with: openssl rand -hex 16")
 
 
 class TokenRequired:
