@@ -79,7 +79,7 @@ def test_the_prefix_may_be_given(tmp_path):
     assert new_plugin("domtrans-squares", "domain", tmp_path).name == "domtrans-squares"
 
 
-@pytest.mark.parametrize("name", ["class", "register", "tensor", "np", "path", "image", "study", "images", "x1"])
+@pytest.mark.parametrize("name", ["class", "register", "tensor", "np", "path", "image", "study", "pictures", "x1"])
 @pytest.mark.parametrize("kind", USES)
 def test_python_keywords_and_names_in_the_templates_may_be_names(tmp_path, name, kind):
     folder = new_plugin(name, kind, tmp_path)

@@ -26,7 +26,7 @@ def test_show_lists_a_kind_and_describes_a_part(capsys):
         "weighted",
     ]
     code, out, _ = in_process(capsys, "show", "discriminator", "digit-discriminator")
-    assert code == 0 and "takes channels, size from the engine; returns a Discriminator, D" in out
+    assert code == 0 and "takes channels, size, head_size from the engine; returns a Discriminator, D" in out
     (norm,) = [line for line in out.splitlines() if line.startswith("norm ")]
     assert "'spectral' or 'batch' or 'none'" in norm and "with one pass over real and generated images" in norm
     code, out, _ = in_process(capsys, "show", "distance", "cosine")

@@ -24,7 +24,7 @@ ROWS = rows(quick=True)
 
 def test_the_study_has_its_documented_rows():
     wanted = "best mse cross-entropy oracle no-const paper study no-tid no-f-in-g no-d no-const-no-tid baseline original"
-    wanted += " as-long spectral-d rates kl-const views even-source learning-f told-d moved-source"
+    wanted += " as-long spectral-d rates kl-const views even-source learning-f aligned smooth told-d moved-source"
     wanted += " two-g-steps two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
     wanted += " weight-decay label-smoothing no-average unseen-in-source unseen-in-target unseen-in-both"
     assert list(rows()) == wanted.split() and list(ROWS) == wanted.split()

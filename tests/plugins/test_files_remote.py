@@ -105,7 +105,7 @@ def test_inspect_reads_an_address(server, shards, capsys, path):
         (["inspect", "memory://nothing-here"], "there is no file or folder memory://nothing-here"),
         (["train", "digits-dtn", "source=arrays", "source.path=https://host/a.npz?token=hunter2"], "holds a password"),
         (["train", "digits-dtn", "source=folder", "source.path=https://host/photos"], "pack it into tar files"),
-        (["train", "digits-dtn", "--out", "s3://bucket/run"], "a run folder must be local"),
+        (["train", "digits-dtn", "--out", "https://host/run"], "a run folder must be local or in an object store"),
     ],
 )
 def test_what_is_refused_shows_and_keeps_no_secret(capsys, tmp_path, monkeypatch, words, message):

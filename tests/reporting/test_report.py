@@ -202,12 +202,12 @@ def test_the_shell_interprets_nothing_in_the_command(copy):
 
 def test_parts_and_terms_that_were_changed_are_in_the_command(copy):
     base = find_recipe("digits-dtn", registry())
-    changes = {"generator_losses.tid": "none", "generator_losses.tv": "total-variation", "view": "none", "encoder": "timm"}
+    changes = {"generator_losses.tid": "none", "generator_losses.smooth": "total-variation", "view": "none", "encoder": "timm"}
     (copy / "recipe.json").write_text(override(base, changes | {"description": "3"}, registry()).to_json())
     page = page_of(copy).replace("&#39;", "'")
     for words in (
         "generator_losses.tid=none",
-        "generator_losses.tv=total-variation",
+        "generator_losses.smooth=total-variation",
         "view=null",
         "encoder=timm",
         "'description=\"3\"'",

@@ -83,7 +83,7 @@ def test_a_run_is_uploaded_and_loaded_by_its_address(folder, tmp_path):
     with Image.open(tmp_path / "out.png") as image:
         assert image.size == (32, 32)
     assert "README.md" in hub.commits["owner/digits", "main"] and set(hub.downloaded) == {
-        "model.safetensors", "discriminator.safetensors", "config.json", "recipe.json", "results.json"
+        "SHA256SUMS", "model.safetensors", "discriminator.safetensors", "config.json", "recipe.json", "results.json"
     }  # fmt: skip
     assert hub.tokens <= {TOKEN, ""} and TOKEN in hub.tokens
     assert TOKEN not in done.stdout + done.stderr

@@ -39,7 +39,7 @@ PARTS = {
     "augmented": {"source_augmentation": "warp", "target_augmentation": "noise", "discriminator_view": "blur"},
     "batch norm in D": {"discriminator__norm": "batch"},
     "total variation": {"generator_losses__tv": "total-variation"},
-    "g without f": {"generator": {"name": "digit-image-generator", "width": 4}},
+    "g without f": {"generator": {"name": "digit-image-generator", "width": 4}, "align_features": False},
 }
 
 

@@ -29,6 +29,8 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "The f of the best recipe, which also learns from target images, without their labels.",
         ("encoder", "fit", "adapt"),
     ),
+    ("aligned", "Target features have the mean and the covariance of the source features.", ("align_features",)),
+    ("smooth", "L_TV.", ("generator_losses.tv",)),
     ("told-d", "A class-conditional D, conditioned on f's prediction for x.", ("discriminator.classes",)),
     ("moved-source", "Source images are augmented: moved and recoloured a little.", ("source_augmentation",)),
 )

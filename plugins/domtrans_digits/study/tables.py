@@ -93,7 +93,7 @@ def variants(common: CommonSettings) -> Table:
 
 def ablations(common: CommonSettings) -> Table:
     """The best recipe without one part or another: the paper's table 1."""
-    without_f = UNCONDITIONAL | common.generator("digit-image-generator")
+    without_f = UNCONDITIONAL | common.generator("digit-image-generator") | {"align_features": False}
     no_tid, no_const = {"generator_losses.tid": "none"}, UNCONDITIONAL | {"generator_losses.const": "none"}
     no_d = {"generator_losses.gan": "none", "discriminator_losses.gan": "none"}
     binary = {"generator_losses.gan.fakes": "source", "discriminator_losses.gan.fakes": "source"}

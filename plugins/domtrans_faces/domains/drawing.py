@@ -7,13 +7,13 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import resvg_py
 
+from domtrans_faces.domains.face import UPRIGHT, Face, Pose
 from domtrans_faces.domains.styles import UNKNOWN, FaceStyle, Piece, Slot
 from domtrans_faces.vocabulary import AttributeShares, palette, sample_attributes
 
@@ -22,32 +22,8 @@ if TYPE_CHECKING:
 
 RENDERING_PACKAGES = ("dicebear-core", "dicebear-styles", "resvg-py")
 
-
-@dataclass(frozen=True)
-class Pose:
-    """Placement of a face: ``turn`` in degrees clockwise, ``zoom``, ``right`` and ``down`` in image sides, ``mirrored``."""
-
-    turn: float = 0.0
-    zoom: float = 1.0
-    right: float = 0.0
-    down: float = 0.0
-    mirrored: bool = False
-
-
-UPRIGHT = Pose()
-
 WITHOUT_PIECES = {"facial_hair": "no", "glasses": "no"}
 """Attributes of a face in a style without pieces for them."""
-
-
-@dataclass(frozen=True)
-class Face:
-    """A sampled face: everything that its drawing depends on, and its visible attributes."""
-
-    style: FaceStyle
-    variants: Mapping[str, str]
-    colours: Mapping[str, str]
-    attributes: Mapping[str, str]
 
 
 def sample_face(style: FaceStyle, shares: AttributeShares, rng: random.Random) -> Face:
@@ -109,7 +85,7 @@ def credit(name: str) -> str:
 def rendering_dependencies(*modules: str) -> dict[str, str]:
     """What drawings depend on besides options: versions of libraries, and a hash of this code and of further modules."""
     here = Path(__file__).parent
-    drawing = (here / f"{name}.py" for name in ("drawing", "fixed_resolver", "styles", *modules))
+    drawing = (here / f"{name}.py" for name in ("drawing", "face", "fixed_resolver", "styles", *modules))
     files = (here.parent / "vocabulary.py", *drawing)
     code = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     return {name: metadata.version(name) for name in RENDERING_PACKAGES} | {"code": code.hexdigest()}

@@ -12,7 +12,8 @@ from importlib import metadata, resources
 from typing import Any
 
 from domtrans import Choice, Colour, DrawingEngine, Parameters, ParameterSpace, known_values
-from domtrans_faces.domains.drawing import WITHOUT_PIECES, Face, dicebear_style, to_svg
+from domtrans_faces.domains.drawing import WITHOUT_PIECES, dicebear_style, to_svg
+from domtrans_faces.domains.face import Face
 from domtrans_faces.domains.styles import STYLES, UNKNOWN, FaceStyle, Slot
 from domtrans_faces.vocabulary import HAIR_COLOURS, SKIN_COLOURS, whole_palette
 

@@ -8,7 +8,7 @@ from dicebear import Style
 from dicebear.options import Options
 from dicebear.resolver import Resolver
 
-from domtrans_faces.domains.drawing import Face, Pose
+from domtrans_faces.domains.face import Face, Pose
 
 NO_OPTIONS = Options({"seed": "domtrans"})
 

@@ -14,7 +14,8 @@ from PIL import Image
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from domtrans import RenderedDomain, RenderedSet
-from domtrans_faces.domains.drawing import Pose, credit, rasterise, rendering_dependencies, sample_face, to_svg
+from domtrans_faces.domains.drawing import credit, rasterise, rendering_dependencies, sample_face, to_svg
+from domtrans_faces.domains.face import Pose
 from domtrans_faces.domains.nuisances import simulate_photograph
 from domtrans_faces.domains.styles import STYLES, Style
 from domtrans_faces.vocabulary import VOCABULARY, AttributeShares, Shares
