@@ -54,9 +54,9 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         name="check-plugin",
         help=explain(
-            "Check a plugin, and report: that it loads and states interface and licence, how long its import takes, and that "
-            "every part explains its options and keeps the contracts of its kind. A folder or a wheel is built, and installed "
-            "into a new environment with this domtrans. The exit code is 1 if something is wrong.",
+            "Check a plugin, and the contracts of its parts. The report says whether it loads and states interface and "
+            "licence, how long its import takes, and whether every part explains its options. A folder or a wheel is built, "
+            "and installed into a new environment with this domtrans. The exit code is 1 if something is wrong.",
             "domtrans check-plugin domtrans-rings",
             "domtrans check-plugin ./domtrans-rings rings.count=8",
             "domtrans check-plugin dist/domtrans_rings-0.1.0-py3-none-any.whl --json",
