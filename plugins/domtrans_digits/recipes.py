@@ -68,7 +68,7 @@ def _shared() -> Recipe:
 
 def svhn_dtn() -> Recipe:
     """Real house numbers (SVHN) to MNIST: digits-dtn adapted to photographs, with a residual network as f."""
-    base = _shared()
+    base = digits_dtn()
     assert base.fit is not None
     colours = [use("recolour"), use("blur"), use("noise", amount=0.05)]
     cutout = use("diff-augment", policy=["cutout"], cut=0.35)
@@ -97,9 +97,6 @@ def svhn_dtn() -> Recipe:
         "fit": use(base.fit.name, **fit),
         "adapt": use(base.fit.name, **adapt),
         "source_augmentation": use("chain", steps=[weak_warp, *colours]),
-        "discriminator": use("digit-discriminator", width=32, norm="spectral", classes=10),
-        "generator_losses": base.generator_losses
-        | {"const": term("feature-consistency", weight=4, distance=use("cross-entropy", sharpen=3))},
         "train": base.train.model_copy(update={"steps": 1000, "ema": 0.995}),
     }
     return base.model_copy(update=changes)
