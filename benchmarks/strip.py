@@ -19,8 +19,8 @@ AVATAR, LABELS = 128, 42
 
 
 def digits() -> Image.Image:
-    """SVHN test images and their transfers: the first two rows of the grid."""
-    return Image.open(DOCS / "results/svhn/grid.png").convert("RGB").crop((0, 0, WIDTH, 140))
+    """SVHN test images and their transfers: the first two rows of the samples."""
+    return Image.open(DOCS / "results/svhn/samples.png").convert("RGB").crop((0, 0, WIDTH, 140))
 
 
 def portraits() -> Image.Image:
