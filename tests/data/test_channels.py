@@ -11,7 +11,7 @@ from commands import in_process
 from domtrans import DomtransError, ImageSet, load, to_channels, train, transfer
 from domtrans.data.grid import pair_grid, show_channels
 from domtrans.registry.parts import Part
-from tiny import registry
+from tiny import SMALL_FOLDERS, registry
 
 
 def bands(count, channels=5, side=32, dtype=np.uint16, seed=0):
@@ -95,20 +95,7 @@ def test_a_transfer_of_five_channels_is_trained_and_used(tmp_path):
         for name in ("source", "target")
         for option, value in {"path": str(tmp_path / f"{name}.npy"), "channels": 5, "show_channels": [5]}.items()
     }
-    small = {
-        "source": "arrays",
-        "target": "arrays",
-        "image_size": 32,
-        "fit.steps": 1,
-        "fit.batch_size": 4,
-        "encoder.width": 4,
-        "generator.width": 4,
-        "discriminator.width": 4,
-        "metrics": {},
-        "train.steps": 1,
-        "train.batch_size": 2,
-        "train.validate_every": 0,
-    }
+    small = SMALL_FOLDERS | {"source": "arrays", "target": "arrays", "image_size": 32}
     run = train("folders-dtn", tmp_path / "run", overrides=small | changes, device="cpu", registry=registry())
     assert run.recipe.encoder.options["channels"] == 5 and "5-channel images" in run.recipe.choices[0]
     assert (tmp_path / "run" / "report.html").is_file()

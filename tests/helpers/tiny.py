@@ -17,6 +17,20 @@ def registry() -> Registry:
     return load_plugins().registry
 
 
+SMALL_FOLDERS = {
+    "fit.steps": 1,
+    "fit.batch_size": 4,
+    "encoder.width": 4,
+    "generator.width": 4,
+    "discriminator.width": 4,
+    "metrics": {},
+    "train.steps": 1,
+    "train.batch_size": 2,
+    "train.validate_every": 0,
+}
+"""Changes that make the recipe folders-dtn small: one step of thin networks."""
+
+
 def bars(n: int, *, channels: int = 3, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images [n, 32, 32, channels] with a bright bar whose place tells the class, and the labels."""
     rng = np.random.default_rng(seed)

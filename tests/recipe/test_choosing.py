@@ -8,7 +8,7 @@ from commands import in_process
 from domtrans import DomtransError, ImageSet, find_recipe, override, train
 from domtrans.data.look import look
 from domtrans.registry.parts import Part
-from tiny import registry
+from tiny import SMALL_FOLDERS, registry
 
 
 def write_images(folder, count, side=60, *, grey=False, classes=()):
@@ -74,18 +74,7 @@ def test_without_folders_it_says_that_it_has_its_defaults(tmp_path):
 
 def test_a_run_records_the_choice_and_resumes_with_it(tmp_path):
     write_images(tmp_path / "a", 8), write_images(tmp_path / "b", 8)
-    small = {
-        "source.path": str(tmp_path / "a"),
-        "fit.steps": 1,
-        "fit.batch_size": 4,
-        "encoder.width": 4,
-        "generator.width": 4,
-        "discriminator.width": 4,
-        "metrics": {},
-        "train.steps": 1,
-        "train.batch_size": 2,
-        "train.validate_every": 0,
-    }
+    small = SMALL_FOLDERS | {"source.path": str(tmp_path / "a")}
     rng = np.random.default_rng(0)
     target = ImageSet.from_arrays(rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8), size=64)
     notes = []
