@@ -75,6 +75,9 @@ from .interfaces import Generator as Generator
 from .interfaces import Loss as Loss
 from .interfaces import Outputs as Outputs
 from .interfaces import head_sizes as head_sizes
+from .model.noise import FeatureNoise as FeatureNoise
+from .model.noise import NoiseSize as NoiseSize
+from .model.noise import set_variant as set_variant
 from .model.transfer import FrozenEncoder as FrozenEncoder
 from .model.transfer import Transfer as Transfer
 from .model.weights import load_encoder as load_encoder

@@ -90,6 +90,10 @@ def transfer(
         bool,
         typer.Option("--tiles", help="Keep size and shape of a large picture: transfer it in overlapping tiles."),
     ] = False,
+    variant: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Write another transfer of every image: of a run with generator.noise."),
+    ] = 0,
     aspect: Annotated[
         str | None,
         typer.Option(
@@ -155,6 +159,7 @@ def transfer(
                     parameters=parameters,
                     project=project,
                     tiles=tiles,
+                    variant=variant,
                     aspect=cast("Aspect | None", aspect),
                     max_pixels=max_pixels,
                     skip_existing=skip_existing,

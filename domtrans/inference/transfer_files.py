@@ -88,6 +88,7 @@ def transfer(
     parameters: str | Path | None = None,
     project: bool = False,
     tiles: bool = False,
+    variant: int = 0,
     aspect: Aspect | None = None,
     max_pixels: int | None = None,
     registry: Registry | None = None,
@@ -138,6 +139,7 @@ def transfer(
             ``parameters`` imply it.
         tiles: Keep size and shape of a picture: transfer it in overlapping tiles of the network's size, and blend them. Its
             details should be as large as in the training images. For a run whose f gives feature maps.
+        variant: Which transfer of every image is written, for a run whose generator reads noise (``Run.variant``).
         part: ``(k, n)`` transfers the files k, k + n, k + 2n and so on, for n processes that share the work.
         aspect: How an image that is not square becomes square: "crop" to the centre, "pad" with the border pixels, or
             "squeeze". None: as the run read its source, or "crop".
@@ -177,13 +179,13 @@ def transfer(
         tiles=tiles,
     )
     if is_array_file(source):
-        run = as_run(run, device=device, precision=precision, registry=registry)
+        run = _load(run, device, precision, registry, variant)
         array = Path(expand_home(str(source)))
         return Transferred((transfer_array(run, array, destination, options, stop or threading.Event()),), ())
     sheet_format = None if options.sheet is None else image_format(options.sheet)
     plan = _plan(source, destination, options)
     jobs, single = plan.jobs, plan.single
-    run = as_run(run, device=device, precision=precision, registry=registry)
+    run = _load(run, device, precision, registry, variant)
     projected = _needs_projection(run, jobs, options)
     tiling = Tiling.of(run) if tiles else None
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
@@ -221,6 +223,12 @@ def transfer(
     written = tuple(path for result in results for path in result.written)
     existing = tuple(job.target for job in jobs if job in skipped and isinstance(job.target, Path))
     return Transferred(written, failed, existing, plan.passed_over, projected)
+
+
+def _load(run: Run | str | Path, device: str, precision: Precision, registry: Registry | None, variant: int) -> Run:
+    """The run, as the variant. Raises DomtransError for a variant of a run without noise."""
+    run = as_run(run, device=device, precision=precision, registry=registry)
+    return run.variant(variant) if variant else run
 
 
 def _needs_projection(run: Run, jobs: Sequence[Job], options: TransferOptions) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -26,6 +27,7 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
 from domtrans.model.inference_engine import InferenceEngine, Network, graph_network, pick_engine
+from domtrans.model.noise import set_variant
 from domtrans.model.transfer import FrozenEncoder, Transfer
 from domtrans.progress.display import session_with_display
 from domtrans.recipe.data import check_data_is_here, split_off_data, use_data
@@ -45,7 +47,7 @@ class Run:
     """A trained transfer with its recipe, as ``load`` and ``train`` return it.
 
     A pickled Run, e.g. for the worker processes of a ``DataLoader``, holds only the name of its file and of its device. It is
-    loaded again where it is unpickled, with the plugins that are installed there.
+    loaded again where it is unpickled, with the plugins that are installed there, and as variant 0.
 
     Attributes:
         path: The run folder.
@@ -256,6 +258,16 @@ class Run:
                 model = project(self.model, self.recipe, self.registry, session)
             self._projected = Run(self.file, self.recipe, model, self.about, self.registry, self.session, self.precision)
         return self._projected
+
+    def variant(self, number: int) -> Run:
+        """The run with another transfer of every image, the same in every call; 0 gives the run's own.
+
+        Raises:
+            DomtransError: If the generator reads no noise (``generator.noise``).
+        """
+        model = copy.deepcopy(self.model)
+        set_variant(model.generator, number)
+        return Run(self.file, self.recipe, model, self.about, self.registry, self.session, self.precision)
 
     def _pictures(self, squares: Tensor, engine: InferenceEngine) -> Tensor:
         """G of images [B, 1 or 3, S, S] in [-1, 1]: float [B, C, S, S] in [-1, 1]."""

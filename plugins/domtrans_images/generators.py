@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from domtrans import Generator
+from domtrans import FeatureNoise, Generator, NoiseSize
 from domtrans_images.sizes import SIZES, Width, halvings
 
 WIDEST = 8
@@ -30,6 +30,8 @@ class MapGenerator(Generator):
         width: Channels at full resolution; each halving of the resolution doubles them, up to 8 times as many.
         depth: Residual blocks at the resolution of the maps. More of them let g change larger shapes.
         bottleneck: Channels to which a first 1 x 1 convolution reduces the maps, so that g sees less of x; none: all.
+        noise: Values of z, N(0, 1), that g reads beside the maps, the same at every position, so that one image can have many
+            transfers. 0: none.
     """
 
     reads_maps = True
@@ -44,6 +46,7 @@ class MapGenerator(Generator):
         width: Width = 32,
         depth: Depth = 2,
         bottleneck: Annotated[int, Field(ge=1, le=1024)] | None = None,
+        noise: NoiseSize = 0,
     ) -> None:
         super().__init__()
         features, side, _ = feature_shape
@@ -52,9 +55,10 @@ class MapGenerator(Generator):
         self.side = size // 2**doublings
         coarse = width * min(2**doublings, WIDEST)
         reduced = features if bottleneck is None else bottleneck
+        self.noise = FeatureNoise(features, noise)
         self.layers = nn.Sequential(
-            *([] if bottleneck is None else [nn.Conv2d(features, reduced, 1)]),
-            *convolution(reduced, coarse),
+            *([] if bottleneck is None else [nn.Conv2d(features + noise, reduced + noise, 1)]),
+            *convolution(reduced + noise, coarse),
             *(Block(coarse) for _ in range(depth)),
             *upsampling(width, doublings),
             nn.Conv2d(width, channels, 3, 1, 1),
@@ -65,7 +69,7 @@ class MapGenerator(Generator):
         if tuple(features.shape[2:]) != (self.side, self.side):  # of a network whose stride is no power of 2
             features = F.interpolate(features, (self.side, self.side), mode="bilinear", align_corners=False)
         # float32, because in bfloat16 tanh rounds to exactly -1 or 1, where its gradient is 0 and the pixel stops learning.
-        return torch.tanh(self.layers(features).float())
+        return torch.tanh(self.layers(self.noise(features)).float())
 
 
 class ImageGenerator(Generator):
@@ -74,17 +78,21 @@ class ImageGenerator(Generator):
     Args:
         width: Channels at full resolution; each halving of the resolution doubles them, up to 8 times as many.
         depth: Residual blocks at the lowest resolution.
+        noise: Values of z, N(0, 1), that g reads beside f(x), so that one image can have many transfers. 0: none.
     """
 
     sizes = SIZES
 
-    def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 32, depth: Depth = 0) -> None:
+    def __init__(
+        self, feature_size: int, channels: int, size: int, *, width: Width = 32, depth: Depth = 0, noise: NoiseSize = 0
+    ) -> None:
         super().__init__()
+        self.noise = FeatureNoise(feature_size, noise)
         doublings = halvings(size)
         coarse = width * min(2**doublings, WIDEST)
         self.layers = nn.Sequential(
-            nn.Unflatten(1, (feature_size, 1, 1)),
-            nn.ConvTranspose2d(feature_size, coarse, size // 2**doublings, bias=False),
+            nn.Unflatten(1, (feature_size + noise, 1, 1)),
+            nn.ConvTranspose2d(feature_size + noise, coarse, size // 2**doublings, bias=False),
             nn.BatchNorm2d(coarse),
             nn.ReLU(),
             *(Block(coarse) for _ in range(depth)),
@@ -94,7 +102,7 @@ class ImageGenerator(Generator):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, channels, size, size]."""
-        return torch.tanh(self.layers(features).float())  # float32, as in map-generator
+        return torch.tanh(self.layers(self.noise(features)).float())  # float32, as in map-generator
 
 
 class Block(nn.Module):

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from domtrans import Discriminator, Encoder, Evaluator, Generator
+from domtrans import Discriminator, Encoder, Evaluator, FeatureNoise, Generator, NoiseSize
 
 Width = Annotated[int, Field(ge=4, le=1024)]
 SIZE = 32
@@ -69,19 +69,21 @@ class DigitGenerator(Generator):
 
     Args:
         width: Channels of the last hidden layer; each layer before it has twice as many.
+        noise: Values of z, N(0, 1), that g reads beside f(x), so that one image can have many transfers. 0: none.
     """
 
     sizes = (SIZE,)
 
-    def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64) -> None:
+    def __init__(self, feature_size: int, channels: int, size: int, *, width: Width = 64, noise: NoiseSize = 0) -> None:
         super().__init__()
+        self.noise = FeatureNoise(feature_size, noise)
 
         def up(before: int, after: int, stride: int = 2, padding: int = 1) -> list[nn.Module]:
             return [nn.ConvTranspose2d(before, after, 4, stride, padding, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
 
         self.layers = nn.Sequential(
-            nn.Unflatten(1, (feature_size, 1, 1)),
-            *up(feature_size, 4 * width, stride=1, padding=0),
+            nn.Unflatten(1, (feature_size + noise, 1, 1)),
+            *up(feature_size + noise, 4 * width, stride=1, padding=0),
             *up(4 * width, 2 * width),
             *up(2 * width, width),
             nn.ConvTranspose2d(width, channels, 4, 2, 1),
@@ -90,7 +92,7 @@ class DigitGenerator(Generator):
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, channels, 32, 32]."""
         # float32, because in bfloat16 tanh rounds to exactly -1 or 1, where its gradient is 0 and the pixel stops learning.
-        return torch.tanh(self.layers(features).float())
+        return torch.tanh(self.layers(self.noise(features)).float())
 
 
 class DigitImageGenerator(Generator):

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from domtrans import Discriminator, Generator
+from domtrans import Discriminator, FeatureNoise, Generator, NoiseSize
 
 Width = Annotated[int, Field(ge=4, le=512)]
 
@@ -26,6 +26,7 @@ class FaceGenerator(Generator):
         mixing: A 1 x 1 convolution after each block, as in the paper.
         last: The last layer: "transposed", as in the study, or "nearest", nearest-neighbour upsampling and a 3 x 3
             convolution, which avoids checkerboard artefacts.
+        noise: Values of z, N(0, 1), that g reads beside f(x), so that one image can have many transfers. 0: none.
     """
 
     drawn_size = 64
@@ -39,26 +40,28 @@ class FaceGenerator(Generator):
         width: Width = 48,
         mixing: bool = False,
         last: Literal["nearest", "transposed"] = "nearest",
+        noise: NoiseSize = 0,
     ) -> None:
         super().__init__()
         self.size = size
+        self.noise = FeatureNoise(feature_size, noise)
 
         def block(before: int, after: int) -> list[nn.Module]:
             up = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
             return [up, nn.BatchNorm2d(after), nn.ReLU(), *([nn.Conv2d(after, after, 1)] if mixing else [])]
 
-        widths = (feature_size, 4 * width, 4 * width, 4 * width, 2 * width, width)
+        widths = (feature_size + noise, 4 * width, 4 * width, 4 * width, 2 * width, width)
         blocks = [block(before, after) for before, after in itertools.pairwise(widths)]
         if last == "transposed":
             colours: list[nn.Module] = [nn.ConvTranspose2d(width, channels, 4, 2, 1)]
         else:
             colours = [nn.Upsample(scale_factor=2), nn.Conv2d(width, channels, 3, 1, 1)]
-        self.layers = nn.Sequential(nn.Unflatten(1, (feature_size, 1, 1)), *itertools.chain(*blocks), *colours)
+        self.layers = nn.Sequential(nn.Unflatten(1, (widths[0], 1, 1)), *itertools.chain(*blocks), *colours)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, channels, size, size]."""
         # float32, because in bfloat16 tanh rounds to exactly -1 or 1, where its gradient is 0 and the pixel stops learning.
-        images = torch.tanh(self.layers(features).float())
+        images = torch.tanh(self.layers(self.noise(features)).float())
         if self.size == self.drawn_size:
             return images
         return F.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
