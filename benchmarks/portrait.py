@@ -1,7 +1,10 @@
 """The example of one photograph: a NASA portrait, which is in the public domain, and its avatar.
 
 python benchmarks/portrait.py photo    # writes docs/images/nasa-portrait.jpg; needs scikit-image, which ships the photograph
-python benchmarks/portrait.py RUN      # writes docs/images/nasa-portrait-avatar.png, face and avatar; needs domtrans[faces]
+python benchmarks/portrait.py RUN      # writes docs/images/nasa-portrait-avatar.png, photograph and avatar side by side
+
+The second does what ``domtrans transfer RUN docs/images/nasa-portrait.jpg avatar.png --crop faces --size 256`` does, and needs
+domtrans[faces] and a run that draws by parameters, such as one of photo-avatars-dtn.
 """
 
 import sys
@@ -23,16 +26,17 @@ def write_photo() -> None:
 
 
 def write_pair(run: str) -> None:
-    """Find the face, transfer it, and show both."""
+    """Find the face, draw its avatar, and show the photograph beside it."""
     import domtrans
 
     trained = domtrans.load(run)
-    (face,) = trained.registry.build("detector", domtrans.use("faces"))(Image.open(PHOTO).convert("RGB"), SIDE)
-    avatar = trained.transfer(face)
+    photo = Image.open(PHOTO).convert("RGB")
+    faces = trained.registry.build("detector", domtrans.use("faces"))(photo, SIDE)
+    (parameters,) = trained.parameters(faces)
     pair = Image.new("RGB", (2 * SIDE + GAP, SIDE), "white")
-    pair.paste(face, (0, 0))
-    pair.paste(avatar.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC), (SIDE + GAP, 0))
-    pair.save(PAIR, optimize=True)
+    pair.paste(photo.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (0, 0))
+    pair.paste(trained.draw(parameters, SIDE).convert("RGB"), (SIDE + GAP, 0))
+    pair.quantize(256, dither=Image.Dither.NONE).save(PAIR, optimize=True)
 
 
 if __name__ == "__main__":
