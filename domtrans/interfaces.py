@@ -339,9 +339,14 @@ class Outputs:
     [B, C, H, W], the domain of the x that they belong to, "source" or "target") -> logits [B, 3], or [B * P, 3]"""
     classify: Callable[[Tensor], Tensor] | None = None
     """f's own head: standardised features -> class logits [B, K]"""
+    align: Callable[[Tensor], Tensor] | None = None
+    """Features of target images -> features like the source's. Only with ``align_features=true``"""
 
 
 OUTPUT_FIELDS = frozenset(field.name for field in fields(Outputs))
+
+FUNCTION_FIELDS = frozenset({"align", "classify", "discriminate"})
+"""The fields of Outputs that are functions. They belong to no domain."""
 
 PARAMETER_FIELDS = frozenset({"source_fake_parameters", "target_fake_parameters", "target_parameters"})
 """The fields of Outputs for a g that draws by parameters."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from domtrans.errors import DomtransError
-from domtrans.interfaces import OUTPUT_FIELDS, Loss, Outputs
+from domtrans.interfaces import FUNCTION_FIELDS, OUTPUT_FIELDS, Loss, Outputs
 from domtrans.model.build import expect
 from domtrans.recipe.schema import Term
 from domtrans.registry.parts import positional_parameters
@@ -58,7 +58,7 @@ def weighted_sum(losses: Iterable[WeightedLoss], outputs: Outputs, network: str)
     """
     total, values = None, {}
     for item in losses:
-        if all(getattr(outputs, name) is None for name in item.loss.reads - {"classify", "discriminate"}):
+        if all(getattr(outputs, name) is None for name in item.loss.reads - FUNCTION_FIELDS):
             continue
         # Only a loss that declares source labels or the parameters of target drawings gets them.
         withheld: dict[str, Any] = dict.fromkeys({"source_labels", "target_parameters"} - item.loss.reads)

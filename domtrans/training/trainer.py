@@ -193,7 +193,7 @@ class Trainer:
 
     def load_micro_batch(self, domains: Sequence[str], k: int) -> Outputs:
         """Micro-batch ``k`` of some domains: images x, features f(x), and the source labels where there are any."""
-        outputs = Outputs(classify=self.f.classify)
+        outputs = Outputs(classify=self.f.classify, align=self.alignment)
         for name in domains:
             index, images, features = self.domains[name].load_batch(k, self.rng)
             loaded: dict[str, Any] = {name: images, f"{name}_features": features}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from domtrans import Discriminator, Distance, DistanceOption, Loss, Outputs
+from domtrans import Discriminator, Distance, DistanceOption, DomtransError, Loss, Outputs
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 Fakes = Literal["both", "source"]
@@ -87,17 +87,31 @@ class FeatureConsistency(Loss):
     Args:
         distance: The distance d between features.
         of: Domain of the images x. The paper uses the source only.
+        aligned: Align the features of target images, of which G(x) is one, as ``align_features`` does for g. Otherwise a
+            distance on features asks for an image with the mean and the covariance of the source's features, which no target
+            image has.
     """
 
-    def __init__(self, *, distance: DistanceOption = "mse", of: Literal["source", "target"] = "source") -> None:
+    def __init__(
+        self, *, distance: DistanceOption = "mse", of: Literal["source", "target"] = "source", aligned: bool = False
+    ) -> None:
         super().__init__()
         self.distance: Distance = distance
+        self.of_target, self.aligned = of == "target", aligned
         self.pair = (f"{of}_features", f"{of}_fake_features")
-        self.reads = frozenset({*self.pair, "classify"})
+        self.reads = frozenset({*self.pair, "classify", *(["align"] if aligned else [])})
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """The distance between the features of x and those of G(x)."""
+        """The distance between the features of x and those of G(x). Raises DomtransError if they cannot be aligned."""
         features, fake_features = (getattr(outputs, name) for name in self.pair)
+        if self.aligned:
+            if outputs.align is None:
+                raise DomtransError(
+                    "the loss 'feature-consistency' has aligned=true, and the recipe has align_features=false; set both to the "
+                    "same value"
+                )
+            fake_features = outputs.align(fake_features)
+            features = outputs.align(features) if self.of_target else features
         return self.distance(features, fake_features, outputs.classify)
 
 

@@ -59,6 +59,19 @@ def test_feature_consistency_uses_the_source_by_default():
     assert built.reads == {"source_features", "source_fake_features", "classify"}
 
 
+@pytest.mark.parametrize("of", ["source", "target"])
+def test_feature_consistency_of_aligned_features(of):
+    """Features of target images, of which G(x) is one, are aligned; those of source images are not."""
+    a, b = (torch.tensor(FEATURES[name]) for name in (f"{of}_features", f"{of}_fake_features"))
+    built = registry().build("loss", use("feature-consistency", of=of, aligned=True))
+    outputs = {f"{of}_features": a, f"{of}_fake_features": b}
+    found = built(Outputs(**outputs, align=lambda features: 2 * features - 3))
+    wanted = ((2 * a - 3 if of == "target" else a) - (2 * b - 3)).square().mean()
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-10)
+    with pytest.raises(DomtransError, match="aligned=true, and the recipe has align_features=false"):
+        built(Outputs(**outputs))
+
+
 def test_feature_consistency_with_weighted_distances():
     pair = pick(FEATURES, "source_features", "source_fake_features")
     a, b = pair.values()

@@ -48,6 +48,8 @@ OPTIONS = {
     "image-generator": {"width": 8},
     "patch-discriminator": {"classes": 3, "width": 8},
     "image-discriminator": {"classes": 3, "width": 8},
+    "feature-discriminator": {"classes": 3, "width": 8, "encoders": [{"name": "map-encoder", "width": 8}]},
+    "joint-discriminator": {"of": [{"name": "patch-discriminator", "width": 8}, {"name": "image-discriminator", "width": 8}]},
     "portraits": {"count": 8, "test_count": 4},
     "predictions": {"of": {"name": "attributes", "width": 4, "features": 8}},
     "parameters": {"channels": 3, "engine": Dots(0), "hidden": 16, "renderer_width": 8},
