@@ -13,6 +13,7 @@ import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from domtrans.data.decode_worker import read_bytes
 from domtrans.data.image_set import ImageSet, to_channels, to_float
 from domtrans.interfaces import Outputs
 from domtrans.recipe.schema import OptimizerConfig
+from domtrans.registry.registry import Registry
 from domtrans.training.losses import WeightedLoss, active, weighted_sum
 from domtrans.training.optim import Optimizer
 from domtrans.training.trainer import Trainer, detached, logit_rows
@@ -51,8 +53,9 @@ class PlainLoop:
             network.to(memory_format=torch.contiguous_format)
         self.g.train()
         self.D.train().requires_grad_(True)
-        self.g_optimizer = plain_optimizer(self.g, self.config.generator_optimizer, self.config.steps)
-        self.D_optimizer = plain_optimizer(self.D, self.config.discriminator_optimizer, self.config.steps)
+        optimizer = partial(plain_optimizer, self.experiment.registry, steps=self.config.steps)
+        self.g_optimizer = optimizer(self.g, self.config.generator_optimizer)
+        self.D_optimizer = optimizer(self.D, self.config.discriminator_optimizer)
         progress = trainer.step_number / self.config.steps
         self.generator_terms = active(self.experiment.generator_losses, progress)
         self.discriminator_terms = active(self.experiment.discriminator_losses, progress)
@@ -133,11 +136,12 @@ class PlainLoop:
         return logit_rows(self.D(images, *condition))
 
 
-def plain_optimizer(network: nn.Module, config: OptimizerConfig, steps: int) -> Optimizer:
+def plain_optimizer(registry: Registry, network: nn.Module, config: OptimizerConfig, steps: int) -> Optimizer:
     """The optimizer of the recipe, in torch's default implementation."""
-    optimizer = Optimizer(network, config, steps)
+    optimizer = Optimizer(registry, network, config, steps)
     for group in optimizer.torch.param_groups:
-        group["fused"] = None
+        if "fused" in group:
+            group["fused"] = None
     return optimizer
 
 

@@ -125,14 +125,13 @@ def collect(registry: Registry) -> dict[str, Any]:
         except DomtransError:
             continue  # a recipe whose parts are not all installed
         paths[name] = {path.removesuffix(".name"): [] for path in _leaves(recipe.model_dump(mode="json"))}
-        for field, kind in PART_KINDS.items():
-            value = getattr(recipe, field)
-            places = {f"{field}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {field: value}
-            for path, part in places.items():
-                paths[name][path] = [*registry.names(kind), "none"]
-                options = {} if part is None else dict(registry.options(kind, part))
-                nested = {option: inner.kind for option, inner in options.items() if isinstance(inner, Nested)}
-                paths[name] |= {f"{path}.{option}": registry.names(inner) for option, inner in nested.items()}
+        absent = {field: kind for field, kind in PART_KINDS.items() if getattr(recipe, field) is None}
+        paths[name] |= {field: [*registry.names(kind), "none"] for field, kind in absent.items()}
+        for path, kind, part in recipe.parts():
+            paths[name][path] = [*registry.names(kind), *([] if kind == "optimizer" else ["none"])]
+            options = dict(registry.options(kind, part))
+            nested = {option: inner.kind for option, inner in options.items() if isinstance(inner, Nested)}
+            paths[name] |= {f"{path}.{option}": registry.names(inner) for option, inner in nested.items()}
     return {"parts": parts, "paths": paths}
 
 

@@ -27,6 +27,7 @@ USES = {
     "generator": f"{TRAIN} generator=NAME",
     "discriminator": f"{TRAIN} discriminator=NAME",
     "loss": f'{TRAIN} \'generator_losses.NAME={{"name": "NAME", "weight": 1}}\'',
+    "optimizer": f"{TRAIN} train.generator_optimizer=NAME",
     "distance": f"{TRAIN} generator_losses.const.distance=NAME",
     "augmentation": f"{TRAIN} view=NAME",
     "metric": f"{TRAIN} metrics.NAME=NAME",

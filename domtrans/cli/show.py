@@ -206,8 +206,8 @@ def new_plugin(
         typer.Option(
             metavar="KIND",
             autocompletion=complete_kind,
-            help="Kind of the part: domain, encoder, fit, generator, discriminator, loss, distance, augmentation, metric, "
-            "detector, recipe, study or tracker.",
+            help="Kind of the part: domain, encoder, fit, generator, discriminator, loss, optimizer, distance, augmentation, "
+            "metric, detector, recipe, study or tracker.",
         ),
     ] = "domain",
     parent: Annotated[Path, typer.Option("--in", metavar="FOLDER", help="Parent folder of the package.")] = Path(),

@@ -9,13 +9,13 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from domtrans.recipe.schema import PART_KINDS, EncoderPart, Recipe, Term
+from domtrans.recipe.schema import PART_KINDS, EncoderPart, OptimizerConfig, Recipe, Term
 from domtrans.registry.docstrings import parse_docstring
 from domtrans.registry.json_schema import kind_definitions, type_schema
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import KINDS, Registry
 
-ENCODER, TERM = "recipe-encoder", "term"
+ENCODER, TERM, OPTIMIZER = "recipe-encoder", "term", "recipe-optimizer"
 """Definitions of parts that have fields of their own in a recipe."""
 
 
@@ -36,6 +36,7 @@ def recipe_schema(registry: Registry) -> dict[str, Any]:
             definitions |= kind_definitions(registry, kind, kind, {})
     definitions |= kind_definitions(registry, "encoder", ENCODER, _own_fields(EncoderPart))
     definitions |= kind_definitions(registry, "loss", TERM, _own_fields(Term))
+    definitions |= kind_definitions(registry, "optimizer", OPTIMIZER, _own_fields(OptimizerConfig))
     properties, required = _fields(Recipe)
     extends = {
         "type": "string",
@@ -76,6 +77,8 @@ def _schema_of(name: str, annotation: Any, metadata: list[Any]) -> dict[str, Any
         definition = {EncoderPart: ENCODER, Term: TERM}.get(part, PART_KINDS[name])
         reference = {"$ref": f"#/definitions/{definition}"}
         return {"type": "object", "additionalProperties": reference} if name in _tables() else reference
+    if annotation is OptimizerConfig:
+        return {"$ref": f"#/definitions/{OPTIMIZER}"}
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         properties, _ = _fields(annotation)
         return {"type": "object", "properties": properties, "additionalProperties": False}

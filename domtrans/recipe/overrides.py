@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from domtrans.errors import DomtransError
-from domtrans.recipe.schema import Recipe, Term, make_recipe
+from domtrans.recipe.schema import Recipe, make_recipe
 from domtrans.registry.parts import Part, check_plain, did_you_mean
 from domtrans.registry.registry import Registry
 
@@ -19,8 +19,6 @@ Overrides = Sequence[str] | Mapping[str, Any] | None
 
 NO_OPTIONS = ("allow_changes", "device", "out", "resume", "track")
 """Parameters of ``train`` that are easily taken for options of the recipe."""
-TERM_FIELDS = ("weight", "start", "stop")
-"""What a term keeps when its loss is replaced by name."""
 
 
 def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | None, registry: Registry) -> Recipe:
@@ -150,7 +148,10 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
             data.pop(key, None)
             return
     if isinstance(inner, type) and issubclass(inner, Part):
-        _set_part(data, key, rest, value, path, TERM_FIELDS if issubclass(inner, Term) else ())
+        default = annotation.model_fields[key].default if annotation is not Recipe else None
+        if rest and isinstance(default, Part):
+            data.setdefault(key, default.model_dump(mode="json"))  # an earlier assignment may have emptied the table
+        _set_part(data, key, rest, value, path, inner.kept)
     elif not rest:
         data[key] = None if value == "none" and path == "train.begin" else value
     elif isinstance(inner, type) and issubclass(inner, BaseModel):
@@ -169,11 +170,13 @@ def _unknown_option(path: str, key: str, fields: Iterable[str]) -> str:
 
 
 def _paths(model: type[BaseModel]) -> Iterator[str]:
-    """The paths of all options of a model and of the models in it, without those of parts."""
+    """The paths of all fields of a model and of the models in it, without options of parts."""
     for name, field in model.model_fields.items():
+        if issubclass(model, Part) and name in Part.model_fields:
+            continue
         yield name
         inner = _inner(field.annotation)
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and not issubclass(inner, Part):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from (f"{name}.{path}" for path in _paths(inner))
 
 

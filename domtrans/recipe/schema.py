@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -26,6 +27,8 @@ class Term(Part):
         stop: Where it ends, likewise.
     """
 
+    kept: ClassVar[tuple[str, ...]] = ("weight", "start", "stop")
+
     weight: NonNegativeFloat = 1.0
     start: Share = 0.0
     stop: Share = 1.0
@@ -45,25 +48,33 @@ class EncoderPart(Part):
     weights: str | None = None
 
 
-class OptimizerConfig(BaseModel):
-    """An optimizer and its learning-rate schedule."""
+class OptimizerConfig(Part):
+    """An optimizer with its options, and its learning-rate schedule.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Attributes:
+        name: The optimizer.
+        lr: The highest learning rate.
+        schedule: How the learning rate changes after the warm-up; linear and cosine end at ``final_lr`` times ``lr``.
+        final_lr: The learning rate of the last step, as a share of ``lr``.
+        warmup: Share of the steps over which the learning rate rises linearly from 0.
+    """
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    """The optimizer."""
+    kept: ClassVar[tuple[str, ...]] = ("lr", "schedule", "final_lr", "warmup")
+
+    name: str = "adam"
     lr: PositiveFloat = 2e-4
-    """The highest learning rate."""
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
-    """The betas of Adam and AdamW. SGD uses the first as its momentum."""
-    weight_decay: NonNegativeFloat = 0.0
-    """Weight decay."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How the learning rate changes after the warm-up; linear and cosine end at ``final_lr`` times ``lr``."""
     final_lr: Share = 0.0
-    """The learning rate of the last step, as a share of ``lr``."""
     warmup: Share = 0.0
-    """Share of the steps over which the learning rate rises linearly from 0."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_momentum(cls, data: Any) -> Any:
+        """Recipes once gave the momentum of SGD as the first of ``betas``."""
+        if not (isinstance(data, Mapping) and data.get("name") == "sgd" and isinstance(data.get("betas"), list | tuple)):
+            return data
+        rest = {key: value for key, value in data.items() if key != "betas"}
+        return {"momentum": data["betas"][0], **rest} if data["betas"] else rest
 
 
 class HealthConfig(BaseModel):
@@ -205,7 +216,19 @@ class Recipe(BaseModel):
                 changes[field] = {key: registry.resolve(kind, part) for key, part in value.items()}
             elif value is not None:
                 changes[field] = registry.resolve(kind, value)
-        return self.model_copy(update=changes)
+        optimizers = {name: registry.resolve("optimizer", getattr(self.train, name)) for name in OPTIMIZERS}
+        return self.model_copy(update=changes | {"train": self.train.model_copy(update=optimizers)})
+
+    def parts(self) -> Iterator[tuple[str, str, Part]]:
+        """``(path, kind, part)`` for every part of the recipe, without the parts nested in it."""
+        for field, kind in PART_KINDS.items():
+            value = getattr(self, field)
+            if isinstance(value, dict):
+                yield from ((f"{field}.{key}", kind, part) for key, part in value.items())
+            elif value is not None:
+                yield field, kind, value
+        for name in OPTIMIZERS:
+            yield f"train.{name}", "optimizer", getattr(self.train, name)
 
     def to_json(self) -> str:
         """Indented JSON, ending in a newline; ``find_recipe`` reads it."""
@@ -229,6 +252,8 @@ PART_KINDS = {
     "metrics": "metric",
 }
 """The kind of part of each field of a recipe."""
+OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
+"""The fields of ``train`` that are parts."""
 
 
 def use(name: str, **options: Any) -> Part:

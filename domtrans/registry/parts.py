@@ -8,7 +8,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
 from pydantic import (
@@ -40,6 +40,9 @@ class Part(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kept: ClassVar[tuple[str, ...]] = ()
+    """Fields that stay as they are when a recipe replaces the part by the name of another."""
 
     name: str
     options: dict[str, Any] = {}

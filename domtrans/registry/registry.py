@@ -49,6 +49,7 @@ KINDS: dict[str, Kind] = {
         Kind("generator", ("feature_size", "channels", "size"), "a Generator, g", optional=("engine",)),
         Kind("discriminator", ("channels", "size"), "a Discriminator, D", optional=("head_size",)),
         Kind("loss", (), "a Loss", optional=("session",)),
+        Kind("optimizer", ("parameters", "lr"), "a torch.optim.Optimizer", optional=("capturable",)),
         Kind("distance", ("a", "b"), "a scalar", optional=("classify",), is_function=True),
         Kind("augmentation", ("images", "rng"), "images of the same shape", is_function=True),
         Kind("metric", ("inputs",), "a dict of named numbers, or lists of them", is_function=True),
@@ -156,6 +157,15 @@ class Registry:
     def loss(self, name: str, factory: Factory | None = None) -> Any:
         """Register a loss: ``factory(**options) -> Loss``. An optional parameter ``session`` receives the Session."""
         return self._register("loss", name, factory)
+
+    def optimizer(self, name: str, factory: Factory | None = None) -> Any:
+        """Register an optimizer of g and D: ``factory(parameters, lr, **options) -> torch.optim.Optimizer``.
+
+        The engine sets the learning rate of every parameter group before each step, after the recipe's schedule. An optional
+        third parameter ``capturable`` is True if steps are recorded as CUDA graphs (``train.capture``). ``lr`` is then a
+        tensor on the device, and a step must not wait for the device.
+        """
+        return self._register("optimizer", name, factory)
 
     def distance(self, name: str, factory: Factory | None = None) -> Any:
         """Register a distance: ``factory(a, b, **options) -> scalar``.
@@ -327,7 +337,11 @@ class Registry:
             raise DomtransError(f"{subject} with an option named '{sorted(clash)[0]}', which recipes use for something else")
 
 
-RESERVED_OPTIONS = {"loss": {"weight", "start", "stop"}, "encoder": {"weights"}}
+RESERVED_OPTIONS = {
+    "loss": {"weight", "start", "stop"},
+    "encoder": {"weights"},
+    "optimizer": {"lr", "schedule", "final_lr", "warmup"},
+}
 """Names that recipes use next to the options of such a part; ``name`` and ``options`` are reserved for every kind."""
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from domtrans.evaluation.results import MetricRow, declared_values, in_sections, metric_rows, row_order, run_rows
-from domtrans.recipe.schema import PART_KINDS, Recipe, Term
+from domtrans.recipe.schema import Recipe, Term
 from domtrans.registry.docstrings import parse_docstring
-from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
 
@@ -62,14 +61,10 @@ def _meaning(key: str, docstrings: Sequence[str]) -> str:
 
 def part_rows(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str, str]]:
     """Every part of a recipe: its path, its name, and its summary."""
-    for field, kind in PART_KINDS.items():
-        value = getattr(recipe, field)
-        parts: dict[str, Part] = {f"{field}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {}
-        parts |= {field: value} if isinstance(value, Part) else {}
-        for path, part in parts.items():
-            is_known = part.name in registry.names(kind)
-            summary = registry.get(kind, part.name).summary.replace("``", "") if is_known else "not installed here"
-            yield path, part.name + (f" \N{MULTIPLICATION SIGN} {part.weight:g}" if isinstance(part, Term) else ""), summary
+    for path, kind, part in recipe.parts():
+        is_known = part.name in registry.names(kind)
+        summary = registry.get(kind, part.name).summary.replace("``", "") if is_known else "not installed here"
+        yield path, part.name + (f" \N{MULTIPLICATION SIGN} {part.weight:g}" if isinstance(part, Term) else ""), summary
 
 
 def provenance_rows(record: Record) -> Iterator[tuple[str, str]]:

@@ -76,7 +76,7 @@ def assignments(base: Recipe, recipe: Recipe) -> list[str]:
         if key not in getattr(recipe, field)
     ]
     changed = [path for path in after if path not in before or before[path] != after[path]]
-    parts = {path for path in changed if path.endswith(".name") and not path.startswith("train.")}
+    parts = {path for path in changed if path.endswith(".name")}
     changed.sort(key=lambda path: (path not in parts, path.count(".")))
     return removed + [assignment(path.removesuffix(".name") if path in parts else path, after[path]) for path in changed]
 

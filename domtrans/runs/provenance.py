@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from domtrans.data.image_set import ImageSet
-from domtrans.recipe.schema import PART_KINDS, Recipe
+from domtrans.recipe.schema import Recipe
 from domtrans.registry.describe import describe
 from domtrans.registry.parts import Part, nested_parts
 from domtrans.registry.registry import Registry
@@ -76,10 +76,8 @@ def made_by(arguments: list[str]) -> str:
 
 def parts_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, Part]]:
     """``(kind, part)`` for every part of a recipe, each followed by the parts nested in it."""
-    for field, kind in PART_KINDS.items():
-        value = getattr(recipe, field)
-        for part in value.values() if isinstance(value, dict) else () if value is None else (value,):
-            yield from _with_nested(registry, kind, part)
+    for _, kind, part in recipe.parts():
+        yield from _with_nested(registry, kind, part)
 
 
 def credits_of(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ STRATEGIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "separate-updates": ("One update from source images, one from target images.", {"train.updates": "separate"}),
     "d-floor": ("D is not updated while its loss is below 1; chance is 3.3.", {"train.discriminator_floor": 1.0}),
     "heavy-gan": ("Twice the weight on the GAN loss of g.", {"generator_losses.gan.weight": 2}),
-    "sgd-for-d": ("SGD for D, Adam for g.", {f"{_D}.name": "sgd", f"{_D}.lr": 1e-2}),
+    "sgd-for-d": ("SGD for D, Adam for g.", {_D: "sgd", f"{_D}.lr": 1e-2}),
     "batch-norm-d": ("Batch norm in D instead of spectral norm.", {"discriminator.norm": "batch"}),
     "const-stop": ("L_CONST ends at 90 % of the run, for clearer images.", {"generator_losses.const.stop": 0.9}),
     "constant-rate": ("Learning rates do not decay.", {f"{_G}.schedule": "constant", f"{_D}.schedule": "constant"}),

@@ -22,6 +22,7 @@ from domtrans.testing.losses import example_outputs as example_outputs
 from domtrans.testing.networks import check_discriminator as check_discriminator
 from domtrans.testing.networks import check_encoder as check_encoder
 from domtrans.testing.networks import check_generator as check_generator
+from domtrans.testing.optimizers import check_optimizer as check_optimizer
 from domtrans.testing.runs import check_fit as check_fit
 from domtrans.testing.runs import check_metric as check_metric
 from domtrans.testing.runs import check_recipe as check_recipe

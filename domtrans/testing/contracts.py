@@ -60,6 +60,12 @@ CONTRACTS = {
     "loss-outputs": "a loss does not change the outputs that it is given",
     "loss-parameters": "weights inside a loss do not require gradients, because nothing trains them",
     "loss-separate": "if one domain is missing (train.updates=separate), a loss uses the other one or raises DomtransError",
+    "optimizer-steps": "an optimizer is a torch.optim.Optimizer of all parameters that it gets; a step with a learning rate of "
+    "0 changes none of them",
+    "optimizer-descends": "steps with a small learning rate make a loss smaller",
+    "optimizer-deterministic": "equal parameters and equal gradients give equal parameters after a step",
+    "optimizer-state": "the state is tensors and numbers, which the first step makes; with it, a new optimizer takes the same "
+    "steps",
     "distance-scalar": "a distance returns one finite number for two batches of features, of images, or both; it raises "
     "DomtransError for what it does not support",
     "distance-least": "no distance is smaller than that between a batch and itself",

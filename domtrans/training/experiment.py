@@ -29,6 +29,8 @@ class Experiment:
     """All that a recipe names, built: training images, f, g and D, their losses, and augmentations."""
 
     config: TrainConfig
+    registry: Registry
+    """Builds the optimizers, when the networks are on their device."""
     source: ImageSet
     target: ImageSet
     transfer: Transfer
@@ -82,6 +84,7 @@ def prepare(
 
     experiment = Experiment(
         config=recipe.train,
+        registry=registry,
         source=source,
         target=unlabelled_target,
         transfer=transfer,

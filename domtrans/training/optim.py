@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.compute.gradient_buckets import GradientBuckets
+from domtrans.errors import DomtransError
 from domtrans.recipe.schema import OptimizerConfig
+from domtrans.registry.parts import positional_parameters
+from domtrans.registry.registry import Registry
+from domtrans.training.optimizer_state import after_a_step, group_numbers, load_state, state_of
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -29,19 +33,45 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     return config.lr * factor
 
 
+def build_optimizer(
+    registry: Registry, config: OptimizerConfig, parameters: Sequence[nn.Parameter], *, capturable: bool
+) -> torch.optim.Optimizer:
+    """The torch optimizer that a recipe names.
+
+    Raises:
+        DomtransError: If the part is no torch optimizer, or its steps cannot be recorded and ``capturable`` asks for it.
+    """
+    takes_capturable = len(positional_parameters(registry.get("optimizer", config.name).factory)) == 3
+    if capturable and not takes_capturable:
+        raise DomtransError(
+            f"train.capture=true cannot record the steps of the optimizer '{config.name}'; set it to false or choose another "
+            "optimizer"
+        )
+    lr = torch.tensor(config.lr, device=parameters[0].device) if capturable else config.lr
+    optimizer = registry.build("optimizer", config, parameters, lr, *([capturable] if takes_capturable else []))
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise DomtransError(f"the optimizer '{config.name}' must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
+    return optimizer
+
+
 class Optimizer:
-    """A torch optimizer as a recipe describes it. Its state is plain named tensors.
+    """A torch optimizer as a recipe describes it, with the schedule of its learning rate.
 
     Args:
+        registry: The parts.
         network: The network whose parameters it updates.
-        config: Algorithm, learning rate and schedule.
+        config: Algorithm with its options, learning rate and schedule.
         steps: Steps of the whole run, for the schedule.
         group: The processes whose gradients are averaged before every step.
         capturable: Keep the learning rate in a tensor, so that a CUDA graph reads its present value.
+
+    Raises:
+        DomtransError: As ``build_optimizer``.
     """
 
     def __init__(
         self,
+        registry: Registry,
         network: nn.Module,
         config: OptimizerConfig,
         steps: int,
@@ -49,16 +79,14 @@ class Optimizer:
         *,
         capturable: bool = False,
     ) -> None:
-        self.config, self.steps = config, steps
+        self.config, self.steps, self.capturable = config, steps, capturable
         self.parameters = list(network.parameters())
         self.buckets = GradientBuckets(self.parameters, group.size) if group.size > 1 else None
-        lr = torch.tensor(config.lr, device=self.parameters[0].device) if capturable else config.lr
-        options: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
-        if config.name == "sgd":
-            self.torch: torch.optim.Optimizer = torch.optim.SGD(self.parameters, momentum=config.betas[0], **options)
-        else:
-            kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-            self.torch = kind(self.parameters, betas=config.betas, capturable=capturable, **options)
+        self._build = partial(build_optimizer, registry, config, capturable=capturable)
+        self.torch = self._build(self.parameters)
+        self._initial_numbers = group_numbers(self.torch)
+        self.skips_on_device = getattr(self.torch, "_step_supports_amp_scaling", False)
+        """Whether a step reads on the device whether it is skipped, as torch's fused kernels do for its GradScaler."""
 
     def set_learning_rate(self, step: int, factor: float = 1.0) -> None:
         """Set the learning rate of this step, times a factor."""
@@ -87,49 +115,33 @@ class Optimizer:
         """Update the parameters by their gradient, the mean over all processes.
 
         Args:
-            skip: bool [], on the device of the parameters: True leaves parameters and moments as they are. The host does not
-                wait for its value.
+            skip: bool [], on the device of the parameters: True leaves parameters and moments as they are. The host waits for
+                its value only if the optimizer is not one of torch's fused ones.
         """
         if self.buckets:
             self.buckets.average()
-        if skip is not None and self.config.name == "sgd":  # a skipped first step would leave these uninitialised
-            for parameter in self.parameters:
-                self.torch.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
-        # The fused kernels read this flag on the device. torch's GradScaler sets it to skip steps in the same way.
-        self.torch.found_inf = None if skip is None else skip.float()  # type: ignore[attr-defined]
+        if self.skips_on_device:
+            if skip is not None and isinstance(self.torch, torch.optim.SGD):
+                for parameter in self.parameters:  # a skipped first step would leave these uninitialised
+                    self.torch.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+            self.torch.found_inf = None if skip is None else skip.float()  # type: ignore[attr-defined]
+        elif skip is not None and self.capturable:
+            raise DomtransError(
+                f"train.capture=true cannot record whether a step of the optimizer '{self.config.name}' is skipped; set "
+                "train.discriminator_floor to 0, or train.capture to false"
+            )
+        elif skip is not None and bool(skip):
+            return
         self.torch.step()
 
     def state(self) -> dict[str, Tensor]:
-        """``{"3.exp_avg": tensor, ...}``: the moments of every parameter, by its position."""
-        return {
-            f"{position}.{name}": torch.as_tensor(value)
-            for position, parameter in enumerate(self.parameters)
-            for name, value in self.torch.state.get(parameter, {}).items()
-            if value is not None
-        }
+        """The moments of every parameter by its position, as in ``state_of``."""
+        return state_of(self.torch, self._initial_numbers)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Load a saved state. Raises ValueError if it belongs to other parameters or to another optimizer."""
-        is_scalar = (
-            {"momentum_buffer": False} if self.config.name == "sgd" else {"exp_avg": False, "exp_avg_sq": False, "step": True}
-        )
-        loaded: dict[str, set[str]] = {}
-        self.torch.state.clear()
-        for key, value in state.items():
-            position, _, name = key.partition(".")
-            parameter = (
-                self.parameters[int(position)] if position.isdecimal() and int(position) < len(self.parameters) else None
-            )
-            fits = parameter is not None and name in is_scalar and value.is_floating_point()
-            if parameter is None or not fits or value.shape != (() if is_scalar[name] else parameter.shape):
-                raise ValueError(f"optimizer state {key[:200]} of shape {list(value.shape)} belongs to no parameter")
-            loaded.setdefault(position, set()).add(name)
-            # In the memory layout of the parameter, which fused kernels need.
-            empty = torch.empty_like(parameter if value.ndim else value, dtype=value.dtype, device=parameter.device)
-            self.torch.state[parameter][name] = empty.copy_(value)
-        for position, names in loaded.items():
-            if names != is_scalar.keys():
-                raise ValueError(f"the optimizer state of parameter {position} lacks {sorted(is_scalar.keys() - names)[0]}")
+        copies = [nn.Parameter(parameter.detach().clone()) for parameter in self.parameters]
+        load_state(self.torch, state, after_a_step(self._build(copies)))
 
 
 class ExponentialMovingAverage:

@@ -62,8 +62,9 @@ class Trainer:
         self.captured = CapturedUpdates(device, self.rng) if self.config.capture else None
         capturable, steps = self.config.capture, self.config.steps
         self.average = ExponentialMovingAverage(self.g, self.config.ema, capturable=capturable)
-        self.g_optimizer = Optimizer(self.g, self.config.generator_optimizer, steps, group, capturable=capturable)
-        self.D_optimizer = Optimizer(self.D, self.config.discriminator_optimizer, steps, group, capturable=capturable)
+        optimizer = partial(Optimizer, experiment.registry, steps=steps, group=group, capturable=capturable)
+        self.g_optimizer = optimizer(self.g, self.config.generator_optimizer)
+        self.D_optimizer = optimizer(self.D, self.config.discriminator_optimizer)
         self.source, self.target = experiment.source.to(device), experiment.target.to(device)
         balance = self.config.balance_source
         self.domains = {

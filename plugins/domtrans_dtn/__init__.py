@@ -1,6 +1,6 @@
 """The Domain Transfer Network of Taigman, Polyak, Wolf (ICLR 2017).
 
-Losses, distances, augmentations, fits of f, and a metric for images without labels.
+Losses, distances, optimizers, augmentations, fits of f, and a metric for images without labels.
 """
 
 import domtrans
@@ -21,6 +21,7 @@ def register(registry: domtrans.Registry) -> None:
         losses,
         metrics,
         objectives,
+        optimizers,
         probing,
         self_supervised,
     )
@@ -38,6 +39,9 @@ def register(registry: domtrans.Registry) -> None:
     registry.loss("relativistic-generator", objectives.RelativisticGenerator)
     registry.loss("gradient-penalty", objectives.GradientPenalty)
     registry.loss("lecam", adaptive.LeCam)
+    registry.optimizer("adam", optimizers.adam)
+    registry.optimizer("adamw", optimizers.adamw)
+    registry.optimizer("sgd", optimizers.sgd)
     registry.distance("mse", distances.mse)
     registry.distance("l1", distances.l1)
     registry.distance("cosine", distances.cosine)

@@ -105,7 +105,7 @@ def faces_dtn_paper() -> Recipe:
     By default f is a classifier of the portraits' attributes. Their f, a face recogniser, is selected with, e.g.,
     ``encoder=sphereface encoder.path=FILE fit=none``.
     """
-    adam = OptimizerConfig(lr=2e-4, weight_decay=1e-6)
+    adam = OptimizerConfig(lr=2e-4, options={"weight_decay": 1e-6})
     return Recipe(
         name="faces-dtn-paper",
         description="the face DTN as described in the paper and the study",

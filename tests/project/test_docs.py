@@ -144,8 +144,8 @@ def test_prose_wraps_at_100_columns(page):
 
 def test_the_parts_of_the_how_to_keep_their_contracts(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    checks = {"Brightness": testing.check_loss, "Colours": testing.check_encoder, "Plain": testing.check_generator}
-    checks["ink"] = testing.check_metric
+    checks = {"Brightness": testing.check_loss, "SignDescent": testing.check_optimizer, "Colours": testing.check_encoder}
+    checks |= {"Plain": testing.check_generator, "ink": testing.check_metric}
     for code, (name, check) in zip(blocks(DOCS / "how-to" / "parts.md", "python"), checks.items(), strict=True):
         (tmp_path / f"of_the_how_to_{name}.py").write_text(code)
         check(getattr(importlib.import_module(f"of_the_how_to_{name}"), name))

@@ -89,7 +89,8 @@ def test_every_field_and_option_is_described():
     schema = recipe_schema(registry())
     train = schema["properties"]["train"]["properties"]
     assert train["steps"]["description"] == "Training steps." and train["steps"]["default"] == 1000
-    fields = [schema["properties"], train, train["health"]["properties"], train["generator_optimizer"]["properties"]]
+    adam = schema["definitions"]["recipe-optimizer.adam"]["properties"]
+    fields = [schema["properties"], train, train["health"]["properties"], adam]
     assert all(field.get("description") for table in fields for name, field in table.items() if name not in ("health",))
     weight = schema["definitions"]["term.feature-consistency"]["properties"]["weight"]
     assert weight["description"].startswith("Factor of the loss") and weight["minimum"] == 0

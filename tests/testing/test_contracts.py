@@ -25,12 +25,15 @@ OPTIONS = {
     "adaptive": {"initial": 1.0},
     "classifier": {"steps": 20, "batch_size": 8},
     "self-training": {"steps": 20, "batch_size": 8},
+    "vada": {"steps": 20, "batch_size": 8},
+    "dirt-t": {"steps": 20, "batch_size": 8},
     "probe": {"steps": 20, "batch_size": 8},
     "self-supervised": {"steps": 20, "batch_size": 8},
     "digit-accuracy": {"steps": 2, "batch_size": 8},
     "digit-realism": {"steps": 2, "batch_size": 8},
     "image-realism": {"steps": 2, "batch_size": 8},
     "content": {"steps": 2, "batch_size": 8},
+    "variety": {"steps": 2, "batch_size": 8},
     "adaptation-accuracy": {"steps": 2, "batch_size": 8},
     "subset": {"of": {"name": "street-digits", "count": 40, "test_count": 20}},
     "extended": {"of": {"name": "street-digits", "count": 20, "test_count": 10}, "by": [{"name": "portraits", "count": 8}]},
@@ -54,6 +57,7 @@ OPTIONS = {
     "predictions": {"of": {"name": "attributes", "width": 4, "features": 8}},
     "parameters": {"channels": 3, "engine": Dots(0), "hidden": 16, "renderer_width": 8},
     "face-verification": {"encoder": {"name": "colour-grid"}, "pairs": 10, "folds": 2},
+    "torch": {"algorithm": "RAdam"},
     "torchmetrics": {"metric": "PeakSignalNoiseRatio", "arguments": {"data_range": 1.0}},
 }
 DOWNLOADED = {"mnist", "usps", "svhn", "lfw", "celeba", "ms-celeb"}

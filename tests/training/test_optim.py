@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from domtrans import OptimizerConfig
+from domtrans import DomtransError, OptimizerConfig, Registry, override
 from domtrans.storage.tensors import read_tensors
 from domtrans.training.optim import ExponentialMovingAverage, Optimizer, learning_rate
-from tiny import tiny_recipe, tiny_trainer
+from tiny import registry, tiny_recipe, tiny_trainer
 from tiny_runs import go
 
 
@@ -43,8 +43,10 @@ def test_the_schedule_reaches_both_optimizers(tmp_path):
 
 def test_optimizers_use_the_settings_of_the_recipe():
     network = torch.nn.Linear(2, 2)
-    sgd = Optimizer(network, OptimizerConfig(name="sgd", betas=(0.7, 0.9), weight_decay=0.1), 5).torch
-    adamw = Optimizer(network, OptimizerConfig(name="adamw", betas=(0.7, 0.9), weight_decay=0.1), 5).torch
+    sgd = Optimizer(registry(), network, OptimizerConfig(name="sgd", options={"momentum": 0.7, "weight_decay": 0.1}), 5).torch
+    adamw = Optimizer(
+        registry(), network, OptimizerConfig(name="adamw", options={"betas": (0.7, 0.9), "weight_decay": 0.1}), 5
+    ).torch
     assert (
         type(sgd) is torch.optim.SGD and sgd.param_groups[0]["momentum"] == 0.7 and sgd.param_groups[0]["weight_decay"] == 0.1
     )
@@ -63,10 +65,10 @@ def test_a_reloaded_optimizer_takes_the_same_steps_in_any_memory_layout(name):
         optimizer.step()
 
     config = OptimizerConfig(name=name, lr=0.1)
-    first = Optimizer(net, config, 3)
+    first = Optimizer(registry(), net, config, 3)
     step(first, net, 0)
     other = copy.deepcopy(net)
-    second = Optimizer(other, config, 3)
+    second = Optimizer(registry(), other, config, 3)
     second.load_state({key: value.clone(memory_format=torch.contiguous_format) for key, value in first.state().items()})
     for k in (1, 2):
         step(first, net, k)
@@ -114,7 +116,7 @@ def test_a_skipped_update_changes_nothing(name):
     """Also the first one, before there are moments."""
     plain, skipping = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
     skipping.load_state_dict(plain.state_dict())
-    optimizers = [Optimizer(network, OptimizerConfig(name=name, lr=0.1), 10) for network in (plain, skipping)]
+    optimizers = [Optimizer(registry(), network, OptimizerConfig(name=name, lr=0.1), 10) for network in (plain, skipping)]
     for values in ((1.0,), (2.0,)):
         for network in (plain, skipping):
             network.weight.grad, network.bias.grad = torch.full((2, 3), *values), torch.full((2,), *values)
@@ -127,3 +129,84 @@ def test_a_skipped_update_changes_nothing(name):
     states = [optimizer.state() for optimizer in optimizers]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
+def plain(parameters, lr):
+    """Adagrad, which knows nothing of recordings and skipped steps."""
+    return torch.optim.Adagrad(parameters, lr)
+
+
+def with_plain():
+    other = Registry()
+    other.optimizer("plain", plain)
+    return other
+
+
+def test_the_optimizer_of_a_plugin_skips_updates_too():
+    network = torch.nn.Linear(3, 2)
+    optimizer = Optimizer(with_plain(), network, OptimizerConfig(name="plain", lr=0.1), 10)
+    network.weight.grad, network.bias.grad = torch.ones(2, 3), torch.ones(2)
+    before = network.weight.clone()
+    optimizer.step(skip=torch.tensor(True))
+    assert torch.equal(network.weight, before)
+    optimizer.step(skip=torch.tensor(False))
+    assert not torch.equal(network.weight, before)
+
+
+def test_an_optimizer_that_cannot_be_recorded_is_refused():
+    with pytest.raises(DomtransError, match=r"train\.capture=true cannot record the steps of the optimizer 'plain'"):
+        Optimizer(with_plain(), torch.nn.Linear(3, 2), OptimizerConfig(name="plain"), 10, capturable=True)
+
+
+def test_a_recorded_step_that_may_be_skipped_needs_a_fused_kernel():
+    config = OptimizerConfig.model_validate({"name": "torch", "algorithm": "RAdam"})
+    optimizer = Optimizer(registry(), torch.nn.Linear(3, 2), config, 10, capturable=True)
+    with pytest.raises(DomtransError, match=r"set train\.discriminator_floor to 0, or train\.capture to false"):
+        optimizer.step(skip=torch.tensor(True))
+
+
+def test_something_else_than_an_optimizer_is_refused():
+    other = Registry()
+    other.optimizer("nothing", lambda parameters, lr: None)
+    with pytest.raises(DomtransError, match=r"'nothing' must be a torch\.optim\.Optimizer, not NoneType"):
+        Optimizer(other, torch.nn.Linear(3, 2), OptimizerConfig(name="nothing"), 10)
+
+
+def test_the_state_of_other_parameters_is_refused():
+    small, large = (Optimizer(registry(), torch.nn.Linear(size, 2), OptimizerConfig(), 10) for size in (3, 4))
+    for parameter in large.parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    large.step()
+    state = large.state()
+    for broken, message in (
+        (state, "belongs to no parameter"),
+        ({key: value for key, value in state.items() if key == "1.step"}, "parameter 1 lacks exp_avg"),
+        ({"group.0.eps2": torch.tensor(1.0)}, "belongs to no parameter"),
+        ({"group.7.eps": torch.tensor(1.0)}, "belongs to no parameter"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            small.load_state(broken)
+
+
+def test_an_optimizer_set_by_name_keeps_its_learning_rate_but_no_options(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__generator_optimizer={"name": "adam", "lr": 0.5, "weight_decay": 0.1})
+    sgd = override(recipe, ["train.generator_optimizer=sgd"], registry()).train.generator_optimizer
+    assert (sgd.name, sgd.lr, sgd.options) == ("sgd", 0.5, {"momentum": 0.5, "weight_decay": 0.0})
+
+
+def test_the_momentum_of_old_recipes_is_read():
+    old = OptimizerConfig.model_validate({"name": "sgd", "lr": 0.1, "betas": [0.7, 0.999], "weight_decay": 0.0})
+    assert old.options == {"momentum": 0.7, "weight_decay": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"algorithm": "RAdan"}, "did you mean 'RAdam'"),
+        ({"algorithm": "LBFGS"}, r"no optimizer 'LBFGS' that works here"),
+        ({"algorithm": "Adam", "arguments": {"beta": 3}}, "torch's Adam cannot be built from these arguments: .*beta"),
+    ],
+)
+def test_a_wrong_optimizer_of_torch_is_one_sentence(options, message):
+    with pytest.raises(DomtransError, match=message):
+        Optimizer(registry(), torch.nn.Linear(3, 2), OptimizerConfig(name="torch", options=options), 10)

@@ -20,7 +20,7 @@ from tiny_runs import TENSOR_FILES, go, losses, metrics, stop_at, unlike
 # Resuming
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", {"name": "torch", "algorithm": "NAdam"}])
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, optimizer, at):
     recipe = tiny_recipe(
@@ -28,7 +28,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tmp_path, optimizer, at):
         "digits-dtn",
         train__steps=8,
         train__sample_every=2,
-        train__generator_optimizer__name=optimizer,
+        train__generator_optimizer=optimizer,
         train__balance_source=True,
         source_augmentation="warp",
     )

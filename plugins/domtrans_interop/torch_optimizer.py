@@ -1,0 +1,58 @@
+"""The optimizers of ``torch.optim``, by the names of their classes."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from domtrans import DomtransError
+
+UNSUITABLE = {"LBFGS", "Rprop", "SparseAdam"}
+"""LBFGS computes the loss several times in a step, Rprop ignores the schedule, SparseAdam needs sparse gradients."""
+
+
+def torch_optimizer(
+    parameters: Iterable[nn.Parameter],
+    lr: float | Tensor,
+    capturable: bool = False,
+    *,
+    algorithm: str,
+    arguments: dict[str, Any] | None = None,
+) -> torch.optim.Optimizer:
+    """An optimizer of torch.optim, such as RAdam, NAdam, RMSprop or Adafactor.
+
+    Use adam, adamw and sgd by their own names: those are fused. ``train.capture`` works with the algorithms that have an
+    argument ``capturable``.
+
+    Args:
+        parameters: The parameters.
+        lr: The learning rate.
+        capturable: Whether steps are recorded as CUDA graphs.
+        algorithm: Name of a class in ``torch.optim``.
+        arguments: Arguments of its constructor, by name.
+    """
+    known = [name for name, value in vars(torch.optim).items() if _is_optimizer(value) and name not in UNSUITABLE]
+    if algorithm not in known:
+        close = difflib.get_close_matches(algorithm, known, n=1)
+        hint = f" (did you mean '{close[0]}'?)" if close else f" (algorithms: {', '.join(sorted(known))})"
+        raise DomtransError(f"torch.optim has no optimizer '{algorithm}' that works here{hint}")
+    kind = getattr(torch.optim, algorithm)
+    if capturable:
+        if "capturable" not in inspect.signature(kind).parameters:
+            raise DomtransError(f"train.capture=true cannot record the steps of torch's {algorithm}; set it to false")
+        arguments = (arguments or {}) | {"capturable": True}
+    try:
+        optimizer: torch.optim.Optimizer = kind(parameters, lr=lr, **(arguments or {}))
+    except Exception as error:  # noqa: BLE001 - a constructor raises what it likes
+        reason = " ".join(str(error).split())[:200]
+        raise DomtransError(f"torch's {algorithm} cannot be built from these arguments: {reason}") from None
+    return optimizer
+
+
+def _is_optimizer(thing: Any) -> bool:
+    return inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and thing is not torch.optim.Optimizer
