@@ -6,15 +6,12 @@ import torch
 from domtrans.testing import check_optimizer
 
 
-class Averaging(torch.optim.Optimizer):
-    """Steps along the moving average of gradients. It counts its steps in the group, as several published optimizers do.
+class Descent(torch.optim.Optimizer):
+    """Steps along the moving average of gradients. It counts its steps in the group, as several published optimizers do."""
 
-    Args:
-        decay: Weight of the old average.
-    """
+    decay = 0.5
 
-    def __init__(self, parameters, lr, *, decay: float = 0.5) -> None:
-        self.decay = decay
+    def __init__(self, parameters, lr) -> None:
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
@@ -30,6 +27,18 @@ class Averaging(torch.optim.Optimizer):
         parameter.sub_(lr * direction)
 
 
+class Averaging(Descent):
+    """Steps along the moving average of gradients.
+
+    Args:
+        decay: Weight of the old average.
+    """
+
+    def __init__(self, parameters, lr, *, decay: float = 0.5) -> None:
+        self.decay = decay
+        super().__init__(parameters, lr)
+
+
 def decayed(parameters, lr, *, decay: float = 0.01):
     """SGD with weight decay on weights, and none on biases: two groups.
 
@@ -41,28 +50,28 @@ def decayed(parameters, lr, *, decay: float = 0.01):
     return torch.optim.SGD([{"params": weights, "weight_decay": decay}, {"params": biases}], lr, momentum=0.9)
 
 
-class Backwards(Averaging):
+class Backwards(Descent):
     """Steps against its direction."""
 
     def update(self, parameter, direction, lr):
         parameter.add_(lr * direction)
 
 
-class Stubborn(Averaging):
+class Stubborn(Descent):
     """Ignores the learning rate."""
 
     def update(self, parameter, direction, lr):
         parameter.sub_(1e-3 * direction)
 
 
-class Noisy(Averaging):
+class Noisy(Descent):
     """Adds noise from torch's global generator."""
 
     def update(self, parameter, direction, lr):
         parameter.sub_(lr * (direction + 1e-3 * torch.randn_like(direction)))
 
 
-class Forgetful(Averaging):
+class Forgetful(Descent):
     """Keeps its average where no checkpoint sees it."""
 
     @torch.no_grad()
