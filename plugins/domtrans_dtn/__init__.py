@@ -14,6 +14,7 @@ def register(registry: domtrans.Registry) -> None:
     from domtrans_dtn import (
         adaptive,
         augmentations,
+        boundaries,
         content,
         diff_augment,
         distances,
@@ -24,6 +25,7 @@ def register(registry: domtrans.Registry) -> None:
         optimizers,
         probing,
         self_supervised,
+        variety,
     )
 
     registry.loss("ternary-discriminator", losses.TernaryDiscriminator)
@@ -60,7 +62,10 @@ def register(registry: domtrans.Registry) -> None:
     registry.augmentation("adaptive", adaptive.Adaptive)
     registry.metric("image-realism", metrics.image_realism)
     registry.metric("content", content.content, values=content.VALUES)
+    registry.metric("variety", variety.variety, values=variety.VALUES)
     registry.fit("classifier", fits.classifier)
     registry.fit("self-training", fits.self_training)
+    registry.fit("vada", boundaries.vada)
+    registry.fit("dirt-t", boundaries.dirt_t)
     registry.fit("probe", probing.probe)
     registry.fit("self-supervised", self_supervised.self_supervised)
