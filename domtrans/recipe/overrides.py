@@ -26,10 +26,11 @@ def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | No
 
     Args:
         recipe: The recipe.
-        assignments: ``"path=value"`` strings, or a mapping of paths to values, applied in order. A value may be a table of
-            options, as in ``{"train": {"steps": 2000}}``: those that it does not name stay. A string's value is parsed
-            as JSON, or is text if it is not valid JSON. A part that is set by name loses the options of the part before.
-            ``none`` removes an optional part or a loss term.
+        assignments: ``"path=value"`` strings, or a mapping of paths to values. A value may be a table of options, as in
+            ``{"train": {"steps": 2000}}``: those that it does not name stay. A string's value is parsed as JSON, or is text
+            if it is not valid JSON. A part that is set by name loses the options of the part before; it is set before its
+            options, wherever it stands. Of two values for one path, the last counts. ``none`` removes an optional part or a
+            loss term.
         registry: The parts.
 
     Returns:
@@ -39,11 +40,14 @@ def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | No
         DomtransError: For an unknown path or name, or a value of the wrong type.
     """
     data = recipe.model_dump(mode="json")
+    leaves: list[tuple[list[str], Any]] = []
     for path, value in parse(assignments):
         _check_data(path, value)
         check_plain(value, f"'{path}'")
-        for keys, leaf in _nested(path.split("."), value):
-            _set(Recipe, data, keys, leaf, ".".join(keys))
+        leaves += _nested(path.split("."), value)
+    # Shorter paths first: a part that is set by name would discard options of it that were set before.
+    for keys, leaf in sorted(leaves, key=lambda pair: len(pair[0])):
+        _set(Recipe, data, keys, leaf, ".".join(keys))
     return make_recipe(data, f"recipe '{recipe.name}'").resolve(registry)
 
 

@@ -15,6 +15,7 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.label_free_score import SCORE, LabelFreeScore
 from domtrans.progress.display import with_display
 from domtrans.recipe.files import find_recipe
+from domtrans.recipe.overrides import override
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
@@ -118,7 +119,7 @@ class Reproduction:
         return data
 
     def _resolved(self, row: Row) -> Recipe:
-        return find_recipe(row.recipe, self.registry, [*assignments(row.changes), *self.changes])
+        return override(find_recipe(row.recipe, self.registry, assignments(row.changes)), self.changes, self.registry)
 
     def _missing(self, job: Job) -> list[dict[str, Any]]:
         """The evaluations of a job that have not been run, as changes to ``evaluate``."""

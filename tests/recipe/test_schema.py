@@ -63,8 +63,7 @@ def test_any_option_by_path(assignment, value):
 
 
 def test_a_part_by_name_drops_the_options_of_the_one_it_replaces():
-    recipe = changed("source.count=123", "source=mnist-5k")
-    assert at(recipe, "source") == {"name": "mnist-5k"}
+    assert at(changed("source=mnist-5k", base=changed("source.count=123")), "source") == {"name": "mnist-5k"}
 
 
 def test_a_part_as_a_table_brings_its_options_along():
@@ -72,8 +71,18 @@ def test_a_part_as_a_table_brings_its_options_along():
     assert at(recipe, "source") == {"name": "street-digits", "count": 9, "test_count": 2000, "seed": 0}
 
 
-def test_assignments_run_from_left_to_right():
-    assert at(changed("fit=self-training", "fit.steps=5"), "fit.steps") == 5
+@pytest.mark.parametrize("assignments", [("fit=self-training", "fit.steps=5"), ("fit.steps=5", "fit=self-training")])
+def test_a_part_is_set_before_its_options_in_any_order(assignments):
+    recipe = changed(*assignments)
+    assert (at(recipe, "fit.name"), at(recipe, "fit.steps")) == ("self-training", 5)
+
+
+def test_an_option_that_the_part_of_the_same_command_does_not_have_is_refused():
+    with pytest.raises(DomtransError, match="count"):
+        changed("source.count=123", "source=mnist-5k")
+
+
+def test_the_last_of_two_values_counts():
     assert at(changed("train.steps=5", "train.steps=6"), "train.steps") == 6
 
 
@@ -305,7 +314,7 @@ def test_a_whole_recipe_in_toml(tmp_path):
     """
     (tmp_path / "whole.toml").write_text(text)
     recipe = find_recipe(str(tmp_path / "whole.toml"), registry())
-    assert recipe.fit is None and recipe.generator.options == {"width": 8} and recipe.source.options["count"] == 20_000
+    assert recipe.fit is None and recipe.generator.options["width"] == 8 and recipe.source.options["count"] == 20_000
 
 
 @pytest.mark.parametrize(
