@@ -26,7 +26,9 @@ def test_the_study_has_its_documented_rows():
     wanted = "best mse cross-entropy oracle no-const paper study no-tid no-f-in-g no-d no-const-no-tid baseline original"
     wanted += " as-long spectral-d rates kl-const views even-source learning-f aligned smooth told-d moved-source"
     wanted += " two-g-steps two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
-    wanted += " weight-decay label-smoothing no-average unseen-in-source unseen-in-target unseen-in-both"
+    wanted += " weight-decay label-smoothing no-average least-squares hinge relativistic r3gan r1 r1-no-norm lecam"
+    wanted += " diff-augment adaptive minibatch-deviation two-time-scale feature-d"
+    wanted += " unseen-in-source unseen-in-target unseen-in-both"
     assert list(rows()) == wanted.split() and list(ROWS) == wanted.split()
 
 

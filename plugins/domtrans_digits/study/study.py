@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from domtrans import Study
-from domtrans_digits.study import steps, tables
+from domtrans_digits.study import objectives, steps, tables
 from domtrans_digits.study.common import CommonSettings
 
 
 def digits(*, data_dir: str | None = None, encoder: str | None = None, quick: bool = False) -> Study:
-    """House numbers to handwriting: variants, ablations, training strategies, an unseen digit, domain adaptation.
+    """House numbers to handwriting: variants, ablations, training strategies, objectives, an unseen digit, domain adaptation.
 
     Args:
         data_dir: Folder with SVHN (.mat files, or svhn_8k.npz) and MNIST (idx files); without it, street-digits and
@@ -28,6 +28,7 @@ def digits(*, data_dir: str | None = None, encoder: str | None = None, quick: bo
             tables.ablations(common),
             steps.path(common),
             tables.strategies(common),
+            objectives.objectives(common),
             tables.unseen(common),
             tables.adaptation(common),
         ),
