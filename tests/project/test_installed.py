@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -61,11 +62,24 @@ def output_of(done):
     return done.stdout
 
 
+def copied_by_the_container(folder):
+    """What the Containerfile copies before it builds the wheel, and nothing else."""
+    for words in re.findall(r"^COPY (.*)$", (ROOT / "Containerfile").read_text(), re.MULTILINE):
+        *names, place = words.split()
+        for name in names:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, folder / place)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    """The wheels of domtrans and of the example package."""
+    """The wheels of domtrans, built from the files of the container, and of the example package."""
     folder = tmp_path_factory.mktemp("wheels")
-    command = [*PIP, "wheel", "--quiet", *BUILD, "--wheel-dir", folder, ROOT, ROOT / "examples" / "domtrans-kmnist"]
+    source = copied_by_the_container(tmp_path_factory.mktemp("source"))
+    command = [*PIP, "wheel", "--quiet", *BUILD, "--wheel-dir", folder, source, ROOT / "examples" / "domtrans-kmnist"]
     output_of(subprocess.run([*map(str, command)], capture_output=True, text=True, check=False))
     return folder
 
