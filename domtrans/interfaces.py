@@ -313,6 +313,8 @@ class Outputs:
     """G(x_s) = g(f(x_s)) [B, C, H, W]"""
     target_fake: Tensor | None = None
     """G(x_t) [B, C, H, W]"""
+    source_second_fake: Tensor | None = None
+    """G(x_s) with another z [B, C, H, W], of a g that reads noise; only in the losses of g"""
     source_fake_features: Tensor | None = None
     """f(G(x_s)) [B, F], through the recipe's ``view`` if it has one"""
     target_fake_features: Tensor | None = None

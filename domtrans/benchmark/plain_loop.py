@@ -116,6 +116,9 @@ class PlainLoop:
                 images = self.experiment.view(images, self.rng) if self.experiment.view else images
                 encoded: dict[str, Any] = {f"{name}_features": self.f(images)}
                 outputs = replace(outputs, **encoded)
+        if "source_second_fake" in reads and outputs.source is not None:
+            second = self.g(self.generator_input("source", outputs.source, outputs.source_features))
+            outputs = replace(outputs, source_second_fake=second)
         return update(self.g_optimizer, self.generator_terms, outputs, "generator")
 
     def judge(self, outputs: Outputs, *names: str) -> Outputs:

@@ -19,6 +19,7 @@ JUDGED = frozenset(
     {
         "source_fake",
         "target_fake",
+        "source_second_fake",
         "source_fake_parameters",
         "target_fake_parameters",
         "source_fake_logits",
@@ -71,6 +72,7 @@ def example_outputs(*, batch: int = 4, channels: int = 3, size: int = 32, featur
         target_features=features_of(target),
         source_fake=source_fake,
         target_fake=target_fake,
+        source_second_fake=(0.9 * source_fake.detach()).requires_grad_(True),
         source_fake_features=features_of(source_fake),
         target_fake_features=features_of(target_fake),
         source_fake_logits=logits[0],

@@ -12,6 +12,7 @@ from domtrans.errors import DomtransError
 from domtrans.evaluation.leak_guard import check_for_evaluators, evaluators_kept_out, find_held
 from domtrans.interfaces import PARAMETER_FIELDS, AdaptiveAugmentation, Augmentation, Discriminator
 from domtrans.model.build import build_transfer, expect, fits_memory, initial_weights
+from domtrans.model.noise import noises_of
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, TrainConfig
 from domtrans.registry.parts import Part, positional_parameters
@@ -78,6 +79,7 @@ def prepare(
     if by_parameters:
         unlabelled_target = replace(unlabelled_target, parameters=target.parameters)
     _check_parameters(recipe, target, losses, by_parameters=by_parameters)
+    _check_noise(recipe, losses, reads_noise=bool(noises_of(transfer.generator)))
 
     def augmentation(part: Part | None) -> Any:
         return None if part is None else registry.build("augmentation", part)
@@ -170,6 +172,16 @@ def _check_parameters(recipe: Recipe, target: ImageSet, losses: tuple[WeightedLo
             raise DomtransError(
                 f"the loss '{item.term.name}' reads the parameters of the target's drawings, which the domain "
                 f"'{recipe.target.name}' does not give; choose a target that an engine draws, such as 'avatars'"
+            )
+
+
+def _check_noise(recipe: Recipe, losses: tuple[WeightedLoss, ...], *, reads_noise: bool) -> None:
+    """Raise DomtransError for a loss that compares transfers with different noise, without a g that reads noise."""
+    for item in losses:
+        if "source_second_fake" in item.loss.reads and not reads_noise:
+            raise DomtransError(
+                f"the loss '{item.term.name}' compares two transfers of an image, and the generator '{recipe.generator.name}' "
+                "makes one, because it reads no noise; set generator.noise=8, or remove the loss"
             )
 
 

@@ -83,6 +83,7 @@ class Trainer:
                 raise DomtransError(f"train.{option}=true works in one process only; set it to false to train in several")
         if self.config.compile:
             self.forward_f, self.forward_g, self.forward_D = compile_networks(networks, device, graphs=not self.config.capture)
+        self.draws_twice = "source_second_fake" in fields_read(experiment.generator_losses)
         self.updates, self.turns = updates_per_step(self.config), turns_per_step(self.config)
         self.monitor = Monitor.of(self.target, self.D, watch=self.config.health.watch)
         self.step_number = 0
@@ -218,7 +219,8 @@ class Trainer:
         with torch.set_grad_enabled(with_graph), self.session.autocast():
             source = self.generator_input("source", outputs.source, outputs.source_features)
             target = self.generator_input("target", outputs.target, outputs.target_features)
-            fakes = in_one_pass(self.forward_g, {"source_fake": source, "target_fake": target})
+            second = {"source_second_fake": source} if with_graph and self.draws_twice else {}
+            fakes = in_one_pass(self.forward_g, {"source_fake": source, "target_fake": target, **second})
         return replace(outputs, **fakes)
 
     def generator_input(self, domain: str, images: Tensor | None, features: Tensor | None) -> Tensor | None:

@@ -18,6 +18,7 @@ def register(registry: domtrans.Registry) -> None:
         content,
         diff_augment,
         distances,
+        diversity,
         fits,
         losses,
         metrics,
@@ -33,6 +34,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.loss("feature-consistency", losses.FeatureConsistency)
     registry.loss("target-identity", losses.TargetIdentity)
     registry.loss("total-variation", losses.TotalVariation)
+    registry.loss("mode-seeking", diversity.ModeSeeking)
     registry.loss("least-squares-discriminator", objectives.LeastSquaresDiscriminator)
     registry.loss("least-squares-generator", objectives.LeastSquaresGenerator)
     registry.loss("hinge-discriminator", objectives.HingeDiscriminator)
