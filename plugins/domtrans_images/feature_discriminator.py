@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from domtrans import Discriminator, Encoder, EncoderOption, to_channels
 from domtrans_images.fixed_network import fixed, typical_deviation
 from domtrans_images.joint_discriminator import side_by_side
-from domtrans_images.sizes import Width
+from domtrans_images.sizes import SIZES, Width
 
 SMALLEST_SIDE = 4
 """Maps of this side or smaller are not halved again."""
@@ -32,6 +32,8 @@ class FeatureDiscriminator(Discriminator):
         width: Channels after the mixing and in the heads.
         classes: Number of classes of f's head, for a class-conditional D; "auto": as many as f's head has. 0: unconditional.
     """
+
+    sizes = SIZES
 
     def __init__(
         self,

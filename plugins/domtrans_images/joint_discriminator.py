@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from domtrans import Discriminator, DomtransError
 from domtrans.registry.parts import PartOf
+from domtrans_images.sizes import SIZES
 
 DiscriminatorOption = Annotated[Any, PartOf("discriminator")]
 """Annotation of an option that takes a discriminator by name: a function (channels, size) -> Discriminator."""
@@ -27,6 +28,8 @@ class JointDiscriminator(Discriminator):
     Raises:
         DomtransError: If they are conditioned on different numbers of classes.
     """
+
+    sizes = SIZES
 
     def __init__(
         self,

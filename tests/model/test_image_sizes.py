@@ -43,7 +43,8 @@ def test_a_refusal_names_every_network_and_those_that_support_the_size(size):
     pixels = "face-generator, image-generator" if of_any_size else "face-generator"
     assert "attributes" in said and "map-encoder" not in said and "set image_size=32" in said
     assert f"(for {size}: {pixels})" in said
-    others = "face-discriminator, image-discriminator, patch-discriminator" if of_any_size else "face-discriminator"
+    of_images = [f"{kind}-discriminator" for kind in ("face", "feature", "image", "joint", "patch")]
+    others = ", ".join(of_images if of_any_size else of_images[:1])
     other = others if size >= 32 else "none is installed"
     assert f"the discriminator 'digit-discriminator' supports 32 pixels (for {size}: {other})" in said
     assert said.endswith("or choose other networks") == (size >= 32)
