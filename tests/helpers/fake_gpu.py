@@ -67,11 +67,12 @@ def fake_gpu() -> Iterator[None]:
         if not isinstance(images.pixels, Tensor):
             return images
         moved = object.__new__(ImageSet)  # the constructor checks the values of the labels
-        labels = None if images.labels is None else images.labels.to(device)
+        labels, parameters = (None if each is None else each.to(device) for each in (images.labels, images.parameters))
         for name, value in vars(images).items():
             object.__setattr__(moved, name, value)
         object.__setattr__(moved, "pixels", images.pixels.to(device))
         object.__setattr__(moved, "labels", labels)
+        object.__setattr__(moved, "parameters", parameters)
         return moved
 
     with (
