@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -112,7 +114,8 @@ def _tables() -> list[str]:
     return [name for name, field in Recipe.model_fields.items() if name in PART_KINDS and get_origin(field.annotation) is dict]
 
 
-def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+@functools.cache  # a second reading would differ if the file is edited in between
+def field_docstrings(model: type[BaseModel]) -> Mapping[str, str]:
     """The string below each field in the source of a model; empty if the source is not there."""
     try:
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body

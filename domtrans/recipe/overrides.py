@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -195,7 +196,7 @@ def _set_part(data: dict[str, Any], key: str, rest: list[str], value: Any, path:
         if isinstance(value, str) and value != "none":
             data[key] = {field: before[field] for field in kept if field in before} | {"name": value}
         else:
-            data[key] = None if value == "none" else value
+            data[key] = None if value == "none" else copy.deepcopy(value)  # further assignments may change it
         return
     if data.get(key) is None:
         part = path.removesuffix("." + ".".join(rest))

@@ -77,6 +77,12 @@ def test_a_part_is_set_before_its_options_in_any_order(assignments):
     assert (at(recipe, "fit.name"), at(recipe, "fit.steps")) == ("self-training", 5)
 
 
+def test_a_table_that_is_passed_is_not_changed():
+    table = {"name": "digit-generator"}
+    override(BASE, {"generator": table, "generator.width": 8}, registry())
+    assert table == {"name": "digit-generator"}
+
+
 def test_an_option_that_the_part_of_the_same_command_does_not_have_is_refused():
     with pytest.raises(DomtransError, match="count"):
         changed("source.count=123", "source=mnist-5k")
