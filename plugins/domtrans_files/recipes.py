@@ -11,7 +11,7 @@ SMALL_SIDE_PIXELS = 48
 MIN_CLASS_IMAGES = 20
 """Images of the rarest class, at least, so that f is fitted as a classifier."""
 FEW_IMAGES = 400
-"""Training images of a domain below which batches are smaller."""
+"""Training images of a domain below which batches are smaller, and D sees augmented images."""
 MAX_PASSES = 60
 """Times that the fit of f without labels sees each image, at most."""
 
@@ -32,7 +32,7 @@ def folders_dtn(source: DomainFacts | None, target: DomainFacts | None) -> Recip
     return Recipe(
         name="folders-dtn",
         description="two folders of images; chooses f, sizes and batches by what it sees",
-        choices=() if source is None or target is None else tuple(in_words(source, target, size, batch)),
+        choices=() if source is None or target is None else tuple(in_words(source, target, size, batch, few=few)),
         image_size=size,
         source=use("folder"),
         target=use("folder"),
@@ -41,13 +41,13 @@ def folders_dtn(source: DomainFacts | None, target: DomainFacts | None) -> Recip
         ),
         fit=use("classifier", view=VIEW) if by_classes else use("self-supervised", steps=fit_steps(sum(counts)), batch_size=32),
         view=use("chain", steps=[use("warp", rotate=0.1, scale=0.1, shear=0.05, shift=0.05), use("blur"), use("noise")]),
-        discriminator_view=use("diff-augment", policy=["colour", "translation"]),
+        discriminator_view=use("diff-augment", policy=["colour", "translation"]) if few else None,
         align_features=True,
-        generator=use("map-generator", width=16),
+        generator=use("map-generator", width=24),
         discriminator=use("patch-discriminator", width=32),
         generator_losses={
-            "gan": term("ternary-generator", start=0.05),
-            "const": term("feature-consistency", weight=3, distance="mse"),
+            "gan": term("ternary-generator", weight=2, start=0.05),
+            "const": term("feature-consistency", weight=0.5, distance="mse"),
             "tid": term("target-identity", weight=5, distance="l1"),
         },
         discriminator_losses={"gan": term("ternary-discriminator", start=0.05)},
@@ -56,7 +56,7 @@ def folders_dtn(source: DomainFacts | None, target: DomainFacts | None) -> Recip
             steps=3000,
             batch_size=batch,
             generator_optimizer=OptimizerConfig(lr=1e-3, schedule="cosine"),
-            discriminator_optimizer=OptimizerConfig(lr=5e-4, schedule="cosine"),
+            discriminator_optimizer=OptimizerConfig(lr=2e-3, schedule="cosine"),
             ema=0.995,
             validate_every=500,
         ),
@@ -84,7 +84,7 @@ def fit_steps(images: int) -> int:
     return 600 if not images else max(100, min(600, MAX_PASSES * images // 64))
 
 
-def in_words(source: DomainFacts, target: DomainFacts, size: int, batch: int) -> list[str]:
+def in_words(source: DomainFacts, target: DomainFacts, size: int, batch: int, *, few: bool) -> list[str]:
     """What was seen, and what was chosen for it, in two sentences."""
     seen = f"seen: source {facts_in_words(source)}; target {facts_in_words(target)}"
     if has_classes(source):
@@ -93,7 +93,8 @@ def in_words(source: DomainFacts, target: DomainFacts, size: int, batch: int) ->
         f = f"f without labels, because a class of the source has fewer than {MIN_CLASS_IMAGES} images"
     else:
         f = "f without labels, on the images of both"
-    return [seen, f"chosen: {f}; images of {size} pixels, batches of {batch}"]
+    augmented = "; D sees augmented images" if few else ""
+    return [seen, f"chosen: {f}; images of {size} pixels, batches of {batch}{augmented}"]
 
 
 def facts_in_words(facts: DomainFacts) -> str:

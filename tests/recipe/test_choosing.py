@@ -36,9 +36,10 @@ def test_without_classes_f_is_fitted_without_labels(tmp_path):
     write_images(tmp_path / "a", 16), write_images(tmp_path / "b", 8, side=40)
     recipe = chosen(tmp_path)
     assert recipe.fit.name == "self-supervised" and recipe.image_size == 32 and recipe.train.batch_size == 8
+    assert recipe.discriminator_view.name == "diff-augment"
     assert recipe.choices == (
         "seen: source 14 colour images of about 60 pixels, no classes; target 7 colour images of about 40 pixels, no classes",
-        "chosen: f without labels, on the images of both; images of 32 pixels, batches of 8",
+        "chosen: f without labels, on the images of both; images of 32 pixels, batches of 8; D sees augmented images",
     )
 
 
@@ -46,7 +47,15 @@ def test_inspect_says_what_is_chosen(tmp_path, capsys):
     write_images(tmp_path / "a", 8), write_images(tmp_path / "b", 8)
     changes = [f"source.path={tmp_path / 'a'}", f"target.path={tmp_path / 'b'}"]
     code, out, _ = in_process(capsys, "inspect", "folders-dtn", *changes, "--quick")
-    assert code == 0 and "\nchosen: f without labels, on the images of both; images of 64 pixels, batches of 8\n" in out
+    wanted = "chosen: f without labels, on the images of both; images of 64 pixels, batches of 8; D sees augmented images"
+    assert code == 0 and f"\n{wanted}\n" in out
+
+
+def test_d_sees_images_as_they_are_where_there_are_many(tmp_path):
+    write_images(tmp_path / "a", 500, side=40), write_images(tmp_path / "b", 500, side=40)
+    recipe = chosen(tmp_path)
+    assert recipe.discriminator_view is None and recipe.train.batch_size == 16
+    assert recipe.choices[1].endswith("images of 32 pixels, batches of 16")
 
 
 def test_with_classes_f_is_a_classifier_and_changes_win(tmp_path):
