@@ -51,7 +51,7 @@ def objectives(common: CommonSettings) -> Table:
     """What D and g minimise against each other, and what D sees."""
     width = 8 if common.quick else common.recipe.discriminator.options["width"]
     features: Changes = {"discriminator": {"name": "feature-discriminator", "classes": "auto", "width": width}}
-    rows = OBJECTIVES | {"feature-d": ("D on the features of fixed random networks.", features)}
+    rows = {**OBJECTIVES, "feature-d": ("D on the features of fixed random networks.", features)}
     return Table(
         title="Objectives",
         about="The best recipe with another adversarial part, measured as above. Weights and rates were not searched.",
