@@ -54,6 +54,19 @@ PARTS = {
         "generator": {"name": "image-generator", "width": 4},
         "discriminator": {"name": "image-discriminator", "width": 4},
     },
+    "features of fixed networks": {
+        "discriminator": {
+            "name": "feature-discriminator",
+            "width": 4,
+            "encoders": [{"name": "map-encoder", "width": 4, "features": 4}],
+        },
+    },
+    "several D's": {
+        "discriminator": {
+            "name": "joint-discriminator",
+            "of": [{"name": "patch-discriminator", "width": 4}, {"name": "image-discriminator", "width": 4}],
+        },
+    },
     "lecam": {"discriminator_losses__lecam": "lecam"},
     "an adaptive view": {"discriminator_view": "adaptive"},
     **{
