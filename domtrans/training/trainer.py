@@ -83,7 +83,8 @@ class Trainer:
                 raise DomtransError(f"train.{option}=true works in one process only; set it to false to train in several")
         if self.config.compile:
             self.forward_f, self.forward_g, self.forward_D = compile_networks(networks, device, graphs=not self.config.capture)
-        self.draws_twice = "source_second_fake" in fields_read(experiment.generator_losses)
+        counting = [item for item in experiment.generator_losses if item.term.weight]
+        self.draws_twice = "source_second_fake" in fields_read(counting)
         self.updates, self.turns = updates_per_step(self.config), turns_per_step(self.config)
         self.monitor = Monitor.of(self.target, self.D, watch=self.config.health.watch)
         self.step_number = 0

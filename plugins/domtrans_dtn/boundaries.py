@@ -118,7 +118,7 @@ def dirt_t(
     *,
     steps: PositiveInt = 500,
     batch_size: PositiveInt = 64,
-    lr: PositiveFloat = 3e-4,
+    lr: PositiveFloat = 1e-4,
     decay: Decay = 0.998,
     pull: NonNegativeFloat = 1.0,
     radius: PositiveFloat = 3.5,
@@ -160,7 +160,7 @@ def dirt_t(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        update_ema(teacher, encoder, min(decay, (step + 1) / (step + 10)))
+        update_ema(teacher, encoder, decay)  # slow from the first step: f is fitted already
         report_loss(session, step, steps, loss)
     encoder.load_state_dict(teacher.state_dict())
 
