@@ -92,7 +92,7 @@ def transfer(
     ] = False,
     variant: Annotated[
         int,
-        typer.Option(metavar="N", min=0, help="Write another transfer of every image: of a run with generator.noise."),
+        typer.Option(metavar="N", min=0, help="Write another transfer of every image, for a run with generator.noise."),
     ] = 0,
     aspect: Annotated[
         str | None,

@@ -112,7 +112,7 @@ def const_chance_levels(losses: Mapping[str, Loss], features: Tensor, classify: 
             target_features=features,
             target_fake_features=shuffled,
             classify=classify,
-            align=lambda features: features,  # features of an aligned image are like the source's
+            align=lambda features: features,  # these features are those of source images already
         )
         available = {name for name, value in vars(outputs).items() if value is not None}
         for name, loss in losses.items():

@@ -15,7 +15,7 @@ from domtrans.errors import DomtransError
 NoiseSize = Annotated[int, Field(ge=0, le=512)]
 """The values of z: the type of the option ``noise`` of a generator."""
 FREQUENCY = 4.0
-"""Waves of z per standard deviation of the features: images of one class then get clearly different values of z."""
+"""Phase of the waves per standard deviation of the features: images of one class then get clearly different values of z."""
 LEAST = 1e-4
 """Smallest argument of the logarithm, which bounds z at 4.3."""
 
@@ -91,8 +91,8 @@ def set_variant(generator: nn.Module, number: int) -> None:
     noises = noises_of(generator)
     if not noises:
         raise DomtransError(
-            "this run has one transfer for an image, because its generator reads no noise; train with generator.noise=8 to get "
-            "variants"
+            "this run gives one transfer of an image, because its generator reads no noise; train with generator.noise=8 to "
+            "get variants"
         )
     for noise in noises:
         noise.set_variant(number)

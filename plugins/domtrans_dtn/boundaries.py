@@ -25,10 +25,10 @@ from domtrans_dtn.fits import HeadTargets, Share, head_logits, report_loss, set_
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 PROBE = 1.0
-"""Length of the random change with which the direction of the strongest change is looked for. The square root of 3,072, the
+"""Length of the random change at which the search for the strongest change begins. The square root of 3,072, the number of
 values of a colour image of 32 pixels, is 55; a much shorter change would be lost in bfloat16."""
 DOMAIN_UNITS = 100
-"""Hidden units of the classifier of domains, as in the paper."""
+"""Hidden units of the domain classifier, as in the paper."""
 
 
 def vada(
@@ -55,9 +55,9 @@ def vada(
     VADA (Shu et al.: A DIRT-T Approach to Unsupervised Domain Adaptation, ICLR 2018, equation 8). The loss is the
     cross-entropy of the source labels, and for target images the conditional entropy of f's predictions and virtual
     adversarial training (Miyato et al., 2017): predictions should not change with the change of an image, of length ``radius``,
-    that changes them most. A classifier that tells the domains apart by f's features is trained against f by reversed
-    gradients (Ganin and Lempitsky, 2015). f ends as the exponential moving average (EMA) of its weights. With attribute heads,
-    the terms are means over heads.
+    that changes them most. A domain classifier, which tells the domains apart by f's features, is trained against f by
+    gradient reversal (Ganin and Lempitsky, 2015). f ends as the exponential moving average (EMA) of its weights. With attribute
+    heads, the terms are means over heads.
 
     Args:
         steps: Optimizer steps.
@@ -68,7 +68,7 @@ def vada(
         decay: Decay of the EMA per step.
         weight: Weight of the entropy and of virtual adversarial training on target images (the paper's lambda_t).
         smooth_source: Weight of virtual adversarial training on source images (lambda_s).
-        domain: Weight of the classifier of domains (lambda_d). 0: there is none.
+        domain: Weight of the domain classifier (lambda_d). 0: there is none.
         radius: Length of the changes, as the norm of all values of an image in [-1, 1].
         source_view: Augmentation of the source images.
         target_view: Augmentation of the target images.
@@ -230,8 +230,8 @@ def frozen_statistics(encoder: nn.Module) -> Iterator[None]:
             module.momentum = momentum
 
 
-class ReversedGradient(torch.autograd.Function):
-    """The identity, whose gradient is that of the negative."""
+class GradientReversal(torch.autograd.Function):
+    """The identity, whose backward pass negates the gradient (Ganin and Lempitsky, 2015)."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
@@ -251,7 +251,7 @@ def domain_classifier(encoder: Encoder) -> nn.Module:
 
 
 def domain_loss(classifier: nn.Module, source: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the classifier of domains, which learns to lower it, while f learns to raise it.
+    """Cross-entropy of the domain classifier, which learns to lower it, while f learns to raise it.
 
     Args:
         classifier: The network of ``domain_classifier``.
@@ -261,7 +261,7 @@ def domain_loss(classifier: nn.Module, source: Tensor, target: Tensor) -> Tensor
     Returns:
         The mean over both domains, a scalar.
     """
-    reverse: Any = ReversedGradient.apply
+    reverse: Any = GradientReversal.apply
     answers = [classifier(reverse(features)).float() for features in (source, target)]
     wanted = (torch.zeros_like, torch.ones_like)
     terms = [F.binary_cross_entropy_with_logits(a, of(a)) for a, of in zip(answers, wanted, strict=True)]

@@ -11,7 +11,8 @@ from domtrans import Encoder
 class FixedNorm(nn.Module):
     """What a batch norm computes in eval mode: x * scale + shift, by channel.
 
-    A fixed network has these in place of its batch norms, because the engine treats a D with batch norms differently.
+    A fixed network has these in place of its batch norms, because the engine gives a D with batch norms each kind of image in
+    a batch of its own.
     """
 
     scale: Tensor

@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from domtrans import Discriminator, DomtransError
-from domtrans.registry.parts import PartOf
+from domtrans import Discriminator, DomtransError, PartOf
 from domtrans_images.sizes import SIZES
 
 DiscriminatorOption = Annotated[Any, PartOf("discriminator")]

@@ -78,7 +78,7 @@ def test_batch_norm_does_not_see_changed_images():
     assert network[0].running_mean.item() == 0 and network[0].momentum == 0.1
 
 
-def test_f_learns_the_opposite_of_the_classifier_of_domains():
+def test_f_learns_the_opposite_of_the_domain_classifier():
     classifier = nn.Linear(3, 1)
     source, target = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
     loss = domain_loss(classifier, source, target)

@@ -72,16 +72,16 @@ def test_the_recipe_of_the_paper_is_deterministic_on_cuda(tmp_path):
     assert operations_of_a_step(tiny_recipe(tmp_path, "digits-dtn-paper")) == set()
 
 
-def test_of_digits_only_the_views_are_not(tmp_path):
+def test_only_the_views_of_digits_dtn_are_not_deterministic(tmp_path):
     assert operations_of_a_step(tiny_recipe(tmp_path, "digits-dtn")) == {"grid_sampler_2d_backward"}
     assert operations_of_a_step(tiny_recipe(tmp_path, "digits-dtn", view=None)) == set()
 
 
-def test_of_folders_only_the_views_are_not(tmp_path):
+def test_only_the_views_of_folders_dtn_are_not_deterministic(tmp_path):
     assert operations_of_a_step(folders(tmp_path)) == {"grid_sampler_2d_backward"}
 
 
-def test_of_faces_f_and_sizes_that_g_does_not_draw_are_not():
+def test_f_the_views_and_resized_images_of_faces_dtn_are_not_deterministic():
     found = {"grid_sampler_2d_backward", "_adaptive_avg_pool2d_backward", "_upsample_bilinear2d_aa_backward"}
     assert operations_of_a_step(faces()) == found
     assert operations_of_a_step(faces(image_size=64, view=None)) == {"_adaptive_avg_pool2d_backward"}

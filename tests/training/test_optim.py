@@ -165,7 +165,7 @@ def test_a_recorded_step_that_may_be_skipped_needs_a_fused_kernel():
         optimizer.step(skip=torch.tensor(True))
 
 
-def test_something_else_than_an_optimizer_is_refused():
+def test_something_other_than_an_optimizer_is_refused():
     other = Registry()
     other.optimizer("nothing", lambda parameters, lr: None)
     with pytest.raises(DomtransError, match=r"'nothing' must be a torch\.optim\.Optimizer, not NoneType"):
