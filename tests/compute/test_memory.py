@@ -186,3 +186,10 @@ def test_the_estimate_is_what_autograd_keeps_and_no_more_than_a_step_needs(tmp_p
 
     g = Plain(8, 1, 16)
     assert out_of_memory._growth(lambda count: g(torch.zeros(count, 8))) == 4 * (8 + 256)
+
+
+def test_the_estimate_counts_d_also_after_a_step(tmp_path):
+    trainer = tiny_trainer(tiny_recipe(tmp_path))
+    before = out_of_memory.bytes_per_image(trainer)
+    trainer.step()
+    assert out_of_memory.bytes_per_image(trainer) == before > 0
