@@ -266,7 +266,10 @@ class Registry:
         return {name: self._built(getattr(model, name)) for name in type(model).model_fields}
 
     def build(self, kind: str, part: Part, *arguments: Any) -> Any:
-        """Build a part from the engine's arguments and its options. Nested parts are built first."""
+        """Build a part from the engine's arguments and its options. Nested parts are built first.
+
+        Optional arguments that the part does not take are left out, so that a part can pass all of its own to a nested one.
+        """
         options = self.arguments(kind, part)
         entry = self.get(kind, part.name)
         factory = entry.factory
@@ -275,6 +278,7 @@ class Registry:
             return _with_optional_classify(factory, function) if kind == "distance" else function
         if kind in NETWORKS:
             check_size(kind, part.name, factory, arguments[KINDS[kind].arguments.index("size")])
+            arguments = arguments[: max(len(KINDS[kind].arguments), len(positional_parameters(factory)))]
         try:
             return factory(*arguments, **options)
         except Exception as fault:

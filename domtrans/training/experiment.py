@@ -15,7 +15,7 @@ from domtrans.model.build import build_transfer, expect, fits_memory, initial_we
 from domtrans.model.noise import noises_of
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, TrainConfig
-from domtrans.registry.parts import Part, positional_parameters
+from domtrans.registry.parts import Part
 from domtrans.registry.registry import Registry
 from domtrans.session import Session
 from domtrans.training.fit_encoder import fit_encoder
@@ -65,8 +65,7 @@ def prepare(
     transfer = build_transfer(recipe, registry, len(source.classes), target.channels)
     with initial_weights(recipe, "discriminator"), fits_memory("discriminator", recipe.discriminator):
         arguments = (target.channels, recipe.image_size, transfer.encoder.classes())
-        taken = len(positional_parameters(registry.get("discriminator", recipe.discriminator.name).factory))
-        discriminator = registry.build("discriminator", recipe.discriminator, *arguments[:taken])
+        discriminator = registry.build("discriminator", recipe.discriminator, *arguments)
     expect(discriminator, Discriminator, "discriminator", recipe.discriminator)
     _check_parts_fit(recipe, source, transfer, discriminator)
     with initial_weights(recipe, "losses"):
@@ -80,6 +79,7 @@ def prepare(
         unlabelled_target = replace(unlabelled_target, parameters=target.parameters)
     _check_parameters(recipe, target, losses, by_parameters=by_parameters)
     _check_noise(recipe, losses, reads_noise=bool(noises_of(transfer.generator)))
+    _check_fields(recipe, generator_losses, discriminator_losses)
 
     def augmentation(part: Part | None) -> Any:
         return None if part is None else registry.build("augmentation", part)
@@ -150,7 +150,7 @@ def _check_parts_fit(recipe: Recipe, source: ImageSet, transfer: Transfer, discr
     if wanted and wanted != classes:
         raise DomtransError(
             f"the discriminator '{recipe.discriminator.name}' is conditioned on {wanted} classes, but f's head has {classes}; "
-            f"set discriminator.classes={classes}, or 0 for a discriminator without a condition"
+            f"set its option classes to {classes}, or to 0 for a discriminator without a condition"
         )
     if recipe.align_features and transfer.generator.reads_images:
         raise DomtransError(
@@ -182,6 +182,22 @@ def _check_noise(recipe: Recipe, losses: tuple[WeightedLoss, ...], *, reads_nois
             raise DomtransError(
                 f"the loss '{item.term.name}' compares two transfers of an image, and the generator '{recipe.generator.name}' "
                 "makes one, because it reads no noise; set generator.noise=8, or remove the loss"
+            )
+
+
+def _check_fields(recipe: Recipe, of_g: tuple[WeightedLoss, ...], of_d: tuple[WeightedLoss, ...]) -> None:
+    """Raise DomtransError for a loss that reads what this recipe does not compute, so that it is found before the training."""
+    for item in (*of_g, *of_d):
+        if "align" in item.loss.reads and not recipe.align_features:
+            raise DomtransError(
+                f"the loss '{item.name}' ({item.term.name}) aligns features, and the recipe has align_features=false; set it "
+                "to true, or change the loss (aligned=false)"
+            )
+        alone = recipe.train.updates == "separate" and "target" in item.loss.reads
+        if "source_second_fake" in item.loss.reads and (alone or item in of_d):
+            raise DomtransError(
+                f"the loss '{item.name}' ({item.term.name}) trains g, and compares transfers with target images of the same "
+                "batch; move it to generator_losses, and set train.updates=joint"
             )
 
 

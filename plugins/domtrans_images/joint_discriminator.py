@@ -13,7 +13,7 @@ from domtrans import Discriminator, DomtransError, PartOf
 from domtrans_images.sizes import SIZES
 
 DiscriminatorOption = Annotated[Any, PartOf("discriminator")]
-"""Annotation of an option that takes a discriminator by name: a function (channels, size) -> Discriminator."""
+"""Annotation of an option that takes a discriminator by name: a function (channels, size, head_size) -> Discriminator."""
 
 
 class JointDiscriminator(Discriminator):
@@ -22,7 +22,7 @@ class JointDiscriminator(Discriminator):
     The logits of a D with fewer patches are repeated, so that all D's count alike.
 
     Args:
-        of: The discriminators. For class-conditional ones, give ``classes`` as a number.
+        of: The discriminators. Those that are class-conditional have the same number of classes.
 
     Raises:
         DomtransError: If they are conditioned on different numbers of classes.
@@ -34,6 +34,7 @@ class JointDiscriminator(Discriminator):
         self,
         channels: int,
         size: int,
+        head_size: int = 0,
         *,
         of: Annotated[list[DiscriminatorOption], Field(min_length=1)] = [  # noqa: B006 - read as a default
             {"name": "patch-discriminator"},
@@ -41,7 +42,7 @@ class JointDiscriminator(Discriminator):
         ],
     ) -> None:
         super().__init__()
-        built: list[Discriminator] = [build(channels, size) for build in of]
+        built: list[Discriminator] = [build(channels, size, head_size) for build in of]
         self.of: Any = nn.ModuleList(built)
         self.compares_images = any(each.compares_images for each in built)
         conditions = sorted({each.condition_classes for each in built} - {0})

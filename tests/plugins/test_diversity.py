@@ -55,4 +55,9 @@ def test_a_generator_without_noise_is_refused(tmp_path):
 
 def test_it_needs_both_domains(tmp_path):
     with pytest.raises(DomtransError, match=r"train\.updates=joint"):
-        tiny_trainer(noisy(tmp_path, train__updates="separate")).step()
+        tiny_trainer(noisy(tmp_path, train__updates="separate"))  # before the first step, in which it may not count yet
+
+
+def test_it_is_refused_among_the_losses_of_d(tmp_path):
+    with pytest.raises(DomtransError, match="move it to generator_losses"):
+        tiny_trainer(tiny_recipe(tmp_path, generator__noise=4, discriminator_losses__varied="mode-seeking"))

@@ -113,6 +113,12 @@ def test_a_joint_d_passes_the_condition_to_those_that_have_one():
     assert not torch.equal(judge(images)[:, :, 0], found[:, :, 0])
 
 
+def test_a_member_can_have_as_many_classes_as_f(tmp_path):
+    of = [{"name": "digit-discriminator", "width": 4, "classes": "auto"}, {"name": "image-discriminator", "width": 4}]
+    trainer = tiny_trainer(recipe_with(tmp_path, {"name": "joint-discriminator", "of": of}))
+    assert trainer.D.condition_classes == trainer.f.classes() > 0
+
+
 def test_members_with_different_conditions_are_refused():
     of = [{"name": "patch-discriminator", "classes": count} for count in (3, 4)]
     with pytest.raises(DomtransError, match="conditions of 3 and 4 classes; give all of them the number of classes"):
