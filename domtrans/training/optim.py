@@ -121,7 +121,7 @@ class Optimizer:
         if self.buckets:
             self.buckets.average()
         if self.skips_on_device:
-            if skip is not None and isinstance(self.torch, torch.optim.SGD):
+            if skip is not None and isinstance(self.torch, torch.optim.SGD) and self.torch.defaults["momentum"]:
                 for parameter in self.parameters:  # a skipped first step would leave these uninitialised
                     self.torch.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
             self.torch.found_inf = None if skip is None else skip.float()  # type: ignore[attr-defined]

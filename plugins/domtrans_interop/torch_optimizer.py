@@ -46,12 +46,24 @@ def torch_optimizer(
         if "capturable" not in inspect.signature(kind).parameters:
             raise DomtransError(f"train.capture=true cannot record the steps of torch's {algorithm}; set it to false")
         arguments = (arguments or {}) | {"capturable": True}
+    parameters, fault = list(parameters), "be built from"
     try:
         optimizer: torch.optim.Optimizer = kind(parameters, lr=lr, **(arguments or {}))
-    except Exception as error:  # noqa: BLE001 - a constructor raises what it likes
+        fault = "take a step with"
+        if not capturable:
+            _step_of(kind([nn.Parameter(torch.zeros_like(parameters[0]))], lr=lr, **(arguments or {})))
+    except Exception as error:  # noqa: BLE001 - an optimizer raises what it likes
         reason = " ".join(str(error).split())[:200]
-        raise DomtransError(f"torch's {algorithm} cannot be built from these arguments: {reason}") from None
+        raise DomtransError(f"torch's {algorithm} cannot {fault} these arguments: {reason}") from None
     return optimizer
+
+
+def _step_of(trial: torch.optim.Optimizer) -> None:
+    """A step with a gradient of 0, because many wrong arguments are found by the first step only."""
+    for group in trial.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    trial.step()
 
 
 def _is_optimizer(thing: Any) -> bool:

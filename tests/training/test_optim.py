@@ -194,6 +194,16 @@ def test_an_optimizer_set_by_name_keeps_its_learning_rate_but_no_options(tmp_pat
     assert (sgd.name, sgd.lr, sgd.options) == ("sgd", 0.5, {"momentum": 0.5, "weight_decay": 0.0})
 
 
+def test_sgd_without_momentum_keeps_nothing_when_a_step_is_skipped():
+    """A resumed run reads only what an optimizer keeps."""
+    layer = torch.nn.Linear(3, 2)
+    config = OptimizerConfig(name="sgd", options={"momentum": 0})
+    optimizer = Optimizer(registry(), layer, config, 10)
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step(skip=torch.tensor(True))
+    Optimizer(registry(), layer, config, 10).load_state(optimizer.state())
+
+
 def test_the_momentum_of_old_recipes_is_read():
     old = OptimizerConfig.model_validate({"name": "sgd", "lr": 0.1, "betas": [0.7, 0.999], "weight_decay": 0.0})
     assert old.options == {"momentum": 0.7, "weight_decay": 0.0}
@@ -205,6 +215,7 @@ def test_the_momentum_of_old_recipes_is_read():
         ({"algorithm": "RAdan"}, "did you mean 'RAdam'"),
         ({"algorithm": "LBFGS"}, r"no optimizer 'LBFGS' that works here"),
         ({"algorithm": "Adam", "arguments": {"beta": 3}}, "torch's Adam cannot be built from these arguments: .*beta"),
+        ({"algorithm": "Adam", "arguments": {"differentiable": True}}, "torch's Adam cannot take a step with these arguments"),
     ],
 )
 def test_a_wrong_optimizer_of_torch_is_one_sentence(options, message):
