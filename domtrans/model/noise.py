@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Annotated
 
 import torch
@@ -38,7 +39,7 @@ class FeatureNoise(nn.Module):
 
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.variant = size, 0
         if size:
             phases = 2 * math.ceil(size / 2)
             self.register_buffer("directions", torch.randn(features, phases) / features**0.5)
@@ -70,6 +71,7 @@ class FeatureNoise(nn.Module):
         random = torch.Generator().manual_seed(derive_seed(number, "variant"))
         shift = torch.rand(self.shift.shape, generator=random) * 2 if number else torch.zeros(self.shift.shape)
         self.shift.copy_(shift)
+        self.variant = number
 
 
 def triangle_wave(phase: Tensor) -> Tensor:
@@ -86,8 +88,10 @@ def set_variant(generator: nn.Module, number: int) -> None:
     """Choose a variant of a generator with noise: another transfer of every image; 0 is the one of a trained run.
 
     Raises:
-        DomtransError: If the generator has no noise.
+        DomtransError: If the generator has no noise, or the number is none from 0 upwards.
     """
+    if not isinstance(number, Integral) or number < 0:
+        raise DomtransError(f"a variant is a whole number, 0 or larger, not {number!r}")
     noises = noises_of(generator)
     if not noises:
         raise DomtransError(
@@ -95,4 +99,9 @@ def set_variant(generator: nn.Module, number: int) -> None:
             "get variants"
         )
     for noise in noises:
-        noise.set_variant(number)
+        noise.set_variant(int(number))
+
+
+def variant_of(generator: nn.Module) -> int:
+    """The variant that ``set_variant`` chose last, or 0."""
+    return next((noise.variant for noise in noises_of(generator)), 0)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from domtrans.compute.precision import Precision
 from domtrans.errors import DomtransError
+from domtrans.model.noise import variant_of
 from domtrans.pretrained.hub import fetch, is_on_hub
 from domtrans.pretrained.locate import local_path
 from domtrans.pretrained.trust import trusted
@@ -108,16 +109,17 @@ def evaluate(
     return as_run(run, device=device).evaluate(changes, source=source, target=target, progress=progress)
 
 
-def _load_again(file: str, device: str, precision: Precision, projected: bool) -> Run:
+def _load_again(file: str, device: str, precision: Precision, projected: bool, variant: int) -> Run:
     """Load the run of a pickle, in the process that unpickles it."""
     run = open_run(Path(file), device=device, precision=precision)
+    run = run.variant(variant) if variant else run
     return run.project(progress=False) if projected else run
 
 
 def _reduce(run: Run) -> tuple[Any, ...]:
     """What the pickle of a run holds."""
     projected = isinstance(run.model, ProjectedTransfer)
-    return _load_again, (str(run.file.absolute()), str(run.session.device), run.precision, projected)
+    return _load_again, (str(run.file.absolute()), str(run.session.device), run.precision, projected, variant_of(run.generator))
 
 
 copyreg.pickle(Run, _reduce)

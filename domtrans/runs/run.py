@@ -46,8 +46,8 @@ Images = TypeVar("Images")
 class Run:
     """A trained transfer with its recipe, as ``load`` and ``train`` return it.
 
-    A pickled Run, e.g. for the worker processes of a ``DataLoader``, holds only the name of its file and of its device. It is
-    loaded again where it is unpickled, with the plugins that are installed there, and as variant 0.
+    A pickled Run, e.g. for the worker processes of a ``DataLoader``, holds only the name of its file, its device and its
+    variant. It is loaded again where it is unpickled, with the plugins that are installed there.
 
     Attributes:
         path: The run folder.
@@ -263,7 +263,7 @@ class Run:
         """The run with another transfer of every image, the same in every call; 0 gives the run's own.
 
         Raises:
-            DomtransError: If the generator reads no noise (``generator.noise``).
+            DomtransError: If the generator reads no noise (``generator.noise``), or the number is negative.
         """
         model = copy.deepcopy(self.model)
         set_variant(model.generator, number)

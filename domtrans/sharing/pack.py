@@ -12,6 +12,7 @@ from typing import Any
 from domtrans.data.domains import load_domain
 from domtrans.data.grid import pair_grid
 from domtrans.errors import DomtransError
+from domtrans.model.noise import variant_of
 from domtrans.runs.discriminator import DISCRIMINATOR_FILE, read_discriminator, write_discriminator
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.load import as_run
@@ -71,10 +72,15 @@ def pack(
         What was written.
 
     Raises:
-        DomtransError: If the folder is not empty or cannot be written; or with ``fp16``, if a weight is too large or the test
-            data is not available; or if the key cannot be used.
+        DomtransError: If the folder is not empty or cannot be written, or the run is a variant other than 0; or with
+            ``fp16``, if a weight is too large or the test data is not available; or if the key cannot be used.
     """
     run, folder = as_run(run, device="cpu"), Path(folder)
+    if variant := variant_of(run.generator):
+        raise DomtransError(
+            f"this is variant {variant} of a run, and a packed run is the one that was trained; pack run.variant(0), and "
+            "choose the variant where images are transferred"
+        )
     trained = RunFolder(run.path)
     with new_folder(folder) as unfinished:
         discriminator = read_discriminator(run.path) if run.file == trained.model_file else None

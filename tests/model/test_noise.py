@@ -1,11 +1,13 @@
 """Noise beside f(x): its distribution, its variants, and training and transferring with it."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from domtrans import DomtransError, FeatureNoise, export, load, set_variant, train, transfer, use
+from domtrans import DomtransError, FeatureNoise, export, load, pack, set_variant, train, transfer, use
 from tiny import registry, tiny_recipe
 
 
@@ -119,6 +121,9 @@ def test_a_run_has_variants_and_keeps_its_own_transfer(tmp_path):
     assert not torch.equal(other.transfer(images), usual)
     assert torch.equal(run.transfer(images), usual) and torch.equal(other.variant(0).transfer(images), usual)
     assert torch.equal(load(tmp_path / "run", device="cpu").variant(2).transfer(images), other.transfer(images))
+    assert torch.equal(pickle.loads(pickle.dumps(other)).transfer(images), other.transfer(images))
+    with pytest.raises(DomtransError, match=r"this is variant 2 of a run.*pack run\.variant\(0\)"):
+        pack(other, tmp_path / "packed")
 
     Image.fromarray(images[0].permute(1, 2, 0).numpy()).save(tmp_path / "x.png")
     transfer(tmp_path / "run", tmp_path / "x.png", tmp_path / "y.png", variant=2, device="cpu")
@@ -133,3 +138,9 @@ def test_a_run_without_noise_refuses_a_variant(tmp_path):
     run = train(tiny_recipe(tmp_path, metrics={}, train__steps=1), tmp_path / "run", device="cpu")
     with pytest.raises(DomtransError, match="reads no noise"):
         run.variant(1)
+
+
+@pytest.mark.parametrize("number", [-1, 0.5, "1"])
+def test_a_variant_is_a_whole_number(number):
+    with pytest.raises(DomtransError, match="a variant is a whole number, 0 or larger"):
+        set_variant(build("digit-generator", 8, 1, 32, noise=2), number)
