@@ -19,7 +19,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from domtrans import AugmentationOption, Batches, Encoder, ImageSet, Session, head_sizes, to_channels, to_float
+from domtrans import AugmentationOption, Batches, DomtransError, Encoder, ImageSet, Session, head_sizes, to_channels, to_float
 from domtrans_dtn.fits import HeadTargets, Share, head_logits, report_loss, set_learning_rate, update_ema
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -141,8 +141,13 @@ def dirt_t(
         target_view: Augmentation of the images.
 
     Raises:
-        DomtransError: If f has no heads.
+        DomtransError: If f has no heads, or is not fitted yet.
     """
+    if session.phase == "fit":  # which is left out if f has weights
+        raise DomtransError(
+            "the fit 'dirt-t' refines an f that is fitted already, and reads no labels; write it as adapt=dirt-t, after a fit "
+            "or with encoder.weights"
+        )
     sizes = head_sizes(encoder.heads)
     loader = session.batch_loader(target, Batches(len(target), batch_size, session.seed))
     optimizer = torch.optim.Adam(encoder.parameters(), lr, fused=True)

@@ -116,6 +116,11 @@ def test_dirt_t_needs_heads():
         registry().build("fit", use("dirt-t", steps=1))(f, images, Session.start("cpu", precision="float32"), images)
 
 
+def test_dirt_t_refuses_an_f_that_is_not_fitted(tmp_path):
+    with pytest.raises(DomtransError, match="write it as adapt=dirt-t, after a fit"):
+        tiny_trainer(tiny_recipe(tmp_path, fit={"name": "dirt-t", "steps": 1, "batch_size": 4}))
+
+
 def test_both_follow_one_another_in_a_recipe(tmp_path):
     changes = {"adapt": {"name": "dirt-t", "steps": 2, "batch_size": 4}}
     recipe = tiny_recipe(tmp_path, fit={"name": "vada", "steps": 2, "batch_size": 4, "smooth_source": 1.0}, **changes)
