@@ -27,11 +27,10 @@ def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | No
 
     Args:
         recipe: The recipe.
-        assignments: ``"path=value"`` strings, or a mapping of paths to values. A value may be a table of options, as in
-            ``{"train": {"steps": 2000}}``: those that it does not name stay. A string's value is parsed as JSON, or is text
-            if it is not valid JSON. A part that is set by name loses the options of the part before; it is set before its
-            options, wherever it stands. Of two values for one path, the last counts. ``none`` removes an optional part or a
-            loss term.
+        assignments: ``"path=value"`` strings, or a mapping of paths to values, applied in order. A value may be a table of
+            options, as in ``{"train": {"steps": 2000}}``: those that it does not name stay. A string's value is parsed as
+            JSON, or is text if it is not valid JSON. A part that is set by name loses the options of the part before, but
+            not those that stand in the same assignments. ``none`` removes an optional part or a loss term.
         registry: The parts.
 
     Returns:
@@ -46,10 +45,19 @@ def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | No
         _check_data(path, value)
         check_plain(value, f"'{path}'")
         leaves += _nested(path.split("."), value)
-    # Shorter paths first: a part that is set by name would discard options of it that were set before.
-    for keys, leaf in sorted(leaves, key=lambda pair: len(pair[0])):
+    for keys, leaf in _parts_first(leaves):
         _set(Recipe, data, keys, leaf, ".".join(keys))
     return make_recipe(data, f"recipe '{recipe.name}'").resolve(registry)
+
+
+def _parts_first(leaves: Iterable[tuple[list[str], Any]]) -> list[tuple[list[str], Any]]:
+    """The assignments, with each name of a part before the options of this part, which it would discard otherwise."""
+    ordered: list[tuple[list[str], Any]] = []
+    for keys, value in leaves:
+        names_part = isinstance(value, str) and value != "none"
+        below = [place for place, (other, _) in enumerate(ordered) if len(other) > len(keys) and other[: len(keys)] == keys]
+        ordered.insert(below[0] if below and names_part else len(ordered), (keys, value))
+    return ordered
 
 
 def parse(assignments: Sequence[str] | Mapping[str, Any] | None) -> list[tuple[str, Any]]:

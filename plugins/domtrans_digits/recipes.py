@@ -81,7 +81,7 @@ def svhn_dtn() -> Recipe:
         "decay": 0.995,
         "source_view": use("chain", steps=[warp, *colours, cutout]),
     }
-    const = base.generator_losses["const"].model_copy(update={"weight": 8})
+    const = base.generator_losses["const"].model_copy(update={"weight": 8.0})
     changes = {
         "name": "svhn-dtn",
         "description": "real house numbers (SVHN) to MNIST digits, unsupervised",

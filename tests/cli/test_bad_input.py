@@ -46,7 +46,7 @@ def refused(capsys, *args: object) -> str:
         (["digits-dtn", "train.precision=fp8"], ["train.precision", "'bf16'"]),
         (["digits-dtn", "seed=-1"], ["seed", "greater than or equal to 0"]),
         (["digits-dtn", "target=none"], ["target", "a name or a table of options"]),
-        (["digits-dtn", "train.generator_optimizer=sgd"], ["a name or a table of options, not 'sgd'"]),
+        (["digits-dtn", "train.generator_optimizer=sdg"], ["no optimizer 'sdg'", "did you mean 'sgd'"]),
         (["digits-dtn", "steps=5"], ["no option 'steps'", "did you mean 'train.steps'?"]),
         (["digits-dtn", "lr=1"], ["'train.generator_optimizer.lr' or 'train.discriminator_optimizer.lr'"]),
         (["digits-dtn", "device=cpu"], ["'device' is no option of a recipe; write --device"]),
