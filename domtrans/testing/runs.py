@@ -109,7 +109,7 @@ def fitted(subject: Subject, reports: list[Progress]) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory() as folder:
         session = Session.start(
             "cpu", precision="float32", seed=3, listeners=(reports.append,), cache=Cache(Path(folder))
-        ).during("fit")
+        ).during("adapt")  # where every fit may stand
         source, target = example_images(), example_images(seed=1).unlabelled()
         arguments = (source, session, target)[: len(positional_parameters(subject.entry.factory)) - 1]
         with subject.works("fit-learns", "it fits"):
