@@ -29,8 +29,9 @@ def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | No
         recipe: The recipe.
         assignments: ``"path=value"`` strings, or a mapping of paths to values, applied in order. A value may be a table of
             options, as in ``{"train": {"steps": 2000}}``: those that it does not name stay. A string's value is parsed as
-            JSON, or is text if it is not valid JSON. A part that is set by name loses the options of the part before, but
-            not those that stand in the same assignments. ``none`` removes an optional part or a loss term.
+            JSON, or is text if it is not valid JSON. A part that is set by name loses the options of the part before. The
+            first name of a part in the assignments is set before the options that stand there. ``none`` removes an
+            optional part or a loss term.
         registry: The parts.
 
     Returns:
@@ -51,12 +52,13 @@ def override(recipe: Recipe, assignments: Sequence[str] | Mapping[str, Any] | No
 
 
 def _parts_first(leaves: Iterable[tuple[list[str], Any]]) -> list[tuple[list[str], Any]]:
-    """The assignments, with each name of a part before the options of this part, which it would discard otherwise."""
+    """The assignments, with the first name of a part before the options of this part, which it would discard otherwise."""
     ordered: list[tuple[list[str], Any]] = []
     for keys, value in leaves:
-        names_part = isinstance(value, str) and value != "none"
-        below = [place for place, (other, _) in enumerate(ordered) if len(other) > len(keys) and other[: len(keys)] == keys]
-        ordered.insert(below[0] if below and names_part else len(ordered), (keys, value))
+        place = len(ordered)
+        if isinstance(value, str) and value != "none" and all(other != keys for other, _ in ordered):
+            place = next((i for i, (other, _) in enumerate(ordered) if other[: len(keys)] == keys), place)
+        ordered.insert(place, (keys, value))
     return ordered
 
 

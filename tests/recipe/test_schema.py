@@ -88,6 +88,10 @@ def test_an_option_that_the_part_of_the_same_command_does_not_have_is_refused():
         changed("source.count=123", "source=mnist-5k")
 
 
+def test_a_second_name_of_a_part_replaces_the_first_with_its_options():
+    assert at(changed("source=street-digits", "source.count=123", "source=mnist-5k"), "source") == {"name": "mnist-5k"}
+
+
 def test_the_last_of_two_values_counts():
     assert at(changed("train.steps=5", "train.steps=6"), "train.steps") == 6
 
