@@ -49,7 +49,9 @@ def test_target_labels_do_not_change_f(name, tmp_path, monkeypatch):
     weights = []
     for labelled in (True, False):
         monkeypatch.setenv("DOMTRANS_CACHE", str(tmp_path / f"cache-{labelled}"))
-        recipe = tiny_recipe(tmp_path, fit=name, fit__steps=3, fit__batch_size=4)
+        stage = {"fit": "classifier", "adapt": name} if name == "dirt-t" else {"fit": name}
+        steps = {f"{kind}__{option}": value for kind in stage for option, value in (("steps", 3), ("batch_size", 4))}
+        recipe = tiny_recipe(tmp_path, **stage, **steps)
         write_bars(tmp_path / "target.npz", channels=1, seed=1, labelled=labelled)
         weights.append(tiny_trainer(recipe).f.encoder.state_dict())
     assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
