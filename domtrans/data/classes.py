@@ -132,10 +132,9 @@ def _to_integers(values: np.ndarray, where: str) -> np.ndarray:
         raise DomtransError(f"labels must be whole numbers, but one is {wrong:g}{where}; leave out unlabelled images")
     if values.max() > 2**62:
         raise DomtransError(f"the label {values.max():g} is too large{where}")
-    integers: np.ndarray = values.astype(np.int64)
-    if integers.min() < 0:
-        raise DomtransError(f"labels must not be negative, but one is {integers.min()}{where}; leave out unlabelled images")
-    return integers
+    if values.min() < 0:  # before the cast, which not every float survives
+        raise DomtransError(f"labels must not be negative, but one is {values.min():g}{where}; leave out unlabelled images")
+    return values.astype(np.int64)
 
 
 def _index_names(names: list[str], classes: tuple[str, ...], where: str) -> tuple[Tensor, tuple[str, ...]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from domtrans import Attribute, DomtransError, ImageSet, use
+from domtrans import Attribute, DomtransError, ImageSet, load_plugins, use
 from domtrans.data.domains import load_domain
 from domtrans.testing import check_domain
 from tiny import registry, write_bars
@@ -61,7 +61,7 @@ def test_different_values_of_an_attribute_are_refused(faces):
         shape = torch.zeros(2, 3, size, size, dtype=torch.uint8)
         return ImageSet(shape, attributes={"glasses": Attribute(("round", "square"), torch.tensor([0, 1]))})
 
-    parts = registry()
+    parts = load_plugins().registry  # one of its own: other tests share registry()
     parts.domain("hatted", hatted)
     with pytest.raises(DomtransError, match="'glasses' different values: no, yes and round, square"):
         load("train", faces, "hatted", parts=parts)

@@ -117,7 +117,10 @@ def test_the_parts_of_a_plugin_are_in_it():
 
 def test_the_command_prints_it(capsys):
     code, out, _ = in_process(capsys, "show", "--schema")
-    assert code == 0 and json.loads(out) == recipe_schema(registry())
+    printed, expected = json.loads(out), recipe_schema(registry())
+    for name, definition in expected["definitions"].items():
+        assert printed["definitions"].get(name) == definition, name
+    assert code == 0 and printed == expected
     code, _, err = in_process(capsys, "show", "digits-dtn", "--schema")
     assert code == 2 and "leave out digits-dtn" in err
     code, _, err = in_process(capsys, "show")
