@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
@@ -12,7 +10,6 @@ from torch import Tensor
 from domtrans import (
     AugmentationOption,
     EncoderOption,
-    Evaluator,
     ImageSet,
     MetricInput,
     MetricValue,
@@ -21,7 +18,7 @@ from domtrans import (
     to_channels,
     to_float,
 )
-from domtrans_dtn.metrics import MILD_VIEW, Pretrained, fit_turn_classifier
+from domtrans_dtn.metrics import MILD_VIEW, feature_network
 
 MIN_IMAGES = 10
 """Test images below which ranks mean nothing."""
@@ -77,14 +74,8 @@ def content(
         raise NotMeasurableError(f"content needs {MIN_IMAGES} source test images, and there are {count}")
     source, transferred = inputs.source.some(count), inputs.transferred.some(count)
     edges, fake_edges = (edge_map(to_float(images.images)) for images in (source, transferred))
-    if encoder is not None:
-        network: Evaluator = Pretrained(encoder(source.shape[-1], 0)).to(inputs.session.device).eval()
-        extract = network
-    else:
-        network = fit_turn_classifier(
-            inputs.target_train, inputs.session, steps=steps, batch_size=batch_size, lr=3e-3, view=view
-        )
-        extract = partial(network, hidden=True)  # type: ignore[assignment]
+    extract = feature_network(inputs, encoder, steps=steps, batch_size=batch_size, view=view)
+    if encoder is None:
         source = _in_channels(source, inputs.target_train.channels)
     features, fake_features = (_standardised(predict(extract, images, inputs.session)) for images in (source, transferred))
     similarities = F.normalize(features) @ F.normalize(fake_features).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
@@ -113,12 +114,7 @@ def image_realism(
     fewest = min(len(sets["fake"]), len(sets["real"]))
     if fewest < MIN_IMAGES:
         raise NotMeasurableError(f"image-realism needs {MIN_IMAGES} test images of each domain, and there are {fewest}")
-    if encoder is not None:
-        network: Evaluator = Pretrained(encoder(inputs.target_test.shape[-1], 0)).to(inputs.session.device).eval()
-        extract = network
-    else:
-        network = fit_turn_classifier(inputs.target_train, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-        extract = partial(network, hidden=True)  # type: ignore[assignment]
+    extract = feature_network(inputs, encoder, steps=steps, batch_size=batch_size, lr=lr, view=view)
     sets["train"] = sets["train"].some(max(fewest, len(sets["real"])))
     fake, real, train = (predict(extract, images, inputs.session) for images in sets.values())
     precision, recall = precision_and_recall(fake, real)
@@ -132,6 +128,16 @@ def image_realism(
         "n": len(fake),
     }
     return {name: round(value, 5) for name, value in results.items()}
+
+
+def feature_network(
+    inputs: MetricInput, encoder: EncoderOption | None, *, steps: int, batch_size: int, lr: float = 3e-3, view: Augmentation
+) -> Callable[[Tensor], Tensor]:
+    """What gives the features of a metric: an encoder with its published weights, or a fitted TurnClassifier."""
+    if encoder is not None:
+        return Pretrained(encoder(inputs.target_test.shape[-1], 0)).to(inputs.session.device).eval()
+    network = fit_turn_classifier(inputs.target_train, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
+    return partial(network, hidden=True)
 
 
 def fit_turn_classifier(

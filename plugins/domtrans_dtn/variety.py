@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -14,7 +13,6 @@ from domtrans import (
     AugmentationOption,
     DomtransError,
     EncoderOption,
-    Evaluator,
     ImageSet,
     MetricInput,
     MetricValue,
@@ -25,7 +23,7 @@ from domtrans import (
     spread,
     to_float,
 )
-from domtrans_dtn.metrics import MILD_VIEW, Pretrained, fit_turn_classifier
+from domtrans_dtn.metrics import MILD_VIEW, feature_network
 
 VALUES = (
     MetricValue("variety", "variety"),
@@ -69,14 +67,7 @@ def variety(
     if len(real) < 2:
         raise NotMeasurableError("variety needs two target test images to compare with")
     transfers = [transferred(inputs, source, number) for number in range(1, variants + 1)]
-    if encoder is not None:
-        network: Evaluator = Pretrained(encoder(real.shape[-1], 0)).to(inputs.session.device).eval()
-        extract = network
-    else:
-        network = fit_turn_classifier(
-            inputs.target_train, inputs.session, steps=steps, batch_size=batch_size, lr=3e-3, view=view
-        )
-        extract = partial(network, hidden=True)  # type: ignore[assignment]
+    extract = feature_network(inputs, encoder, steps=steps, batch_size=batch_size, view=view)
     results: dict[str, float | int] = {
         "variety": relative_spread([predict(extract, each, inputs.session) for each in (real, *transfers)]),
         "pixel_variety": relative_spread([to_float(each.images).flatten(1) for each in (real, *transfers)]),
