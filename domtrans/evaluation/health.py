@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from domtrans.compute.seeding import seeded
@@ -57,7 +58,8 @@ def normalised_d_loss(outputs: Outputs, real: Sequence[int] = Discriminator.real
     """The cross-entropy of D as a classifier of real and generated images, over that of a D at chance.
 
     1 is chance, 0 certainty. Which domain a generated image comes from does not matter: a D that is certain of what is real
-    has won, because g learns from nothing else.
+    has won, because g learns from nothing else. The decision boundary is halfway between the mean log odds of real and of
+    generated images, because some objectives, like relativistic pairs, train only the differences of log odds.
 
     Args:
         outputs: The logits of D [B, K] for real and generated images.
@@ -69,19 +71,19 @@ def normalised_d_loss(outputs: Outputs, real: Sequence[int] = Discriminator.real
     fakes = [logits for logits in (outputs.source_fake_logits, outputs.target_fake_logits) if logits is not None]
     if outputs.target_logits is None or not fakes:
         return {}
-    count = outputs.target_logits.shape[1]
-    generated = [kind for kind in range(count) if kind not in real]
-    loss_of_real = -_log_probability(outputs.target_logits, real).mean()
-    loss_of_fakes = -_log_probability(torch.cat(fakes), generated).mean()
-    # At chance all logits are equal: a real image has the probability len(real) / count, a generated one the rest.
-    chance = (math.log(count / len(real)) + math.log(count / len(generated))) / 2
-    return {D_LOSS: (loss_of_real + loss_of_fakes) / 2 / chance}
+    of_real, of_fakes = _log_odds(outputs.target_logits, real), _log_odds(torch.cat(fakes), real)
+    boundary = (of_real.mean() + of_fakes.mean()) / 2
+    loss = F.softplus(boundary - of_real).mean() + F.softplus(of_fakes - boundary).mean()
+    return {D_LOSS: loss / (2 * math.log(2))}
 
 
-def _log_probability(logits: Tensor, kinds: Sequence[int]) -> Tensor:
-    """The log of the probability of any of some kinds [B]. A list as an index would make a step wait for the GPU."""
-    log_probabilities = logits.detach().float().log_softmax(1)
-    return torch.stack([log_probabilities[:, kind] for kind in kinds], 1).logsumexp(1)
+def _log_odds(logits: Tensor, real: Sequence[int]) -> Tensor:
+    """The log odds [B] that images are real."""
+    logits = logits.detach().float()
+    generated = [kind for kind in range(logits.shape[1]) if kind not in real]
+    # A list as an index would make a step wait for the GPU.
+    of_real, of_generated = (torch.stack([logits[:, kind] for kind in kinds], 1).logsumexp(1) for kinds in (real, generated))
+    return of_real - of_generated
 
 
 @torch.no_grad()

@@ -61,7 +61,12 @@ def test_the_loss_of_d_is_one_at_chance_and_zero_at_certainty():
     assert d_loss(source_fake_logits=sure[0], target_fake_logits=sure[1], target_logits=sure[2]) < 1e-6
     # Which domain a generated image comes from does not matter.
     assert d_loss(source_fake_logits=sure[1], target_fake_logits=sure[0], target_logits=sure[2]) < 1e-6
-    assert d_loss(target_fake_logits=sure[2], target_logits=sure[2]) > 5
+    assert d_loss(target_fake_logits=sure[2], target_logits=sure[2]) == pytest.approx(1)  # the same for all images
+    assert d_loss(target_fake_logits=sure[2], target_logits=sure[0]) > 5
+    # Only differences count: an objective of pairs trains no level of the log odds.
+    real, fake, shift = torch.randn(9, 3), torch.randn(9, 3), torch.tensor([0.0, 0.0, 30.0])
+    moved = d_loss(source_fake_logits=fake + shift, target_logits=real + shift)
+    assert moved == pytest.approx(float(d_loss(source_fake_logits=fake, target_logits=real)), rel=1e-4)
     assert normalised_d_loss(Outputs(source_fake_logits=even)) == {} == normalised_d_loss(Outputs(target_logits=even))
 
 
