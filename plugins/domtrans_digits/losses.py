@@ -79,6 +79,8 @@ class OracleConsistency(Loss):
         # One from the cache must compute as one that was just fitted: the memory format decides how sums are rounded.
         self.classifier.requires_grad_(False).to(memory_format=torch.channels_last)
         self.classes = images.classes
+        self.positions: dict[tuple[str, ...], Tensor] = {}
+        """Names of source classes: their positions among the classes of the target, on the device."""
 
     def forward(self, outputs: Outputs) -> Tensor:
         """The cross-entropy, averaged over the batch."""
@@ -89,11 +91,14 @@ class OracleConsistency(Loss):
         return F.cross_entropy(self.classifier(outputs.source_fake).float(), labels)
 
     def _by_name(self, labels: Tensor, names: tuple[str, ...]) -> Tensor:
-        """Labels that index ``names``, as indices into the classifier's classes."""
-        position = {name: number for number, name in enumerate(self.classes)}
-        found = torch.tensor([position.get(name, -1) for name in names]).to(labels.device)[labels]
+        """Labels that index ``names``, as indices into the classifier's classes. The host waits for labels only if some of
+        the names are not classes of the target."""
+        if names not in self.positions:
+            known = {name: number for number, name in enumerate(self.classes)}
+            self.positions[names] = torch.tensor([known.get(name, -1) for name in names]).to(labels.device)
+        found = self.positions[names][labels]
         if not set(names) <= set(self.classes) and bool((found < 0).any()):
-            missing = [name for name in names if name not in position]
+            missing = [name for name in names if name not in self.classes]
             raise DomtransError(
                 f"the source has images of the classes {list_names(missing)}, which the target of the loss "
                 f"'oracle-consistency' does not have (it has {list_names(self.classes)}); give both the same class names, or "

@@ -27,7 +27,8 @@ def torch_optimizer(
     """An optimizer of torch.optim, such as RAdam, NAdam, RMSprop or Adafactor.
 
     Use adam, adamw and sgd by their own names: those are fused. ``train.capture`` works with the algorithms that have an
-    argument ``capturable``.
+    argument ``capturable``. On a GPU, Adafactor makes every step wait for it; so does ASGD without ``capturable=true``, and any
+    algorithm with ``train.discriminator_floor``.
 
     Args:
         parameters: The parameters.

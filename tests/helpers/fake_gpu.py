@@ -2,13 +2,13 @@
 
 Tensors have shapes, types and the device "cuda", but no values (torch's ``FakeTensorMode``). Operations on tensors of two
 devices raise, and so does every operation whose result the host needs. ``GpuWaits`` adds copies from the host that wait for
-the GPU. The backward pass is left out, because torch's autograd engine needs a real GPU.
+the GPU. The backward pass is left out, and gradients are made up, because torch's autograd engine needs a real GPU.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,8 +16,10 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.optim import optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from domtrans import Recipe, Session
 from domtrans.data.image_set import ImageSet
@@ -30,8 +32,28 @@ from tiny import registry
 GPU = torch.device("cuda")
 
 
-class GpuWaits(TorchDispatchMode):
-    """Raises where the host would wait for the GPU to copy: ``.to(device)`` without ``non_blocking``, an index on the CPU."""
+class AnyValue(TorchDispatchMode):
+    """Makes up every value that the host reads. A wait before the first step costs nothing."""
+
+    devices = ("cpu", "cuda")
+    """Where the values that it makes up lie."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type in self.devices:
+            return 0.5 if args[0].is_floating_point() else 1
+        if func.overloadpacket.__name__.startswith("_fused_"):  # these work in place, and not all work without values
+            assert {tensor.device.type for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)} == {"cuda"}
+            return None
+        return func(*args, **(kwargs or {}))
+
+
+class GpuWaits(AnyValue):
+    """Raises where the host would wait for the GPU to copy: ``.to(device)`` without ``non_blocking``, an index on the CPU.
+
+    Values on the CPU are at hand, and made up.
+    """
+
+    devices = ("cpu",)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -41,9 +63,9 @@ class GpuWaits(TorchDispatchMode):
         if name == "copy_" and source.device.type != args[1].device.type:
             assert len(args) > 2 and args[2], "a copy between host and GPU waits for the GPU"
         if name.startswith("index") and source is not None and source.device.type == "cuda":
-            indices = [index for index in torch.utils._pytree.tree_leaves(args[1:]) if isinstance(index, Tensor) and index.ndim]
+            indices = [index for index in tree_leaves(args[1:]) if isinstance(index, Tensor) and index.ndim]
             assert all(index.device.type == "cuda" for index in indices), "an index on the CPU waits for the GPU"
-        return func(*args, **kwargs)
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 @contextmanager
@@ -81,13 +103,21 @@ def fake_gpu() -> Iterator[None]:
         patch.object(ImageSet, "to", to_gpu),
         patch.object(Session, "rng", lambda *_: None),
         patch.object(Tensor, "backward", lambda _: None),
+        patch.object(torch.autograd, "grad", lambda outputs, inputs, **_: (torch.empty_like(inputs),)),
+        patch.object(optimizer, "_foreach_supported_types", [FakeTensor]),  # as all parameters of a real GPU are
         # These read values before the first step, where a wait costs nothing.
         patch.object(domain, "balanced", lambda groups: torch.ones(len(groups))),
-        patch.object(FeatureAlignment, "of", lambda source, _: FeatureAlignment(source[0], source.T @ source, source[0])),
+        patch.object(FeatureAlignment, "of", any_alignment),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # by copy.deepcopy
         yield
+
+
+def any_alignment(source: Tensor, target: Tensor) -> FeatureAlignment:
+    """An alignment of features [N, F], or maps [N, C, h, w], without reading them."""
+    vector = source.new_empty(source.shape[1])
+    return FeatureAlignment(vector, torch.outer(vector, vector), vector)
 
 
 def trainer_on_fake_gpu(recipe: Recipe, prepared: Any = None) -> Trainer:
@@ -98,10 +128,19 @@ def trainer_on_fake_gpu(recipe: Recipe, prepared: Any = None) -> Trainer:
         return Trainer(experiment, replace(session.during("train"), device=GPU))
 
 
-def step_without_waiting(trainer: Trainer) -> dict[str, Tensor]:
-    """Run a step. Raises where it would wait for the GPU or mixes devices."""
-    with fake_gpu(), GpuWaits():
+def step_without_waiting(trainer: Trainer, steps: Callable[[], Any] | None = None) -> Any:
+    """Run a step, or other work that runs steps. Raises where it would wait for the GPU or mixes devices."""
+
+    def backward(_: Tensor) -> None:
         for network in (trainer.g, trainer.D):
-            for parameter in network.parameters():
-                parameter.grad = torch.empty_like(parameter)
-        return trainer.step()
+            make_up_gradients(network)
+
+    with fake_gpu(), patch.object(Tensor, "backward", backward), GpuWaits():
+        return (steps or trainer.step)()
+
+
+def make_up_gradients(network: nn.Module) -> None:
+    """Give every parameter that learns a gradient."""
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.empty_like(parameter)

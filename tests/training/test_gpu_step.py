@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from domtrans import Part, find_recipe, override
+from domtrans import find_recipe, override
+from domtrans.runs.folder import RunFolder
+from domtrans.training.loop import Loop
 from fake_gpu import GPU, GpuWaits, fake_gpu, step_without_waiting, trainer_on_fake_gpu
 from tiny import SMALL_FOLDERS, registry, tiny_recipe, write_bars
 
@@ -42,24 +44,12 @@ PARTS = {
     "aligned features": {"align_features": True},
     "augmented": {"source_augmentation": "warp", "target_augmentation": "noise", "discriminator_view": "blur"},
     "batch norm in D": {"discriminator__norm": "batch"},
-    "total variation": {"generator_losses__tv": "total-variation"},
     "g without f": {"generator": {"name": "digit-image-generator", "width": 4}, "align_features": False},
     "maps and patches": {
         "encoder": {"name": "map-encoder", "width": 4},
         "generator": {"name": "map-generator", "width": 4},
         "discriminator": {"name": "patch-discriminator", "width": 4},
-        "align_features": False,  # fake_gpu aligns vectors only
-    },
-    "networks of any size": {
-        "generator": {"name": "image-generator", "width": 4},
-        "discriminator": {"name": "image-discriminator", "width": 4},
-    },
-    "features of fixed networks": {
-        "discriminator": {
-            "name": "feature-discriminator",
-            "width": 4,
-            "encoders": [{"name": "map-encoder", "width": 4, "features": 4}],
-        },
+        "align_features": True,
     },
     "several D's": {
         "discriminator": {
@@ -68,11 +58,14 @@ PARTS = {
         },
     },
     "lecam": {"discriminator_losses__lecam": "lecam"},
-    "an adaptive view": {"discriminator_view": "adaptive"},
-    **{
-        objective: {f"{player}_losses__gan": f"{objective}-{player}" for player in ("generator", "discriminator")}
-        for objective in ("least-squares", "hinge", "relativistic")
+    "R1 and R2": {
+        f"discriminator_losses__{images}": {"name": "gradient-penalty", "images": images} for images in ("real", "generated")
     },
+    "perceptual": {
+        "generator_losses__tid__distance": {"name": "perceptual", "encoder": {"name": "map-encoder", "width": 4}},
+    },
+    "an adaptive view": {"discriminator_view": "adaptive"},
+    "relativistic": {f"{player}_losses__gan": f"relativistic-{player}" for player in ("generator", "discriminator")},
 }
 
 
@@ -100,7 +93,7 @@ def test_a_step_of_a_recipe_of_maps_does_not_wait(tmp_path):
     files = {
         name: {"name": "arrays", "path": write_bars(tmp_path / f"{name}.npz"), "holdout": 0.25} for name in ("source", "target")
     }
-    small = SMALL_FOLDERS | files | {"image_size": 32, "train.steps": 4, "align_features": False}  # it aligns vectors only
+    small = SMALL_FOLDERS | files | {"image_size": 32, "train.steps": 4}
     run_step(override(find_recipe("folders-dtn", registry()), small, registry()))
 
 
@@ -110,29 +103,36 @@ def test_a_step_with_any_option_does_not_wait(tmp_path, option):
     run_step(tiny_recipe(tmp_path, "digits-dtn", **changes))
 
 
-@pytest.mark.parametrize("updates", ["joint", "separate"])
 @pytest.mark.parametrize("part", PARTS)
-def test_a_step_with_other_parts_does_not_wait(tmp_path, part, updates):
-    if (part, updates) == ("relativistic", "separate"):
-        pytest.skip("the loss compares real and generated images of one batch")
-    run_step(tiny_recipe(tmp_path, "digits-dtn", train__updates=updates, **PARTS[part]))
+def test_a_step_with_other_parts_does_not_wait(tmp_path, part):
+    """Every part of its own is in test_gpu_parts.py."""
+    run_step(tiny_recipe(tmp_path, "digits-dtn", **PARTS[part]))
 
 
-@pytest.mark.parametrize("name", sorted(set(registry().names("augmentation")) - {"kornia"}))  # it waits, as its docstring says
-def test_an_augmentation_does_not_wait(name):
-    options = {"steps": ["flip", "blur"]} if name == "chain" else {}
-    augment = registry().build("augmentation", Part(name=name, options=options))
-    with fake_gpu(), GpuWaits():
-        images = torch.empty(4, 3, 32, 32, device=GPU)
-        assert augment(images, None).device.type == "cuda"
+@pytest.mark.parametrize("part", ["batch norm in D", "several D's", "lecam", "R1 and R2"])
+def test_a_step_of_separate_updates_does_not_wait(tmp_path, part):
+    run_step(tiny_recipe(tmp_path, "digits-dtn", train__updates="separate", **PARTS[part]))
 
 
-@pytest.mark.parametrize("name", sorted(set(registry().names("distance")) - {"perceptual"}))  # that one is a network's
-def test_a_distance_does_not_wait(name):
-    distance = registry().build("distance", Part(name=name))
-    with fake_gpu(), GpuWaits():
-        features = torch.empty(4, 32, device=GPU)
-        assert distance(features, features, lambda features: features).device.type == "cuda"
+@pytest.mark.parametrize("held", [False, True])
+def test_between_two_lines_of_the_log_a_run_that_may_roll_back_does_not_wait(tmp_path, held):
+    often = {f"train.{name}_every": 2 for name in ("log", "save", "sample")}
+    recipe = override(
+        tiny_recipe(tmp_path, "digits-dtn"),
+        often | {"train.rollbacks": 2, "train.health.watch": False, "train.validate_every": 0},
+        registry(),
+    )
+    trainer = trainer_on_fake_gpu(recipe)
+    trainer.hold_discriminator = held
+    with fake_gpu():
+        loop = Loop(trainer, RunFolder(tmp_path / "run"), recipe, trainer.source, {})
+
+    def step_and_what_is_due():
+        loop.meter.add(trainer.step())
+        loop.finish_step()
+
+    step_without_waiting(trainer, step_and_what_is_due)
+    assert trainer.step_number == 1 and loop.meter.counts["generator.const"] == 1
 
 
 def test_a_wait_is_found():
