@@ -142,6 +142,49 @@ def test_the_example_parts_keep_their_contracts(monkeypatch):
     check_loss(custom_loss.Layout, either_polarity=False)
 
 
+@pytest.fixture
+def drawn(run_here, tmp_path, monkeypatch):
+    """What photographs_to_drawings says and writes of a picture whose four bands are red, yellow, blue and green."""
+    import photographs_to_drawings as example
+
+    bands = Image.new("RGB", (4, 1))
+    bands.putdata([(220, 50, 40), (250, 190, 90), (40, 60, 120), (45, 80, 50)])
+    monkeypatch.setattr(example, "photographs", lambda: [bands.resize((4 * 80, 100), Image.Resampling.NEAREST)])
+    return example, run_here("photographs_to_drawings", tmp_path / "new", 10), tmp_path / "new"
+
+
+def test_photographs_to_drawings_cuts_each_split_from_a_band_of_its_own(drawn):
+    example, said, folder = drawn
+    assert f"{folder / 'photographs' / 'train'}: 8 images" in said and f"{folder / 'drawings' / 'test'}: 2 images" in said
+    colours = {(220, 50, 40): "photographs/test", (250, 190, 90): "photographs/train"}
+    colours |= {example.PENCILS[18]: "drawings/train", example.PENCILS[14]: "drawings/test"}
+    for colour, place in colours.items():
+        for path in (folder / place).glob("*.png"):
+            with Image.open(path) as image:
+                assert image.size == (64, 64) and image.getcolors() == [(64 * 64, colour)], path
+
+
+def test_photographs_to_drawings_draws_areas_of_a_pencil_with_outlines(drawn):
+    example, _, _ = drawn
+    halves = Image.new("RGB", (64, 64), (250, 120, 45))
+    halves.paste((35, 60, 125), (32, 0, 64, 64))
+    image = example.draw(halves)
+    assert image.getpixel((10, 32)) == example.PENCILS[7] and image.getpixel((54, 32)) == example.PENCILS[18]
+    assert sum(image.getpixel((32, 32))) < 2 * sum(example.INK)
+
+
+def test_photographs_to_drawings_refuses_what_it_cannot_use(drawn, monkeypatch):
+    example, _, folder = drawn
+    with pytest.raises(SystemExit, match="exists already"):
+        example.main(str(folder))
+    with pytest.raises(SystemExit, match="at least 5"):
+        example.main(str(folder / "other"), "4")
+    monkeypatch.undo()
+    monkeypatch.setattr(example, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install scikit-image scikit-learn"):
+        example.photographs()
+
+
 def test_every_example_is_run_here():
     named = Path(__file__).read_text() + Path(__file__).with_name("test_attacks.py").read_text()
     assert not [path.name for path in EXAMPLES.glob("*.py") if path.stem not in named]
