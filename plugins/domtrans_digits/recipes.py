@@ -15,6 +15,8 @@ def digits_dtn() -> Recipe:
     changes = {
         "name": "digits-dtn",
         "description": "house numbers to handwritten digits, unsupervised",
+        # The fonts of other house numbers are not those of the training images, so g should see more shapes than these have.
+        "source_augmentation": use("chain", steps=[use("warp", rotate=0.2, scale=0.2, shear=0.2, shift=0.08), use("stroke")]),
         "align_features": True,
         "discriminator": use("digit-discriminator", width=32, norm="spectral", classes="auto"),
         "generator_losses": base.generator_losses | losses,

@@ -32,7 +32,7 @@ STEPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("aligned", "Target features have the mean and the covariance of the source features.", ("align_features",)),
     ("smooth", "L_TV.", ("generator_losses.tv",)),
     ("told-d", "A class-conditional D, conditioned on f's prediction for x.", ("discriminator.classes",)),
-    ("moved-source", "Source images are augmented: moved and recoloured a little.", ("source_augmentation",)),
+    ("moved-source", "Source images are augmented.", ("source_augmentation",)),
 )
 """Name of a row, its change, and the settings of the best recipe that it adopts."""
 
