@@ -51,6 +51,8 @@ def render(
     from domtrans.cli import terminal
 
     if schema:
+        if out is not None or size is not None or format is not None or force:
+            raise DomtransError("--schema prints a schema; it takes no --out, --size, --format and --force")
         typer.echo(json.dumps(_schema(*paths), indent=2))
         return
     words = [*paths, *([str(out)] if out else [])]

@@ -180,8 +180,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def skipped_file(path: Path, suffixes: Collection[str] | None = None) -> SkippedFile | None:
     """Why a file is not read as an image; None if it is."""
     suffix = path.suffix.lower()
+    is_wanted = suffix in (image_suffixes() if suffixes is None else suffixes)
     if os.path.isfile(path):  # noqa: PTH113 - never raises
-        if suffix in (image_suffixes() if suffixes is None else suffixes):
+        if is_wanted:
             return None
         if suffix in HEIF_SUFFIXES:
             return SkippedFile(path, f"needs the extra heif ({suffix})", expected=True)
@@ -192,6 +193,5 @@ def skipped_file(path: Path, suffixes: Collection[str] | None = None) -> Skipped
         path.stat()
     except OSError as error:
         loop = error.errno == errno.ELOOP
-        is_image = suffix in image_suffixes()
-        return SkippedFile(path, "link that leads back" if loop else "broken link", expected=not loop and is_image)
+        return SkippedFile(path, "link that leads back" if loop else "broken link", expected=not loop and is_wanted)
     return SkippedFile(path, "not a regular file")

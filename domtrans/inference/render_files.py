@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from domtrans.data.drawings import Drawing, read_drawing
 from domtrans.data.image_files import encode_image
+from domtrans.data.image_scan import SkippedFile, scan_images
 from domtrans.errors import DomtransError
 from domtrans.inference.options import Format, TransferOptions
 from domtrans.inference.output_files import check_replaceable, write_output
 from domtrans.inference.output_mark import mark_options, marked_svg
-from domtrans.inference.output_names import SVG, output_format
+from domtrans.inference.output_names import SVG, output_format, output_names
 from domtrans.inference.video import VIDEO_FORMATS
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
@@ -20,6 +20,8 @@ from domtrans.storage.paths import expand_home
 
 DEFAULT_SIZE = 512
 """Side of pictures in pixels. An SVG has no size of its own."""
+
+PARAMETER_SUFFIX = ".json"
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ def render(
     TransferOptions(size=size, format=format)  # checks both
     registry = registry or load_plugins().registry
     source, destination = Path(expand_home(str(source))), Path(expand_home(str(destination)))
-    targets = _targets(source, destination, format)
+    targets, unread = _targets(source, destination, format)
     if not force:
         check_replaceable(targets.values())
-    written, failed, notes = list[Path](), list[tuple[Path, str]](), list[str]()
+    written, notes = list[Path](), list[str]()
+    failed = [(file.path, f"{file.path}: {file.reason}") for file in unread]
     for file, target in targets.items():
         try:
             drawing = read_drawing(file, registry)
@@ -86,25 +89,31 @@ def render(
     return Rendered(tuple(written), tuple(failed), tuple(notes))
 
 
-def _targets(source: Path, destination: Path, format: Format | None) -> dict[Path, Path]:
-    """The picture of each file of parameters. Raises DomtransError if there is none, or its format cannot be written."""
+def _targets(source: Path, destination: Path, format: Format | None) -> tuple[dict[Path, Path], list[SkippedFile]]:
+    """The picture of each file of parameters, and what could not be read of a folder.
+
+    Raises DomtransError if there is no file of parameters, or a format cannot be written.
+    """
     suffix = f".{format or 'svg'}"
     if source.is_file():
         if destination.is_dir():
-            return {source: destination / f"{source.stem}{suffix}"}
+            return {source: destination / f"{source.stem}{suffix}"}, []
         if output_format(destination) in VIDEO_FORMATS:
             raise DomtransError(f"a drawing cannot become the video {destination}; write .svg or .png")
         if format is not None and output_format(destination) != output_format(Path(f"picture{suffix}")):
             raise DomtransError(f"the suffix of {destination} is not that of the format {format}; leave one of them out")
-        return {source: destination}
+        return {source: destination}, []
     if not source.is_dir():
         raise DomtransError(f"there is no file or folder {source}")
-    files = sorted(Path(folder, name) for folder, _, names in os.walk(source) for name in names if name.endswith(".json"))
-    if not files:
-        raise DomtransError(f"there are no files of parameters (.json) in {source}")
+    found = scan_images(source, {PARAMETER_SUFFIX})
+    unread = [file for file in found.skipped if file.expected]
+    if not found.images:
+        missing = f"there are no files of parameters ({PARAMETER_SUFFIX}) in {source}"
+        raise DomtransError("; ".join([missing, *(f"{file.path}: {file.reason}" for file in unread)]))
     if destination.is_file() or (destination.suffix and not destination.exists()):
         raise DomtransError(f"the output {destination} must be a folder, because {source} is one")
-    return {file: destination / file.relative_to(source).with_suffix(suffix) for file in files}
+    names = output_names([file.relative_to(source) for file in found.images], suffix)
+    return {file: destination / name for file, name in zip(found.images, names, strict=True)}, unread
 
 
 def _encode(drawing: Drawing, target: Path, size: int | None) -> bytes:

@@ -175,6 +175,25 @@ def test_drawing_again_reports_files_that_are_wrong(run, registry, tmp_path):
             render(source, tmp_path / destination, registry=registry, **options)
 
 
+def test_drawing_a_folder_passes_over_no_file_of_parameters(run, registry, tmp_path):
+    folder, elsewhere = tmp_path / "parameters", tmp_path / "elsewhere"
+    text = run.drawing(run.parameters(PHOTOS)[0]).to_json()
+    for file in (folder / "a.json", folder / "B.JSON", folder / "b.json", elsewhere / "c.json"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "lost.json").symlink_to(tmp_path / "nowhere")
+    (folder / "notes.txt").write_text("not of interest")
+    done = render(folder, tmp_path / "out", registry=registry)
+    drawn = sorted(str(file.relative_to(tmp_path / "out")) for file in done.written)
+    assert drawn == ["B.JSON.svg", "a.svg", "b.json.svg", "linked/c.svg"]
+    assert done.failed == ((folder / "lost.json", f"{folder / 'lost.json'}: broken link"),)
+    (elsewhere / "c.json").unlink()
+    (elsewhere / "lost.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DomtransError, match=r"there are no files of parameters .*lost.json: broken link"):
+        render(elsewhere, tmp_path / "out", registry=registry)
+
+
 def test_the_commands(run, photos, tmp_path, monkeypatch, capsys):
     """With the parts in plugins that are installed, because a command knows no others."""
     (tmp_path / "installed").mkdir()
@@ -195,6 +214,8 @@ def test_the_commands(run, photos, tmp_path, monkeypatch, capsys):
     assert pixels(tmp_path / "a.png")[0, 0].tolist() == [0x12, 0x34, 0x56]
     code, out, err = in_process(capsys, "render", "--schema", "dots", "margin=2")
     assert code == 0 and json.loads(out)["properties"]["engine"] == {"const": {"name": "dots", "margin": 2}}, err
+    code, _, err = in_process(capsys, "render", "--schema", "dots", "--out", tmp_path / "schema.json")
+    assert code == 2 and "--schema prints a schema; it takes no --out" in err and not (tmp_path / "schema.json").exists()
     code, _, err = in_process(capsys, "render", file)
     assert code == 2 and "give the parameters and the output" in err
     for name in ("neighbour_dots", "neighbour_tiny_parts"):
