@@ -108,7 +108,7 @@ def test_weighted_needs_one_weight_per_term():
         distance("weighted", terms=["mse", "cosine"], weights=[1])
 
 
-OF_ANY_FEATURES = sorted(set(registry().names("distance")) - {"attributes", "perceptual"})  # those: test_faces_training.py
+OF_ANY_FEATURES = sorted(set(registry().names("distance")) - {"attributes", "perceptual"})  # those: test_faces_distances.py
 
 
 @pytest.mark.parametrize("name", OF_ANY_FEATURES)

@@ -1,6 +1,5 @@
 """The domain ``folder``: the layouts that people have, the classes and splits they give, and what is skipped."""
 
-import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -11,48 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from domtrans import DomtransError, use
-from domtrans.data.domains import load_domain
+from domtrans import DomtransError
 from domtrans_files.folder_reading import read_folder
-from tiny import registry
-
-
-def put(root, *places):
-    """Image files whose red value is their number."""
-    for number, place in enumerate(places):
-        path = root / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4), (number % 256, number // 256, 0)).save(path, "PNG")
-
-
-def several(*folders, count=8):
-    return [f"{folder}/{number}.png" for folder in folders for number in range(count)]
-
-
-def load(root, split="train", **options):
-    return load_domain(registry(), use("folder", path=str(root), **options), split, 4)
-
-
-def contents(images):
-    """The number of every image, by class name; None without classes."""
-    numbers = [int(image[0, 0, 0]) + 256 * int(image[1, 0, 0]) for image in images.images]
-    if images.labels is None:
-        return {None: sorted(numbers)}
-    found = {}
-    for number, label in zip(numbers, images.labels.tolist(), strict=True):
-        found.setdefault(images.classes[label], []).append(number)
-    return {name: sorted(members) for name, members in found.items()}
-
-
-def counts(root, **options):
-    """Images by class name in both splits."""
-    return [
-        Counter({name: len(members) for name, members in contents(load(root, split, **options)).items()}) for split in SPLITS
-    ]
-
-
-SPLITS = ("train", "test")
-
+from numbered_images import SPLITS, contents, counts, load, put, several
 
 # Splits
 
@@ -200,6 +160,11 @@ def test_classes_txt_sets_the_order(tmp_path):
     assert "classes.txt is not used, because it does not name the folders a" in load(tmp_path).notes
 
 
+def test_names_that_only_look_like_splits_are_classes(tmp_path):
+    put(tmp_path, *several("express train", "test pattern", "cat"))
+    assert load(tmp_path).classes == ("cat", "express train", "test pattern")
+
+
 # What is skipped
 
 
@@ -274,6 +239,14 @@ def test_an_ambiguous_folder_is_refused_with_readings_that_work(tmp_path, places
         assert len(reading.reading.index) + len(reading.reading.skipped) == len(places)
 
 
+def test_two_levels_of_equal_folders_are_refused(tmp_path):
+    put(tmp_path, *several("2019/cat", "2019/dog", "2020/cat", "2020/dog"))
+    with pytest.raises(DomtransError, match=r"each of 2019, 2020 has the folders cat, dog, so either may be the classes"):
+        load(tmp_path)
+    assert load(tmp_path, layout="classes").classes == ("2019", "2020")
+    assert load(tmp_path / "2019").classes == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("layout", "needs"),
     [
@@ -302,70 +275,6 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch):
     assert len(load("~/data")) == 14
 
 
-# Label files
-
-ROWS = [(f"{number}.png", "cat" if number % 2 else "dog", "red" if number < 4 else "") for number in range(8)]
-
-
-def as_dicts(*names):
-    return [dict(zip(names, row, strict=False)) for row in ROWS]
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("labels.csv", "file,label,hair\n" + "".join(",".join(row) + "\n" for row in ROWS)),
-        ("labels.csv", "﻿filename;class;hair\r\n" + "".join(";".join(row) + "\r\n" for row in ROWS)),
-        ("anything.tsv", "hair\tcategory\timage\n" + "".join("\t".join(reversed(row)) + "\n" for row in ROWS)),
-        ("train.csv", "id,label,hair\n" + "".join(",".join(row).replace(".png", "") + "\n" for row in ROWS)),
-        ("metadata.jsonl", "".join(json.dumps(row) + "\n" for row in as_dicts("file_name", "label", "hair"))),
-        ("labels.json", json.dumps(as_dicts("file", "label", "hair"))),
-        ("labels.json", json.dumps({row["file"]: row for row in as_dicts("file", "label", "hair")})),
-        ("labels.json", json.dumps({file: label for file, label, _ in ROWS})),
-        ("dataset.json", json.dumps({"labels": [[file, label] for file, label, _ in ROWS]})),
-        ("list.txt", "".join(f"./{file} {label}\n" for file, label, _ in ROWS)),
-        ("labels.csv", "".join(f"{file},{label}\n" for file, label, _ in ROWS)),
-    ],
-)
-def test_label_files_in_every_form(tmp_path, name, text):
-    put(tmp_path, *(f"{number}.png" for number in range(8)))
-    (tmp_path / name).write_text(text)
-    found = load(tmp_path, holdout=0)
-    assert contents(found) == {"dog": [0, 2, 4, 6], "cat": [1, 3, 5, 7]} and found.classes == ("cat", "dog")
-    assert found.notes == ()
-    if "red" in text:
-        assert found.attributes["hair"].values == ("red",)
-        assert found.attributes["hair"].index.tolist() == [0] * 4 + [-1] * 4
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_label_files_of_spreadsheets_are_read(tmp_path, encoding):
-    put(tmp_path, *(f"{i}.png" for i in range(4)))
-    text = "File;Label\r\n\r\n" + "".join(f'"{i}.png";"a; {i % 2}"\r\n' for i in range(4)) + ";\r\n"
-    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
-    assert contents(load(tmp_path, holdout=0)) == {"a; 0": [0, 2], "a; 1": [1, 3]}
-
-
-def test_a_negative_class_is_refused(tmp_path):
-    put(tmp_path, "0.png", "1.png")
-    (tmp_path / "labels.csv").write_text("file,label\n0.png,1\n1.png,-1\n")
-    with pytest.raises(DomtransError, match=r"the class -1: .*1\.png.*leave the cell of an unlabelled image empty"):
-        load(tmp_path)
-
-
-def test_two_levels_of_equal_folders_are_refused(tmp_path):
-    put(tmp_path, *several("2019/cat", "2019/dog", "2020/cat", "2020/dog"))
-    with pytest.raises(DomtransError, match=r"each of 2019, 2020 has the folders cat, dog, so either may be the classes"):
-        load(tmp_path)
-    assert load(tmp_path, layout="classes").classes == ("2019", "2020")
-    assert load(tmp_path / "2019").classes == ("cat", "dog")
-
-
-def test_names_that_only_look_like_splits_are_classes(tmp_path):
-    put(tmp_path, *several("express train", "test pattern", "cat"))
-    assert load(tmp_path).classes == ("cat", "express train", "test pattern")
-
-
 @pytest.mark.parametrize(
     ("name", "advice"),
     [("a.npz", "the domain 'arrays' reads"), ("a.tar", "the domain 'webdataset' reads"), ("a.zip", "unpack it first")],
@@ -376,104 +285,6 @@ def test_other_data_than_a_folder_is_named(tmp_path, name, advice):
         load(tmp_path / name)
     with pytest.raises(DomtransError, match="there are no images"):
         load(tmp_path)
-
-
-def test_images_and_rows_without_each_other_are_counted(tmp_path):
-    put(tmp_path, *(f"{number}.png" for number in range(5)))
-    (tmp_path / "labels.csv").write_text("file,label\n0.png,a\n1.png,b\n2.png,\n3.png,a\ngone.png,b\n")
-    found = load(tmp_path, holdout=0)
-    assert contents(found) == {"a": [0, 3], "b": [1]}
-    assert found.notes == (
-        "2 files were skipped: 2 without a label in labels.csv",
-        "1 of the 5 rows of labels.csv name no image",
-    )
-
-
-def test_numbers_are_in_natural_order_and_index_classes_txt(tmp_path):
-    put(tmp_path, *(f"{number}.png" for number in range(3)))
-    (tmp_path / "labels.csv").write_text("file,label\n0.png,10.0\n1.png,2.0\n2.png,1.0\n")
-    assert load(tmp_path, holdout=0).classes == ("1", "2", "10")
-    (tmp_path / "labels.csv").write_text("file,label\n0.png,1\n1.png,0\n2.png,1\n")
-    (tmp_path / "classes.txt").write_text("cat\ndog\nbird\n")
-    assert contents(load(tmp_path, holdout=0)) == {"dog": [0, 2], "cat": [1]}
-    assert load(tmp_path, holdout=0).classes == ("cat", "dog", "bird")
-
-
-@pytest.mark.parametrize("by", ["column", "files", "folders", "file in each folder"])
-def test_label_files_with_splits(tmp_path, by):
-    folders = ("", "") if by in ("column", "files") else ("train/", "test/")
-    names = [f"{folders[number // 4]}{number}.png" for number in range(8)]
-    put(tmp_path, *names)
-    labels = [f"{name},{'ab'[number % 2]}" for number, name in enumerate(names)]
-    if by == "column":
-        rows = [f"{row},{SPLITS[number // 4]}" for number, row in enumerate(labels)]
-        (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
-    elif by == "folders":
-        (tmp_path / "labels.csv").write_text("\n".join(["file,label", *labels]))
-    else:
-        for number, split in enumerate(SPLITS):
-            rows = [row.removeprefix(folders[number]) for row in labels[4 * number : 4 * number + 4]]
-            place = tmp_path / f"{split}.csv" if by == "files" else tmp_path / split / "metadata.csv"
-            place.write_text("\n".join(["file_name,label", *rows]))
-    assert [contents(load(tmp_path, split)) for split in SPLITS] == [{"a": [0, 2], "b": [1, 3]}, {"a": [4, 6], "b": [5, 7]}]
-
-
-def test_attributes_beside_class_folders(tmp_path):
-    put(tmp_path, "a/0.png", "a/1.png", "b/2.png", "b/3.png")
-    (tmp_path / "metadata.csv").write_text("file_name,hair,box\na/0.png,red,1\na/1.png,brown,2\nb/2.png,red,3\n")
-    found = load(tmp_path, holdout=0)
-    assert contents(found) == {"a": [0, 1], "b": [2, 3]}
-    assert found.attributes["hair"].values == ("brown", "red") and found.attributes["hair"].index.tolist() == [1, 0, 1, -1]
-
-
-def test_labels_that_contradict_the_folders_are_refused(tmp_path):
-    put(tmp_path, "a/0.png", "a/1.png", "b/2.png", "b/3.png")
-    (tmp_path / "labels.csv").write_text("file,label\na/0.png,a\na/1.png,b\nb/2.png,b\nb/3.png,b\n")
-    with pytest.raises(DomtransError, match=r"a/1\.png has the class 'b' in labels\.csv, but is in the folder 'a'"):
-        load(tmp_path)
-    assert contents(load(tmp_path, layout="labels", holdout=0)) == {"a": [0], "b": [1, 2, 3]}
-    assert contents(load(tmp_path, layout="classes", holdout=0)) == {"a": [0, 1], "b": [2, 3]}
-
-
-@pytest.mark.parametrize(
-    ("files", "problem"),
-    [
-        ({"a.csv": "file,label\n0.png,x\n1.png,y\n2.png,x\n", "b.csv": "file,label\n0.png,y\n"}, "several label files"),
-        ({"a.csv": "file,label\n0.png,x\n"}, "labels for 1 of the 3 images"),
-        ({"a.csv": "file,label\n0.png,x\n0.png,y\n1.png,x\n"}, "two classes, 'x' and 'y'"),
-    ],
-)
-def test_unclear_label_files_are_refused(tmp_path, files, problem):
-    put(tmp_path, *(f"{number}.png" for number in range(3)))
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    with pytest.raises(DomtransError, match=problem):
-        load(tmp_path)
-
-
-def test_the_label_file_can_be_chosen(tmp_path):
-    put(tmp_path, *(f"{number}.png" for number in range(3)))
-    for name in "ab":
-        (tmp_path / f"{name}.csv").write_text(f"file,label\n0.png,{name}0\n1.png,{name}1\n2.png,{name}1\n")
-    assert load(tmp_path, labels="b.csv", holdout=0).classes == ("b0", "b1")
-    with pytest.raises(DomtransError, match="there is no label file"):
-        load(tmp_path, labels="c.csv")
-    (tmp_path / "c.csv").write_text("nothing")
-    with pytest.raises(DomtransError, match="names no images"):
-        load(tmp_path, labels="c.csv")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "\0", "[" * 100_000, "{", '{"a": 1}', '"x"', "file,label", "a,b\n1,2", "\x80", '{"file": "0.png"', "file\n\n,,,"],
-)
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "txt"])
-def test_other_text_files_are_only_counted(tmp_path, text, suffix):
-    put(tmp_path, "0.png", "1.png")
-    (tmp_path / f"x.{suffix}").write_bytes(text.encode("latin-1"))
-    found = load(tmp_path, holdout=0)
-    reason = "not an image" if suffix in ("json", "txt") else "no label file"
-    assert contents(found) == {None: [0, 1]} and f"1 {reason} (.{suffix})" in found.notes[0]
 
 
 # Any tree

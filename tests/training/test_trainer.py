@@ -56,7 +56,7 @@ def test_f_never_changes(trainer):
 
 
 # Encoders that start from a published file have neither a fit nor a head: test_encoders_published.py and test_encoders_onnx.py.
-# Those of faces: test_faces_training.py. That of maps: test_images_networks.py.
+# Those of faces: test_faces_networks.py. That of maps: test_images_networks.py.
 ELSEWHERE = {"attributes", "attribute-probe", "colour-grid", "digit-encoder", "map-encoder"}
 OTHERS = set(registry().names("encoder")) - {*NEED_A_FILE, *ELSEWHERE}
 NEEDED = {"predictions": {"name": "predictions", "of": {"name": "digit-encoder"}}}
