@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from domtrans.evaluation.results import format_duration
 from domtrans.reporting.markdown import markdown_table
 
 Data = Mapping[str, Any]
@@ -20,19 +21,20 @@ def to_markdown(data: Data) -> str:
 
 
 def cells(table: Data) -> tuple[list[str], list[list[str]]]:
-    """The header and the measured rows of a table, with published values in the last column."""
+    """The header and the measured rows of a table, with the time of g and D and published values in the last columns."""
     columns = table["columns"]
-    header = ["", *(column["title"] for column in columns), "published"]
+    header = ["", *(column["title"] for column in columns), "time of g and D", "published"]
     rows = [
         [
             row["name"] + (" *" if _is_supervised(row) else ""),
             *(format_summary(row["figures"].get(column["title"]), percent=column["percent"]) for column in columns),
+            format_duration(row["training_seconds"]["mean"]) if row["training_seconds"] else NO_VALUE,
             "; ".join(cite(value, columns) for value in row["published"]) or NO_VALUE,
         ]
         for row in table["rows"]
         if is_measured(row)
     ]
-    methods = [[value["method"], *(NO_VALUE for _ in columns), cite(value, columns)] for value in table["published"]]
+    methods = [[value["method"], *(NO_VALUE for _ in columns), NO_VALUE, cite(value, columns)] for value in table["published"]]
     return header, rows + methods
 
 
@@ -66,7 +68,8 @@ def _page(data: Data) -> Iterator[str]:
     yield f"    {data['command']}"
     yield ""
     yield "Values are means over seeds ± the sample standard deviation. Published values were measured by their authors, on"
-    yield "their data and with their networks. The data used here is given below for every row."
+    yield "their data and with their networks. The data used here is given below for every row. The time is the mean"
+    yield "wall-clock time of a run in which g and D were trained; f and the measurements are not in it."
     yield ""
     for table in data["tables"]:
         if any(map(is_measured, table["rows"])):

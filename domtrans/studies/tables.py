@@ -31,6 +31,10 @@ class RunResults:
         """The value for a cell of a table; None if it was not measured."""
         return value_at(self.passes.get(evaluation_key(evaluation_changes(column, row)), {}), column.figure)
 
+    def training_seconds(self) -> float | None:
+        """Wall-clock time in which g and D were trained. f is left out: rows that fit it alike share it by the cache."""
+        return value_at(self.passes.get(evaluation_key({}), {}), "seconds.training")
+
 
 @dataclass(frozen=True)
 class StudyResults:
@@ -122,6 +126,7 @@ def _row(results: StudyResults, table: Table, row: Row) -> dict[str, Any]:
     seeds = sorted({seed for values in figures.values() for seed in values})
     keys = dict.fromkeys(evaluation_key(evaluation_changes(column, row)) for column in table.columns)
     evaluations = [in_sections(runs[seed].passes[key]) for seed in seeds[:1] for key in keys if key in runs[seed].passes]
+    times = {seed: time for seed in seeds if (time := runs[seed].training_seconds()) is not None}
     supervision = next((str(one["checks"]["supervision"]) for one in evaluations if "supervision" in one["checks"]), "")
     data = dict.fromkeys(f"{one['run']['source']} → {one['run']['target']}" for one in evaluations if "source" in one["run"])
     return {
@@ -132,6 +137,7 @@ def _row(results: StudyResults, table: Table, row: Row) -> dict[str, Any]:
         "measured_by": list(dict.fromkeys(_evaluate_commands(results, table, row))),
         "seeds": seeds,
         "figures": {title: summarise(values) for title, values in figures.items() if values},
+        "training_seconds": summarise(times) if times else None,
         "published": [asdict(one) for one in row.published],
         "supervision": supervision,
         "data": list(data),

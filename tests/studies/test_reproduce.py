@@ -81,6 +81,8 @@ def test_every_row_is_measured_over_every_seed(finished):
         assert found["seeds"] == [0, 1] and found["supervision"] == "none of the target"
         assert found["figures"]["accuracy"] == summarise({seed: one["accuracy"] for seed, one in enumerate(results)})
         assert results[0]["seed"] == 0 and results[1]["seed"] == 1
+        times = {seed: one["seconds"]["training"] for seed, one in enumerate(results)}
+        assert found["training_seconds"] == summarise(times)
         assert {"third class"} < set(found["figures"]) and "arrays" in found["data"][0]
 
 
@@ -104,7 +106,14 @@ def test_the_page_has_values_sources_data_and_commands(finished):
     out, data = finished
     page = (out / "table.md").read_text()
     assert json.loads((out / "table.json").read_text()) == data
-    for words in ("90.66 % (Someone 2017, table 1)", "Other method", "third class 50.00 % (Another 2018)", "±", "arrays "):
+    for words in (
+        "90.66 % (Someone 2017, table 1)",
+        "Other method",
+        "third class 50.00 % (Another 2018)",
+        "±",
+        "arrays ",
+        "time of g and D",
+    ):
         assert words in page
     assert "Seed 0 failed: there is no file nowhere.npz" in page
     for file in re.findall(r"\((\S+\.png)\)", page):

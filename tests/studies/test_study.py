@@ -101,5 +101,6 @@ def test_charts_are_images():
 
 def test_a_supervised_row_is_marked():
     row = {"name": "a", "figures": {}, "published": [], "seeds": [0], "failed": {}, "supervision": "supervised: oracle"}
+    row["training_seconds"] = None
     columns = [{"title": "accuracy", "percent": True}]
-    assert cells({"columns": columns, "rows": [row], "published": []})[1] == [["a *", "-", "-"]]
+    assert cells({"columns": columns, "rows": [row], "published": []})[1] == [["a *", "-", "-", "-"]]
