@@ -270,12 +270,11 @@ class Trainer:
 
     def add_parameters(self, outputs: Outputs) -> Outputs:
         """Add the logits of the parameters of G(x), of a g that draws by parameters."""
-        generator = self.experiment.transfer.generator
-        logits: dict[str, Any] = {
-            f"{name}_fake_parameters": generator.parameter_logits(features)
-            for name in DOMAINS
-            if (features := self.generator_input(name, None, getattr(outputs, f"{name}_features"))) is not None
-        }
+        logits: dict[str, Any] = {}
+        for name in DOMAINS:
+            features = self.generator_input(name, None, getattr(outputs, f"{name}_features"))
+            if features is not None:
+                logits[f"{name}_fake_parameters"] = self.experiment.transfer.generator.parameter_logits(features)
         return replace(outputs, **logits)
 
     def set_micro_batch_size(self, size: int) -> None:

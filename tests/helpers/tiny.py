@@ -31,6 +31,28 @@ SMALL_FOLDERS = {
 """Changes that make the recipe folders-dtn small: one step of thin networks."""
 
 
+_FACES = {
+    "source": {"name": "portraits", "count": 16, "test_count": 8},
+    "target": {"name": "avatars", "count": 16, "test_count": 8},
+    "image_size": 32,
+    "discriminator.width": 4,
+    "metrics": {},
+    "train.batch_size": 4,
+}
+_ATTRIBUTES = {"encoder": {"name": "attributes", "width": 4, "features": 8}}
+SMALL_FACES = {
+    "faces-dtn": _ATTRIBUTES | {"fit": None, "generator.width": 4},
+    "faces-dtn-paper": _ATTRIBUTES | {"fit": None, "generator.width": 4},
+    "lfw-dtn": {"encoder": "colour-grid", "generator.width": 4},
+    "avatars-dtn": _ATTRIBUTES
+    | {
+        "fit": None,
+        "generator": {"name": "parameters", "hidden": 8, "renderer_width": 4, "renderer_steps": 2, "renderer_batch_size": 4},
+    },
+}
+"""Changes that make recipes of faces small."""
+
+
 def bars(n: int, *, channels: int = 3, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """uint8 images [n, 32, 32, channels] with a bright bar whose place tells the class, and the labels."""
     rng = np.random.default_rng(seed)
@@ -72,6 +94,20 @@ def tiny_recipe(folder: Path, base: str = "digits-dtn-paper", /, **changes: obje
         small["discriminator.classes"] = 4  # as the bars have
     wanted = {path.replace("__", "."): value for path, value in changes.items()}
     return override(override(recipe, small, registry()), wanted, registry())
+
+
+def small_faces(name: str) -> Recipe:
+    """A recipe of faces on a few drawn ones, with thin networks and an f that is not fitted."""
+    return override(find_recipe(name, registry()), _FACES | SMALL_FACES[name], registry())
+
+
+def small_folders(folder: Path, **changes: object) -> Recipe:
+    """The recipe folders-dtn, of maps and patches, on bars."""
+    files = {
+        name: {"name": "arrays", "path": write_bars(folder / f"{name}.npz"), "holdout": 0.25} for name in ("source", "target")
+    }
+    small = SMALL_FOLDERS | files | {"image_size": 32, "train.steps": 4}
+    return override(find_recipe("folders-dtn", registry()), small | changes, registry())
 
 
 def tiny_trainer(recipe: Recipe, parts: Registry | None = None) -> Trainer:

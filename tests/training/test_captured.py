@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from domtrans import DomtransError
+from domtrans import DomtransError, override
 from domtrans.training import captured
 from domtrans.training.checkpoint import load_training_state, training_state
 from fake_capture import FakeRecorder
-from tiny import tiny_recipe, tiny_trainer
+from tiny import registry, small_faces, tiny_recipe, tiny_trainer
 
 STEPS = 8
 """Enough for three calls before a recording, on either side of a loss that begins later."""
@@ -17,7 +17,13 @@ SGD = ADAM | {"name": "sgd"}
 
 
 def pair(tmp_path, monkeypatch, **changes):
-    """The same trainer twice, eager and captured, and the recorder."""
+    """The same trainer of digits-dtn twice, eager and captured, and the recorder."""
+    optimizers = {"train__generator_optimizer": ADAM, "train__discriminator_optimizer": ADAM}
+    return pair_of(tiny_recipe(tmp_path, "digits-dtn", **{"train__steps": STEPS, **optimizers, **changes}), monkeypatch)
+
+
+def pair_of(recipe, monkeypatch):
+    """The same trainer of a recipe twice, eager and captured, and the recorder."""
     recorders = []
 
     def recorder_for(device, rng):
@@ -25,10 +31,7 @@ def pair(tmp_path, monkeypatch, **changes):
         return recorders[0]
 
     monkeypatch.setattr(captured, "recorder_for", recorder_for)
-    optimizers = {"train__generator_optimizer": ADAM, "train__discriminator_optimizer": ADAM}
-    changes = {"train__steps": STEPS, **optimizers, **changes}
-    eager = tiny_trainer(tiny_recipe(tmp_path, "digits-dtn", **changes))
-    return eager, tiny_trainer(tiny_recipe(tmp_path, "digits-dtn", **changes, train__capture=True)), recorders[0]
+    return tiny_trainer(recipe), tiny_trainer(override(recipe, {"train.capture": True}, registry())), recorders[0]
 
 
 def assert_same(eager, replayed):
@@ -42,8 +45,9 @@ def assert_same(eager, replayed):
         ({"generator_losses__gan__start": 0.5, "discriminator_losses__gan__start": 0.0}, (2, 2)),
         ({"train__updates": "separate", "train__discriminator_floor": 0.5, "discriminator_view": "adaptive"}, (2, 8)),
         ({"train__accumulate": 2, "train__discriminator_optimizer": SGD, "discriminator__norm": "batch"}, (1, 4)),
+        ({"discriminator_losses__r1": "gradient-penalty", "discriminator_losses__lecam": "lecam"}, (1, 4)),
     ],
-    ids=["a loss that begins later", "separate updates", "micro-batches"],
+    ids=["a loss that begins later", "separate updates", "micro-batches", "gradients of gradients"],
 )
 def test_replayed_steps_equal_eager_steps(tmp_path, monkeypatch, changes, counts):
     eager, replayed, recorder = pair(tmp_path, monkeypatch, **changes)
@@ -51,6 +55,19 @@ def test_replayed_steps_equal_eager_steps(tmp_path, monkeypatch, changes, counts
         assert replayed.step() == eager.step()
     assert_same(eager, replayed)
     assert (recorder.recorded, recorder.replayed) == counts
+
+
+def test_a_g_that_draws_by_parameters_is_recorded(monkeypatch):
+    """It draws from torch's global generator, and measures features in batch norm."""
+    optimizers = {"train.generator_optimizer": ADAM, "train.discriminator_optimizer": ADAM}
+    recipe = override(
+        small_faces("avatars-dtn"), {"train.steps": STEPS, "train.precision": "float32", **optimizers}, registry()
+    )
+    eager, replayed, recorder = pair_of(recipe, monkeypatch)
+    for _ in range(STEPS):
+        assert replayed.step() == eager.step()
+    assert_same(eager, replayed)
+    assert recorder.recorded == 1
 
 
 def test_a_loaded_state_is_recorded_anew(tmp_path, monkeypatch):

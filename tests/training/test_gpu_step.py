@@ -3,32 +3,13 @@
 import pytest
 import torch
 
-from domtrans import find_recipe, override
+from domtrans import override
 from domtrans.runs.folder import RunFolder
 from domtrans.training.loop import Loop
 from fake_gpu import GPU, GpuWaits, fake_gpu, step_without_waiting, trainer_on_fake_gpu
-from tiny import SMALL_FOLDERS, registry, tiny_recipe, write_bars
+from tiny import SMALL_FACES, registry, small_faces, small_folders, tiny_recipe
 
 DIGITS = [entry.name for entry in registry() if entry.kind == "recipe" and entry.owner == "digits"]
-FACES = {
-    "source": {"name": "portraits", "count": 16, "test_count": 8},
-    "target": {"name": "avatars", "count": 16, "test_count": 8},
-    "image_size": 32,
-    "discriminator.width": 4,
-    "metrics": {},
-    "train.batch_size": 4,
-}
-ATTRIBUTES = {"encoder": {"name": "attributes", "width": 4, "features": 8}}
-FACE_RECIPES = {
-    "faces-dtn": ATTRIBUTES | {"fit": None, "generator.width": 4},
-    "faces-dtn-paper": ATTRIBUTES | {"fit": None, "generator.width": 4},
-    "lfw-dtn": {"encoder": "colour-grid", "generator.width": 4},
-    "avatars-dtn": ATTRIBUTES
-    | {
-        "fit": None,
-        "generator": {"name": "parameters", "hidden": 8, "renderer_width": 4, "renderer_steps": 2, "renderer_batch_size": 4},
-    },
-}
 OPTIONS = {
     "as it is": {},
     "separate updates": {"updates": "separate"},
@@ -84,17 +65,13 @@ def test_a_step_of_a_digit_recipe_does_not_wait(tmp_path, name):
     run_step(tiny_recipe(tmp_path, name))
 
 
-@pytest.mark.parametrize("name", FACE_RECIPES)
+@pytest.mark.parametrize("name", SMALL_FACES)
 def test_a_step_of_a_face_recipe_does_not_wait(name):
-    run_step(override(find_recipe(name, registry()), FACES | FACE_RECIPES[name], registry()))
+    run_step(small_faces(name))
 
 
 def test_a_step_of_a_recipe_of_maps_does_not_wait(tmp_path):
-    files = {
-        name: {"name": "arrays", "path": write_bars(tmp_path / f"{name}.npz"), "holdout": 0.25} for name in ("source", "target")
-    }
-    small = SMALL_FOLDERS | files | {"image_size": 32, "train.steps": 4}
-    run_step(override(find_recipe("folders-dtn", registry()), small, registry()))
+    run_step(small_folders(tmp_path))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
