@@ -119,8 +119,12 @@ def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> _Foun
         return _read(path / "recipe.json", registry, extended_by)
     if name not in registry.names("recipe") and os.path.exists(name):  # noqa: PTH110 - raises for no name
         kind = "a folder" if os.path.isdir(name) else "a file"  # noqa: PTH112
-        raise DomtransError(f"{name} is {kind}, and neither a recipe nor a run; `domtrans recipes` lists the recipes")
-    entry = registry.get("recipe", name)
+        refusal = f"{name} is {kind}, and neither a recipe nor a run; `domtrans recipes` lists the recipes"
+        raise DomtransError(_wanted_by(extended_by) + refusal)
+    try:
+        entry = registry.get("recipe", name)
+    except DomtransError as error:
+        raise DomtransError(f"{_wanted_by(extended_by)}{error}") from None
 
     def begin(*facts: DomainFacts | None) -> Recipe:
         recipe = registry.build("recipe", Part(name=name), *facts)
@@ -136,7 +140,7 @@ def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> _Fou
         raise DomtransError(f"the recipe file {extended_by[0]} extends a chain of more than {MAX_DEPTH} files")
     if path in extended_by:
         raise DomtransError(f"recipe files extend one another in a circle: {' -> '.join(map(str, (*extended_by, path)))}")
-    data, where = _read_table(path), f"recipe file {path}"
+    data, where = _read_table(path, extended_by), f"recipe file {path}"
     data.pop("$schema", None)  # where editors find the schema
     base = data.pop("extends", None)
     if base is None:
@@ -147,7 +151,12 @@ def _read(path: Path, registry: Registry, extended_by: tuple[Path, ...]) -> _Fou
     return replace(parent, layers=(*parent.layers, (data, where)))
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _wanted_by(extended_by: tuple[Path, ...]) -> str:
+    """The beginning of a message about a recipe that a file extends: that file, where the name is wrong."""
+    return f"recipe file {extended_by[-1]}: extends: " if extended_by else ""
+
+
+def _read_table(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
     """What a TOML or JSON file holds."""
     try:
         if path.exists() and (not path.is_file() or path.stat().st_size > MAX_RECIPE_BYTES):
@@ -155,7 +164,7 @@ def _read_table(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:
-        raise DomtransError(f"there is no recipe file {path}") from None
+        raise DomtransError(f"{_wanted_by(extended_by)}there is no recipe file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DomtransError(f"the recipe file {path} cannot be read: {error}") from None
     except (ValueError, RecursionError) as error:

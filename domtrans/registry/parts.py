@@ -190,7 +190,7 @@ def validate(model: type[BaseModel], data: dict[str, Any], where: str) -> BaseMo
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Return one clause for each fault: where it is, what is wrong, and the value that was given."""
     clauses = []
-    faults = error.errors(include_url=False, include_context=False)
+    faults = error.errors(include_url=False)
     for fault in faults[:MAX_REPORTED_FAULTS]:
         path = ".".join(str(step) for step in fault["loc"])
         if fault["type"] == "extra_forbidden":
@@ -206,8 +206,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _in_words(fault: Any) -> str:
     """The message of a fault that pydantic found, without words of Python."""
-    if fault["type"] in ("model_type", "dict_type"):
-        return "input should be a name or a table of options"
+    if fault["type"] == "dict_type":
+        return "input should be a table"
+    if fault["type"] == "model_type":
+        is_part = fault["ctx"]["class_name"] in {kind.__name__ for kind in (Part, *Part.__subclasses__())}
+        return f"input should be {'a name or ' if is_part else ''}a table of options"
     message: str = fault["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     return message[:1].lower() + message[1:]
 
