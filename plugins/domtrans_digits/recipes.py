@@ -5,6 +5,10 @@ from __future__ import annotations
 from domtrans import EncoderPart, OptimizerConfig, Recipe, TrainConfig, term, use
 
 
+OTHER_SHAPES = use("chain", steps=[use("warp", rotate=0.2, scale=0.2, shear=0.2, shift=0.08), use("stroke")])
+"""Augmentation of source digits. Other fonts and hands have other shapes than the training images, and g should see some."""
+
+
 def digits_dtn() -> Recipe:
     """House numbers to handwriting, unsupervised: offline, in a few minutes on two CPU cores."""
     base = _shared()
@@ -15,8 +19,7 @@ def digits_dtn() -> Recipe:
     changes = {
         "name": "digits-dtn",
         "description": "house numbers to handwritten digits, unsupervised",
-        # The fonts of other house numbers are not those of the training images, so g should see more shapes than these have.
-        "source_augmentation": use("chain", steps=[use("warp", rotate=0.2, scale=0.2, shear=0.2, shift=0.08), use("stroke")]),
+        "source_augmentation": OTHER_SHAPES,
         "align_features": True,
         "discriminator": use("digit-discriminator", width=32, norm="spectral", classes="auto"),
         "generator_losses": base.generator_losses | losses,
@@ -131,6 +134,7 @@ def mnist_to_street() -> Recipe:
     losses = {name: digits_dtn().generator_losses[name] for name in ("gan", "const")}
     changes = {
         "adapt": use(base.fit.name, **base.fit.options | {"steps": 400, "lr": 1e-3, "begin": 0.0}),
+        "source_augmentation": OTHER_SHAPES,
         "align_features": True,
         "generator": use("digit-generator", width=48, noise=16),
         "discriminator": use("digit-discriminator", width=32, norm="spectral", classes="auto", minibatch_deviation=True),
