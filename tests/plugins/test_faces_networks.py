@@ -83,6 +83,21 @@ def test_the_colour_grid_averages_the_centre_only():
     assert not grid(image).view(3, 4)[1:].any()
 
 
+def test_a_histogram_gives_the_share_of_every_colour_and_passes_the_gradient():
+    grid = registry().build("encoder", use("colour-grid", fields=1, crop=1.0, levels=3), 8, 0)
+    image = torch.full((1, 3, 8, 8), -1.0)
+    image[:, :, :2] = 1.0  # a quarter is white
+    image[:, 0, 2:4] = 0.5  # a quarter is red, halfway between the second and the third level
+    shares = torch.zeros(3, 3, 3)
+    shares[2, 2, 2], shares[0, 0, 0], shares[1, 0, 0], shares[2, 0, 0] = 0.25, 0.5, 0.125, 0.125
+    assert grid.feature_size == 27
+    torch.testing.assert_close(grid(image).view(3, 3, 3), shares)
+    seen = (torch.rand(2, 3, 8, 8) - 0.5).requires_grad_()
+    weights = torch.randn(27)
+    (gradient,) = torch.autograd.grad((grid(seen) @ weights).sum(), seen)
+    assert torch.isfinite(gradient).all() and gradient.any()
+
+
 # g and D
 
 
