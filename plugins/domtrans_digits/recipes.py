@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from domtrans import EncoderPart, OptimizerConfig, Recipe, TrainConfig, term, use
 
-
 OTHER_SHAPES = use("chain", steps=[use("warp", rotate=0.2, scale=0.2, shear=0.2, shift=0.08), use("stroke")])
 """Augmentation of source digits. Other fonts and hands have other shapes than the training images, and g should see some."""
 
