@@ -110,6 +110,21 @@ def test_g_generates_64_pixels_and_resizes_them(size, mixing):
     assert sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in g.layers) == 5
 
 
+def test_g_draws_with_flat_colours_that_depend_on_the_features():
+    g = registry().build("generator", use("face-generator", width=4, colours=5), 8, 3, 64).train()
+    features = torch.randn(3, 8)
+    colours = torch.tanh(g.palette.colours(features)).view(3, 5, 3)
+    assert torch.equal(colours[0], colours[1]) and colours[0, 0].min() > 0.9 > -0.9 > colours[0, 1].max(), "at first"
+    torch.nn.init.normal_(g.palette.colours.weight)
+    colours = torch.tanh(g.palette.colours(features)).view(3, 5, 3)
+    shares = (8 * g.layers(features)).exp()
+    mixed = (shares[:, :, None] * colours[:, :, :, None, None]).sum(1) / shares.sum(1, keepdim=True)
+    images = g(features)
+    assert images.shape == (3, 3, 64, 64) and torch.allclose(images, mixed, atol=1e-5)
+    images.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in g.parameters())
+
+
 @pytest.mark.parametrize(("size", "norm"), [(64, "spectral"), (96, "batch"), (96, "spectral")])
 def test_d_accepts_64_and_96_pixels(size, norm):
     D = registry().build("discriminator", use("face-discriminator", width=4, norm=norm, classes=K), 3, size).eval()  # noqa: N806

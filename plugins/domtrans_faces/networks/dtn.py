@@ -26,6 +26,8 @@ class FaceGenerator(Generator):
         mixing: A 1 x 1 convolution after each block, as in the paper.
         last: The last layer: "transposed", as in the study, or "nearest", nearest-neighbour upsampling and a 3 x 3
             convolution, which avoids checkerboard artefacts.
+        colours: Number of flat colours that g chooses for each image. Every pixel is a mix of them, mostly one of them, which
+            keeps areas even and hair free of speckles. 0, as in the paper: every pixel has a colour of its own.
         noise: Values of z, N(0, 1), that g reads beside f(x), so that one image can have many transfers. 0: none.
     """
 
@@ -40,6 +42,7 @@ class FaceGenerator(Generator):
         width: Width = 48,
         mixing: bool = False,
         last: Literal["nearest", "transposed"] = "nearest",
+        colours: Annotated[int, Field(ge=0, le=256)] = 0,
         noise: NoiseSize = 0,
     ) -> None:
         super().__init__()
@@ -52,19 +55,51 @@ class FaceGenerator(Generator):
 
         widths = (feature_size + noise, 4 * width, 4 * width, 4 * width, 2 * width, width)
         blocks = [block(before, after) for before, after in itertools.pairwise(widths)]
+        drawn = colours or channels
         if last == "transposed":
-            colours: list[nn.Module] = [nn.ConvTranspose2d(width, channels, 4, 2, 1)]
+            final: list[nn.Module] = [nn.ConvTranspose2d(width, drawn, 4, 2, 1)]
         else:
-            colours = [nn.Upsample(scale_factor=2), nn.Conv2d(width, channels, 3, 1, 1)]
-        self.layers = nn.Sequential(nn.Unflatten(1, (widths[0], 1, 1)), *itertools.chain(*blocks), *colours)
+            final = [nn.Upsample(scale_factor=2), nn.Conv2d(width, drawn, 3, 1, 1)]
+        self.layers = nn.Sequential(nn.Unflatten(1, (widths[0], 1, 1)), *itertools.chain(*blocks), *final)
+        self.palette = Palette(widths[0], channels, colours) if colours else None
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, channels, size, size]."""
+        features = self.noise(features)
         # float32, because in bfloat16 tanh rounds to exactly -1 or 1, where its gradient is 0 and the pixel stops learning.
-        images = torch.tanh(self.layers(self.noise(features)).float())
+        drawn = self.layers(features).float()
+        images = torch.tanh(drawn) if self.palette is None else self.palette(drawn, features)
         if self.size == self.drawn_size:
             return images
         return F.interpolate(images, (self.size,) * 2, mode="bilinear", antialias=True)
+
+
+class Palette(nn.Module):
+    """The last step of a g that draws with flat colours: mixes the colours of an image by the shares of each pixel.
+
+    Args:
+        features: Numbers that the colours depend on.
+        channels: Channels of a colour.
+        colours: Colours of an image.
+    """
+
+    sharpness = 8.0
+    """Factor of the logits of the shares, so that a pixel soon takes one colour and not the mean of all."""
+
+    def __init__(self, features: int, channels: int, colours: int) -> None:
+        super().__init__()
+        self.colours = nn.Linear(features, colours * channels)
+        # At first all images have the same colours: the lightest, the darkest, and random ones.
+        levels = torch.rand(colours, channels) * 4 - 2
+        levels[:1], levels[1:2] = 2, -2
+        nn.init.zeros_(self.colours.weight)
+        self.colours.bias = nn.Parameter(levels.flatten())
+
+    def forward(self, logits: Tensor, features: Tensor) -> Tensor:
+        """Logits of the shares [B, N, H, W] and features [B, F] to images [B, channels, H, W] in [-1, 1]."""
+        shares = (self.sharpness * logits).softmax(1)
+        colours = torch.tanh(self.colours(features).float()).unflatten(1, (shares.shape[1], -1))
+        return torch.einsum("bnhw,bnc->bchw", shares, colours).float()
 
 
 class FaceDiscriminator(Discriminator):
