@@ -193,16 +193,17 @@ def photo_avatars_dtn() -> Recipe:
     """
     looks, drawn = lfw_looks_dtn(), avatars_dtn()
     const = looks.generator_losses["const"].model_copy(update={"weight": 0.1, "start": 0.0})
-    # The recogniser sees the face only; the colours of the whole image tell more about hair.
-    seen = [{"name": "dlib-resnet", "features": "map"}, {"name": "colour-grid", "fields": 8, "crop": 1.0}]
+    # The recogniser sees the face only; the colours of the whole image tell more about hair and skin.
+    colours = {"name": "colour-grid", "fields": 8, "crop": 1.0, "levels": 3}
+    seen = [{"name": "dlib-resnet", "features": "map"}, colours]
     linear = {"name": "attribute-probe", "backbone": {"name": "concat", "encoders": seen}, "features": 0}
     unlabelled = ["hair_style", "eyes", "brows"]  # in photographs
     changes = {
         "name": "photo-avatars-dtn",
         "description": "photographs to avatars by parameters",
         "source": use("extended", of=use("lfw"), by=[use("avatars", count=1000, seed=1)]),
-        "encoder": EncoderPart(name="predictions", options={"of": linear, "hidden": unlabelled, "sharpen": 4.0}),
-        "fit": use("probe", steps=500, balance=1.0, weight_decay=5.0),
+        "encoder": EncoderPart(name="predictions", options={"of": linear, "hidden": unlabelled, "sharpen": 5.0}),
+        "fit": use("probe", steps=500, balance=1.0, weight_decay=15.0),
         "align_features": False,
         # Photographs are more alike for f than drawings are.
         "generator": use("parameters", noise_frequency=4.0),
