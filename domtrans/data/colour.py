@@ -46,7 +46,7 @@ def find_profile(image: Image.Image) -> bytes | None:
     profile = image.info.get("icc_profile")
     if profile:
         return profile if isinstance(profile, bytes) else None
-    if "srgb" in image.info:
+    if "srgb" in image.info or not ("gamma" in image.info or "chromaticity" in image.info):
         return None
     with suppress(TypeError, ValueError, struct.error, np.linalg.LinAlgError):  # numbers that make no sense
         return _png_profile(image.info.get("gamma"), image.info.get("chromaticity"))

@@ -96,7 +96,8 @@ def square_array(image: Image.Image, size: int, channels: int = 3, aspect: Aspec
 
 def flat_square_array(image: Image.Image, size: int, channels: int = 3, aspect: Aspect = "crop") -> npt.NDArray[np.uint8]:
     """``square_array`` of an image that ``flatten`` returned."""
-    pixels = np.array(square_image(image.convert("RGB" if channels == 3 else "L"), size, aspect))
+    mode = "RGB" if channels == 3 else "L"
+    pixels = np.array(square_image(image if image.mode == mode else image.convert(mode), size, aspect))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if pixels.ndim == 3 else pixels[None]
 
 

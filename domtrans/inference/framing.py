@@ -69,7 +69,8 @@ class Framing:
         whole = framed.size if self.aspect == "squeeze" else (framed.side, framed.side)
         left, top = ((outer - inner) // 2 for outer, inner in zip(whole, framed.size, strict=True))
         middle = (left, top, left + framed.size[0], top + framed.size[1])
-        panels = [image.resize(whole, Image.Resampling.BICUBIC).crop(middle)]
+        resized = image if image.size == whole else image.resize(whole, Image.Resampling.BICUBIC)
+        panels = [resized if whole == framed.size else resized.crop(middle)]
         if framed.original is not None:
             mode = "L" if framed.original.mode == image.mode == "L" else "RGB"
             panels = [panel.convert(mode) for panel in (framed.original, *panels)]

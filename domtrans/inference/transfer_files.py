@@ -191,8 +191,9 @@ def transfer(
     detector = None if crop is None else _build_detector(crop, registry or run.registry)
     output_size = None if keep_size else size or run.recipe.image_size
     framing = Framing(run.recipe.image_size, output_size, side_by_side, aspect or run.aspect)
-    skipped = {job for job in jobs if skip_existing and job.target_exists}
-    pending = [job for job in jobs if job not in skipped]
+    skipped = [job for job in jobs if job.target_exists] if skip_existing else []
+    done = {id(job) for job in skipped}
+    pending = [job for job in jobs if id(job) not in done]
     contact_sheet = ContactSheet(len(pending) if options.sheet else 0)
     results: list[JobResult] = []
     pool = ThreadPoolExecutor(options.workers, "domtrans-transfer")
@@ -221,7 +222,7 @@ def transfer(
         if content is not None:
             write_output(options.sheet, content)
     written = tuple(path for result in results for path in result.written)
-    existing = tuple(job.target for job in jobs if job in skipped and isinstance(job.target, Path))
+    existing = tuple(job.target for job in skipped if isinstance(job.target, Path))
     return Transferred(written, failed, existing, plan.passed_over, projected)
 
 
