@@ -47,8 +47,8 @@ class Damage:
         count = len(self.errors)
         if count > MAX_DAMAGED_SHARE * self.total:
             raise DomtransError(
-                f"{count:,} of {self.total:,} images cannot be read, more than {MAX_DAMAGED_SHARE:.0%} of the set; the last "
-                f"error: {error}. Restore these images or remove them"
+                f"{count:,} of {self.total:,} images cannot be read, more than {100 * MAX_DAMAGED_SHARE:.0f} % of the set; the "
+                f"last error: {error}. Restore these images or remove them"
             )
         if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...
             log.warning("%s; the next image replaces it (%d of %d so far)", error, count, self.total)

@@ -51,10 +51,14 @@ class Tally:
         what = f"{self.runs[0]} was chosen over {self.runs[1]}" if len(self.runs) == 2 else "the right transfer was chosen"
         people = "1 person" if self.people == 1 else f"{self.people} people"
         return (
-            f"{what} in {self.first} of {self.answers} answers of {people}: {self.first / self.answers:.1%} "
-            f"(95 % interval {self.low:.1%} to {self.high:.1%}; p = {self.p_value:.2g} against one half; "
+            f"{what} in {self.first} of {self.answers} answers of {people}: {_percent(self.first / self.answers)} "
+            f"(95 % interval {_percent(self.low)} to {_percent(self.high)}; p = {self.p_value:.2g} against one half; "
             f"{self.skipped} without an answer)"
         )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def count_answers(files: str | Path | Sequence[str | Path]) -> Tally:

@@ -128,7 +128,11 @@ def _description(name: str, records: Sequence[Record], registry: Registry) -> st
     for record in records:
         part: Term | None = getattr(record.recipe, f"{network}_losses").get(term)
         if part is not None:
-            span = "" if (part.start, part.stop) == (0, 1) else f" from {part.start:.0%} to {part.stop:.0%} of the run"
+            span = (
+                ""
+                if (part.start, part.stop) == (0, 1)
+                else f" from {100 * part.start:.0f} to {100 * part.stop:.0f} % of the run"
+            )
             weights.setdefault(part.name, {})[f"{part.weight:g}{span}"] = None
     return "; or ".join(f"{loss}, weight {' or '.join(texts)}: {_summary(loss, registry)}" for loss, texts in weights.items())
 

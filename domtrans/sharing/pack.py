@@ -27,6 +27,9 @@ GRID_IMAGES = 32
 """Source test images in the sample grid."""
 GRID_FILE = "samples.png"
 
+LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
+"""Identifiers of licences, as in the list of SPDX and on model hubs."""
+
 LOCAL_PATH = re.compile(r"""(?:(?<=[\s"'=])|^)(?:~?/|[A-Za-z]:\\)[^\s"',]+""")
 """An absolute path, which is private and useless on another machine."""
 
@@ -72,9 +75,15 @@ def pack(
         What was written.
 
     Raises:
-        DomtransError: If the folder is not empty or cannot be written, or the run is a variant other than 0; or with
-            ``fp16``, if a weight is too large or the test data is not available; or if the key cannot be used.
+        DomtransError: If the folder is not empty or cannot be written, the run is a variant other than 0, the licence is not
+            an identifier, or the key cannot be used; or with ``fp16``, if a weight is too large or the test data is not
+            available.
     """
+    if licence is not None and not LICENCE.fullmatch(licence):
+        raise DomtransError(
+            f"{licence!r} is not the identifier of a licence, which has letters, digits, '.', '-', '+' and '_' only; "
+            "write it as model hubs do, e.g. mit or cc-by-4.0"
+        )
     run, folder = as_run(run, device="cpu"), Path(folder)
     if variant := variant_of(run.generator):
         raise DomtransError(

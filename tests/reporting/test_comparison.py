@@ -85,7 +85,7 @@ def test_with_one_run_the_other_picture_has_another_label(runs, tmp_path):
     tally = count_answers(file)
     assert (tally.answers, tally.first, tally.skipped) == (2, 1, 1)
     assert str(tally).startswith(
-        "the right transfer was chosen in 1 of 2 answers of 1 person: 50.0% (95 % interval 1.3% to 98.7%"
+        "the right transfer was chosen in 1 of 2 answers of 1 person: 50.0 % (95 % interval 1.3 % to 98.7 %"
     )
 
 

@@ -50,6 +50,13 @@ def test_the_command_writes_every_file_and_warns_of_private_paths(trained, tmp_p
     assert "contains paths of this machine" in err and "source.npz" in err and str(trained[0]) in err
 
 
+@pytest.mark.parametrize("licence", ["", "see the file", "mit\ntags: [x]"])
+def test_what_is_no_identifier_of_a_licence_is_refused(run, tmp_path, licence):
+    with pytest.raises(DomtransError, match=r"is not the identifier of a licence, .*e\.g\. mit or cc-by-4\.0"):
+        pack(run, tmp_path / "digits", licence=licence)
+    assert not (tmp_path / "digits").exists()
+
+
 def test_the_checksums_are_those_of_the_files(packed):
     sums = dict(reversed(line.split("  ")) for line in (packed.folder / "SHA256SUMS").read_text().splitlines())
     assert set(sums) == FILES - {"SHA256SUMS"}
