@@ -116,6 +116,8 @@ def main(args: list[str] | None = None) -> None:
 
         terminal.print_error(str(error))
         code = LOST_PROCESS if isinstance(error, LostProcessError) else USER_ERROR
+    except KeyboardInterrupt:  # while typer builds the commands; later, click turns it into SystemExit
+        code = INTERRUPTED
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, e.g. `head`, has ended

@@ -87,9 +87,16 @@ def _heard_at_once(stop: StopRequest) -> Iterator[None]:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as ``55m``, ``2h`` or ``1h30m``; raises DomtransError for anything else."""
+    """Seconds of a duration such as ``55m``, ``2h`` or ``1h30m``.
+
+    Raises:
+        DomtransError: For anything else, and for more seconds than a thread can wait.
+    """
     parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
     seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != text or not seconds:
         raise DomtransError(f"'{text}' is not a duration; write e.g. 55m, 2h or 1h30m (s, m, h and d are units)")
+    if seconds > threading.TIMEOUT_MAX:
+        longest = int(threading.TIMEOUT_MAX // UNIT_SECONDS["d"])
+        raise DomtransError(f"the duration '{text}' is too long; the longest is {longest}d")
     return seconds

@@ -166,6 +166,14 @@ def test_ctrl_c_saves_and_says_how_to_continue(data, tmp_path):
     assert steps == list(range(1, step + 4)), "went on where it had stopped"
 
 
+def test_ctrl_c_while_the_commands_are_made_has_no_traceback(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("typer.main.get_command", interrupted)
+    assert in_process(capsys, "recipes") == (130, "", "")
+
+
 def test_a_reader_that_ends_early_is_no_error():
     process = start("-m", "domtrans", "show", "digits-dtn")
     process.stdout.close()

@@ -126,6 +126,12 @@ def test_other_durations_are_refused(text):
         parse_duration(text)
 
 
+def test_a_duration_is_one_that_a_thread_can_wait():
+    for text in ("99999999999d", "9" * 400 + "s"):
+        with pytest.raises(DomtransError, match=r"the duration '9+[ds]' is too long; the longest is \d+d"):
+            parse_duration(text)
+
+
 def test_a_wrong_duration_is_refused_before_anything_is_computed(tmp_path, data, capsys):
     code, _, errors = in_process(
         capsys, "train", "digits-dtn-paper", *data, *SMALL, "--out", tmp_path / "run", "--max-time", "5"
