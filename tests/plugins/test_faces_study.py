@@ -21,6 +21,7 @@ ROWS = rows(quick=True)
 
 def test_the_study_has_its_documented_rows():
     wanted = "best no-const random-f paper study const-mse const-cosine const-both tid-mse tid-cosine tid-both tid-perceptual"
+    wanted += " ternary pixel-colours"
     wanted += " two-g-steps two-d-steps separate-updates d-floor heavy-gan sgd-for-d batch-norm-d const-stop constant-rate"
     wanted += " weight-decay label-smoothing no-average reconstruct-mse reconstruct-cosine reconstruct-both"
     assert list(rows()) == wanted.split() and list(ROWS) == wanted.split()
@@ -39,6 +40,14 @@ def test_a_row_trains(name):
     losses = trainer.step()
     assert all(torch.isfinite(value) for value in losses.values())
     assert any(not torch.equal(a, b) for a, b in zip(before, trainer.g.parameters(), strict=True))
+
+
+def test_the_strategies_of_the_study_keep_the_objective_of_the_paper():
+    for name in ("ternary", *STRATEGIES):
+        recipe = recipe_of(ROWS[name])
+        terms = recipe.generator_losses["gan"], recipe.discriminator_losses["gan"]
+        assert [term.name for term in terms] == ["ternary-generator", "ternary-discriminator"]
+        assert all(term.start == 0.05 for term in terms)
 
 
 def test_rows_keep_the_shared_settings():

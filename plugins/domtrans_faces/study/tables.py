@@ -18,6 +18,8 @@ ATTRIBUTE_COLUMNS = (
 CONST, TID = "generator_losses.const", "generator_losses.tid"
 TID_WEIGHT = 30.0
 """Weight of L_TID with another distance than the best recipe's; most of them square the differences."""
+TERNARY: Changes = {f"{side}_losses.gan": {"name": f"ternary-{side}", "start": 0.05} for side in ("generator", "discriminator")}
+"""The paper's equations 3 and 4."""
 BOTH: Changes = {"name": "weighted", "terms": ["mse", "cosine"], "weights": [1.0, 1.0]}
 """The study's weighted combination."""
 
@@ -103,13 +105,18 @@ def perceptual(common: CommonSettings) -> Changes:
 
 
 def strategies(common: CommonSettings) -> Table:
-    """The study's ways to balance D and g, one row each."""
+    """The objective and g of the paper, and the study's ways to balance D and g, one row each."""
+    changed: dict[str, tuple[str, Changes]] = {
+        "ternary": ("Three-way cross-entropy, the paper's equations 3 and 4, instead of relativistic pairs.", TERNARY),
+        "pixel-colours": ("Every pixel has a colour of its own, instead of a mix of 16 flat ones.", {"generator.colours": 0}),
+    }
+    changed |= {name: (about, TERNARY | dict(changes)) for name, (about, changes) in STRATEGIES.items()}
     return Table(
         title="Training strategies",
-        about="The best recipe with one change, measured as above: what Hua, Rempe, Zhang tried against a D that overpowers g "
-        "(section V C, without numbers), and a few more.",
+        about="The best recipe with other parts; then 'ternary' with one change in each row: what Hua, Rempe, Zhang tried "
+        "against a D that overpowers g (section V C, without numbers), and a few more. Measured as above.",
         columns=ATTRIBUTE_COLUMNS,
-        rows=(common.best(), *(common.row(name, *row) for name, row in STRATEGIES.items())),
+        rows=(common.best(), *(common.row(name, *row) for name, row in changed.items())),
     )
 
 
