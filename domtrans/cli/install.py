@@ -49,11 +49,13 @@ def install(
         raise DomtransError("there is nothing to install; name a package, or a folder with -e")
     before = _plugins()
     _run([*_installer("install"), *(["--upgrade"] if upgrade else []), *words])
-    for plugin in _plugins():
-        if plugin not in before:
-            parts = "; ".join(f"{kind} {', '.join(names)}" for kind, names in plugin["registers"].items())
-            state = f"cannot be loaded: {plugin['error']}" if plugin["error"] else f"registers {parts or 'nothing'}"
-            typer.echo(f"plugin {plugin['name']} of {plugin['distribution']} {plugin['version']} {state}")
+    new = [plugin for plugin in _plugins() if plugin not in before]
+    for plugin in new:
+        parts = "; ".join(f"{kind} {', '.join(names)}" for kind, names in plugin["registers"].items())
+        state = f"cannot be loaded: {plugin['error']}" if plugin["error"] else f"registers {parts or 'nothing'}"
+        typer.echo(f"plugin {plugin['name']} of {plugin['distribution']} {plugin['version']} {state}")
+    if not new:
+        typer.echo("no new plugin was installed; `domtrans plugins` lists the installed ones")
 
 
 def uninstall(packages: Annotated[list[str], typer.Argument(metavar="PACKAGE", help="The name of a package.")]) -> None:
@@ -90,7 +92,7 @@ def _installer(command: str) -> list[str]:
 
 def _run(command: list[str]) -> None:
     if subprocess.run(command, check=False).returncode:
-        raise DomtransError(f"{Path(command[0]).name} has failed, for the reason above")
+        raise DomtransError(f"{'pip' if uses_pip() else 'uv'} has failed, for the reason above")
 
 
 def _plugins() -> list[dict[str, Any]]:

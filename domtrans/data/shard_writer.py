@@ -49,6 +49,8 @@ class Shards:
         """Make the folder and record the settings. Raises DomtransError if it holds other files or other settings."""
         settings = dict(settings) | {"count": self.rendered.count, "shard": self.length}
         settings |= json.loads(json.dumps(self.rendered.key))
+        if self.folder.is_file():
+            raise DomtransError(f"{self.folder} is a file, not a folder; choose another folder")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             names = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith(UNFINISHED_PREFIX))

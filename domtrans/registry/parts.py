@@ -209,7 +209,8 @@ def _in_words(fault: Any) -> str:
     if fault["type"] == "dict_type":
         return "input should be a table"
     if fault["type"] == "model_type":
-        is_part = fault["ctx"]["class_name"] in {kind.__name__ for kind in (Part, *Part.__subclasses__())}
+        parts: list[type[Part]] = [Part, *Part.__subclasses__()]
+        is_part = fault["ctx"]["class_name"] in {part.__name__ for part in parts}
         return f"input should be {'a name or ' if is_part else ''}a table of options"
     message: str = fault["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     return message[:1].lower() + message[1:]

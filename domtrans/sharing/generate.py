@@ -103,11 +103,12 @@ def generate(
         DomtransError: If the data is missing, the folder is not empty, or a class name cannot be a folder name.
     """
     run, folder = as_run(run), Path(folder)
-    if format not in WRITERS or split not in ("train", "test") or (count is not None and count < 1):
-        raise DomtransError(
-            f"generate takes the format {' or '.join(WRITERS)}, the split train or test, and a count of 1 or more, not "
-            f"{format}, {split} and {count}"
-        )
+    if format not in WRITERS:
+        raise DomtransError(f"the format '{format}' is not supported; choose {', '.join(WRITERS)}")
+    if split not in ("train", "test"):
+        raise DomtransError(f"there is no split '{split}'; choose train or test")
+    if count is not None and count < 1:
+        raise DomtransError(f"count={count} is out of range; it must be at least 1")
     source = load_domain(run.registry, run.recipe.source, split, run.recipe.image_size)
     if count is not None and count < len(source):
         source = source.take(torch.linspace(0, len(source) - 1, count).long())

@@ -41,6 +41,12 @@ def test_pip_installs_and_new_plugins_are_named(ran, capsys):
     assert output.splitlines() == ["plugin good of d 1 registers loss a, b", "plugin bad of d 1 cannot be loaded: no torch"]
 
 
+def test_a_package_without_a_plugin_is_noticed(ran, monkeypatch, capsys):
+    monkeypatch.setattr(install, "_plugins", list)
+    code, output, _ = in_process(capsys, "install", "no-plugin")
+    assert code == 0 and output == "no new plugin was installed; `domtrans plugins` lists the installed ones\n"
+
+
 def test_uv_installs_where_there_is_no_pip(ran, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: UV)
@@ -68,6 +74,6 @@ def test_only_packages_with_plugins_are_removed(ran, tmp_path, monkeypatch, caps
 def test_a_failure_is_one_sentence(ran, monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 1))
     code, _, errors = in_process(capsys, "install", "no-such-plugin")
-    assert code == 2 and "has failed, for the reason above" in errors
+    assert code == 2 and "pip has failed, for the reason above" in errors
     code, _, errors = in_process(capsys, "install")
     assert code == 2 and "there is nothing to install" in errors

@@ -139,7 +139,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path, capsys):
     assert code == 2 and "holds other files, such as thesis.tex" in err and list(content(tmp_path)) == ["thesis.tex"]
     (tmp_path / "file").write_text("")
     code, _, err = make(capsys, tmp_path / "file")
-    assert code == 2 and "cannot be written" in err
+    assert code == 2 and "is a file, not a folder; choose another folder" in err
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", "7"])

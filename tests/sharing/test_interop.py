@@ -175,9 +175,9 @@ def test_a_class_that_cannot_be_a_folder_name_is_refused(attributed, tmp_path, c
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--format", "zip"], "format imagefolder or webdataset"),
-        (["--split", "all"], "split train or test"),
-        (["--count", "0"], "a count of 1 or more"),
+        (["--format", "zip"], "the format 'zip' is not supported; choose imagefolder, webdataset"),
+        (["--split", "all"], "there is no split 'all'; choose train or test"),
+        (["--count", "0"], "count=0 is out of range; it must be at least 1"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(trained, tmp_path, capsys, words, sentence):
