@@ -264,7 +264,7 @@ def process_group(device: str, stop: threading.Event) -> Iterator[Group]:
         raise LostProcessError(
             f"{place} cannot connect to the others: {_reason(error)}; the same command tries again"
         ) from error
-    notices = Notices(store, group.size, stop)
+    notices = Notices(store, group.rank, group.size, stop)
     try:
         yield group
     except Exception as error:

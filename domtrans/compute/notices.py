@@ -14,7 +14,7 @@ STOPPED, FAILED = "stopped", "failed"
 POLL_SECONDS = 0.5
 LEAVE_SECONDS = 10.0
 """How long a process that leaves waits for the others to read its notice."""
-NOTICE, READERS = "notice", "readers"
+NOTICE, READERS, DONE = "notice", "readers", "done"
 
 
 class Notices:
@@ -23,30 +23,34 @@ class Notices:
     A process that waits for the others in a collective runs no Python code. This thread still learns that another process
     was asked to stop, sets the event here, and knows later why the connection was lost.
 
+    The main process keeps the store. It leaves last: once a process knows a notice, only its thread uses the store, and says
+    when it has finished.
+
     Args:
         store: The key-value store of the processes, with keys of its own for every object of this class.
+        rank: Number of this process; 0 keeps the store.
         size: Number of processes.
         stop: Set in every process once it is set in one.
     """
 
-    def __init__(self, store: Store, size: int, stop: threading.Event) -> None:
-        self.store, self.size, self.stop = store, size, stop
+    def __init__(self, store: Store, rank: int, size: int, stop: threading.Event) -> None:
+        self.store, self.keeps_store, self.size, self.stop = store, rank == 0, size, stop
         self.notice = ""
         """What was posted, as far as this process knows."""
+        self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="domtrans-notices", daemon=True)
         self._thread.start()
 
     def leave(self, notice: str) -> None:
-        """Post a notice, unless another process was first, and wait until all have read it.
-
-        The process that keeps the store ends after this, and what nobody has read by then is lost.
-        """
-        began = time.monotonic()
-        with suppress(RuntimeError):  # the process that keeps the store has ended
-            self.store.compare_set(NOTICE, "", notice)
-            while self.store.add(READERS, 0) < self.size and time.monotonic() - began < LEAVE_SECONDS:
-                time.sleep(POLL_SECONDS / 10)
+        """Post a notice, unless another process was first, and wait until all have read it."""
+        with suppress(RuntimeError), self._lock:  # the process that keeps the store has ended
+            if not self.notice:
+                self.store.compare_set(NOTICE, "", notice)
+        if self.keeps_store:
+            self._wait_for(DONE, self.size - 1)
+        else:
+            self._thread.join(LEAVE_SECONDS)
 
     def close(self) -> None:
         """End the thread."""
@@ -56,11 +60,28 @@ class Notices:
     def _watch(self) -> None:
         with suppress(RuntimeError):  # the process that keeps the store has ended
             while not self._closed.wait(POLL_SECONDS):
-                if self.stop.is_set():
-                    self.store.compare_set(NOTICE, "", STOPPED)
-                if self.store.check([NOTICE]):
-                    self.notice = self.store.get(NOTICE).decode()
-                    if self.notice == STOPPED:
-                        self.stop.set()
-                    self.store.add(READERS, 1)
+                with self._lock:
+                    if self.stop.is_set():
+                        self.store.compare_set(NOTICE, "", STOPPED)
+                    if self.store.check([NOTICE]):
+                        self.notice = self.store.get(NOTICE).decode()
+                if self.notice:
+                    self._pass_on()
+                    return
+
+    def _pass_on(self) -> None:
+        """Act on the notice, and wait until all have read it."""
+        if self.notice == STOPPED:
+            self.stop.set()
+        self.store.add(READERS, 1)
+        if not self.keeps_store:
+            self._wait_for(READERS, self.size)
+            self.store.add(DONE, 1)
+
+    def _wait_for(self, counter: str, count: int) -> None:
+        """Wait until a counter of the store has a value, but not for long, because a process may have been killed."""
+        began = time.monotonic()
+        with suppress(RuntimeError):
+            while self.store.add(counter, 0) < count and time.monotonic() - began < LEAVE_SECONDS:
+                if self._closed.wait(POLL_SECONDS / 10):
                     return

@@ -177,8 +177,7 @@ def test_a_signal_to_any_process_stops_all_in_every_phase(tmp_path, data, endles
     outputs = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [130, 130], outputs
     assert "continue with: srun --ntasks 2 domtrans train digits-dtn" in outputs[0][1]
-    own, _, _ = outputs[1][1].partition("[rank1]:[W")  # torch warns if the main process, which serves the store, ends first
-    assert (outputs[1][0], own) == ("", "")
+    assert outputs[1] == ("", "")  # torch would warn if the main process, which keeps the store, ended first
 
 
 def test_a_batch_that_cannot_be_split_is_refused_at_the_start(tmp_path):
