@@ -84,6 +84,8 @@ class Api:
     async def transfer(self, request: Request) -> Response:
         """Transfer the image in the body."""
         refuse_other_sites(request)
+        if request.query_params:
+            raise HTTPException(400, f"the address takes no options; leave out {', '.join(request.query_params)}")
         answer = self._negotiate(request)
         if self.requests >= MAX_REQUESTS:
             sentence = f"{MAX_REQUESTS} transfers are in progress already; try again in {RETRY_SECONDS} s"

@@ -102,6 +102,7 @@ def test_it_says_what_it_takes_and_its_limits(app, run):
         (bytes(10 * 2**20 + 1), {}, 413, "larger than 10 MB"),
         (picture(1), {"accept": "image/svg+xml"}, 406, "answers image/png, not image/svg"),
         (picture(1), {"origin": "https://evil.example"}, 403, "another site"),
+        (picture(1), {"query": "variant=1&size=9"}, 400, "the address takes no options; leave out variant, size"),
     ],
 )
 def test_what_is_wrong_with_a_request_is_said_in_one_sentence(app, body, headers, status, fault):
