@@ -1,25 +1,35 @@
 """A score that needs no labels and no test images, by which training keeps its best model.
 
-It is a product, because each factor alone prefers bad models: agreement, the content that f still reads in G(x), and realism,
-how close G(x) is to target images. In a run on digits the model of the highest agreement was an early one, of which the
-evaluator read 45 % correctly. The product prefers the last model (95 %).
+It is a product of content, whether G(x) is what f predicts for x, and realism, how close G(x) is to target images. Each alone
+prefers bad models: without D, G(x) may be noise in which f reads the right class.
+
+The content is a margin, about which f cannot be deceived: f predicts the classes of x and of real target images, and never
+reads G(x). G(x) should be nearer to a real image of the class of x than to one of another class. This needs an f with one head
+of classes, and target images whose distances in pixels follow their classes: handwriting, but not coloured house numbers.
+Otherwise the content is the agreement of f on x and G(x). docs/results/label-free.md compares these and other measures.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from domtrans.data.image_set import ImageSet, to_channels, to_float
-from domtrans.model.transfer import Transfer
+from domtrans.model.transfer import FrozenEncoder, Transfer
 
 SCORE = "validation.score"
 """Key of the score in the log."""
-SCORES = (SCORE, "validation.agreement", "validation.realism")
-"""The keys of the score and of its factors."""
+AGREEMENT, REALISM, MARGIN = "validation.agreement", "validation.realism", "validation.margin"
+SCORES = (SCORE, AGREEMENT, REALISM, MARGIN)
+"""The keys of the score, and of what it is made of; the margin is logged where it means something."""
 MAX_IMAGES = 1000
 """Training images of each domain, at most."""
+MIN_MARGIN = 0.05
+"""Least margin of real target images, as a share of the mean distance between two of them. Below it, their distances do not
+follow their classes, and a margin of G(x) means nothing. It is 0.14 for handwriting and -0.03 for house numbers."""
 MIN_DISTANCE = 0.05
 """Least distance between the domains, as a share of the mean distance between two target images. Without it, a small change
 of the images would decide about the realism where the domains look alike from the start."""
@@ -34,24 +44,56 @@ class LabelFreeScore:
     """
 
     def __init__(self, source: ImageSet, target: ImageSet) -> None:
-        self.source = source.some(MAX_IMAGES)
-        self.target_pixels = to_float(target.some(MAX_IMAGES).images).flatten(1)
+        self.source, self.target = source.some(MAX_IMAGES), target.some(MAX_IMAGES)
+        self.target_pixels = to_float(self.target.images).flatten(1)
         source_pixels = to_channels(to_float(self.source.images), target.channels).flatten(1)
-        least = MIN_DISTANCE * float(torch.cdist(self.target_pixels, self.target_pixels).double().mean())
+        self.target_spread = float(torch.cdist(self.target_pixels, self.target_pixels).double().mean())
+        least = MIN_DISTANCE * self.target_spread
         self.initial_distance = max(energy_distance(source_pixels, self.target_pixels), least, 1e-6)
 
     def score(self, transfer: Transfer) -> dict[str, float]:
         """Score a model by its images of the source.
 
         Returns:
-            Agreement and realism, each between 0 and 1, and their product, by their keys in the log.
+            The score and its parts, by their keys in the log. All are 0 or more; 1 is good. Only a margin can be above 1.
         """
         generated = ImageSet(transfer.apply_to(self.source))
         agreement = max(0.0, prediction_agreement(transfer, self.source, generated))
         pixels = to_float(generated.images).to(self.target_pixels.device).flatten(1)
         distance = energy_distance(pixels, self.target_pixels)
         realism = 1.0 - min(1.0, (distance / self.initial_distance) ** 0.5)
-        return {"validation.agreement": agreement, "validation.realism": realism, SCORE: agreement * realism}
+        scores = {AGREEMENT: agreement, REALISM: realism} | self._margin(transfer.encoder, pixels)
+        return scores | {SCORE: scores.get(MARGIN, agreement) * realism}
+
+    @torch.no_grad()
+    def _margin(self, f: FrozenEncoder, pixels: Tensor) -> dict[str, float]:
+        """The mean class margin of G(x), ``pixels`` [N, D], over that of real target images; empty if it means nothing."""
+        if len(f.encoder.heads) != 1:
+            return {}
+        real = self.target_pixels
+        wanted, seen = (f.classify(f.encode(images)).argmax(1).to(real.device) for images in (self.source, self.target))
+        distances = torch.cdist(real, real).fill_diagonal_(math.inf)  # an image is not its own neighbour
+        of_real = float(class_margins(distances, seen, seen).double().mean())
+        if of_real <= MIN_MARGIN * self.target_spread:
+            return {}
+        of_generated = float(class_margins(torch.cdist(pixels, real), wanted, seen).double().mean())
+        return {MARGIN: max(0.0, of_generated) / of_real}
+
+
+def class_margins(distances: Tensor, wanted: Tensor, seen: Tensor) -> Tensor:
+    """How much nearer each image is to the nearest reference image of its class than to that of any other class.
+
+    Args:
+        distances: Distances to the reference images, [N, M].
+        wanted: The class that each image should have, int64 [N].
+        seen: The classes of the reference images, int64 [M].
+
+    Returns:
+        float32 [N]; 0 for an image whose class, or every other class, has no reference image.
+    """
+    same = wanted[:, None] == seen[None]
+    nearest_same, nearest_other = (distances.masked_fill(~group, math.inf).amin(1) for group in (same, ~same))
+    return (nearest_other - nearest_same).nan_to_num(0.0, 0.0, 0.0)
 
 
 @torch.no_grad()
