@@ -58,8 +58,9 @@ def normalised_d_loss(outputs: Outputs, real: Sequence[int] = Discriminator.real
     """The cross-entropy of D as a classifier of real and generated images, over that of a D at chance.
 
     1 is chance, 0 certainty. Which domain a generated image comes from does not matter: a D that is certain of what is real
-    has won, because g learns from nothing else. The decision boundary is halfway between the mean log odds of real and of
-    generated images, because some objectives, like relativistic pairs, train only the differences of log odds.
+    has won, because g learns from nothing else. D classifies a real and a generated image of the same batch together, and its
+    decision boundary is halfway between their log odds. So only differences count: some objectives, like relativistic pairs,
+    train no level of the log odds. And the value is a mean over pairs, which several processes can average.
 
     Args:
         outputs: The logits of D [B, K] for real and generated images.
@@ -71,10 +72,10 @@ def normalised_d_loss(outputs: Outputs, real: Sequence[int] = Discriminator.real
     fakes = [logits for logits in (outputs.source_fake_logits, outputs.target_fake_logits) if logits is not None]
     if outputs.target_logits is None or not fakes:
         return {}
-    of_real, of_fakes = _log_odds(outputs.target_logits, real), _log_odds(torch.cat(fakes), real)
-    boundary = (of_real.mean() + of_fakes.mean()) / 2
-    loss = F.softplus(boundary - of_real).mean() + F.softplus(of_fakes - boundary).mean()
-    return {D_LOSS: loss / (2 * math.log(2))}
+    of_real = _log_odds(outputs.target_logits, real)
+    # Both images of a pair are as far from the boundary: half of their difference.
+    losses = [F.softplus((_log_odds(of_fakes, real) - of_real) / 2).mean() for of_fakes in fakes]
+    return {D_LOSS: torch.stack(losses).mean() / math.log(2)}
 
 
 def _log_odds(logits: Tensor, real: Sequence[int]) -> Tensor:
