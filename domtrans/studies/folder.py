@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from domtrans.storage.address import check_local
 from domtrans.storage.atomic import write_bytes, write_json
 from domtrans.storage.tensors import open_tensors
 from domtrans.studies.markdown import to_markdown
-from domtrans.studies.tables import RunResults
+from domtrans.studies.tables import RunResults, value_at
 
 IMAGE_FILES = {
     "source images and their transferred images": "grid.png",
@@ -55,16 +54,17 @@ class StudyFolder:
     def measured(self, run: Path, recipe: Recipe) -> RunResults:
         """What was measured of the present model of a run; nothing if the model or the recipe has changed since."""
         try:
-            noted = json.loads((run / "measured.json").read_text(encoding="utf-8"))
-            if noted["model"] == _checksum(run) and RunFolder(run).recipe() == recipe:
-                return RunResults(noted["passes"], noted["score"])
+            noted, folder = json.loads((run / "measured.json").read_text(encoding="utf-8")), RunFolder(run)
+            if noted["model"] == _checksum(run) and folder.recipe() == recipe:
+                return RunResults(noted["passes"], noted["score"], value_at(folder.results() or {}, "seconds.training"))
         except (OSError, ValueError, LookupError, TypeError, DomtransError):
             pass
         return RunResults()
 
     def note(self, run: Path, measured: RunResults) -> None:
         """Write what was measured of the present model of a run."""
-        write_json(run / "measured.json", {"model": _checksum(run), **asdict(measured)})
+        noted = {"model": _checksum(run), "passes": measured.passes, "score": measured.score}
+        write_json(run / "measured.json", noted)
 
     def draw(self, name: str, classes: Sequence[str]) -> None:
         """Write the images of a row."""

@@ -22,18 +22,17 @@ class RunResults:
     Args:
         passes: The results of each evaluation, by ``evaluation_key``.
         score: The label-free score of the last model.
+        training_seconds: Wall-clock time in which g and D were trained. f is left out: rows that fit it alike share it by the
+            cache.
     """
 
     passes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     score: float | None = None
+    training_seconds: float | None = None
 
     def value(self, column: Column, row: Row) -> float | None:
         """The value for a cell of a table; None if it was not measured."""
         return value_at(self.passes.get(evaluation_key(evaluation_changes(column, row)), {}), column.figure)
-
-    def training_seconds(self) -> float | None:
-        """Wall-clock time in which g and D were trained. f is left out: rows that fit it alike share it by the cache."""
-        return value_at(self.passes.get(evaluation_key({}), {}), "seconds.training")
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def _row(results: StudyResults, table: Table, row: Row) -> dict[str, Any]:
     seeds = sorted({seed for values in figures.values() for seed in values})
     keys = dict.fromkeys(evaluation_key(evaluation_changes(column, row)) for column in table.columns)
     evaluations = [in_sections(runs[seed].passes[key]) for seed in seeds[:1] for key in keys if key in runs[seed].passes]
-    times = {seed: time for seed in seeds if (time := runs[seed].training_seconds()) is not None}
+    times = {seed: time for seed in seeds if (time := runs[seed].training_seconds) is not None}
     supervision = next((str(one["checks"]["supervision"]) for one in evaluations if "supervision" in one["checks"]), "")
     data = dict.fromkeys(f"{one['run']['source']} → {one['run']['target']}" for one in evaluations if "source" in one["run"])
     return {

@@ -94,6 +94,7 @@ def test_rows_with_the_same_recipe_share_their_runs(finished):
 
 def test_a_row_can_be_measured_differently_on_the_same_runs(finished):
     found = row_of(finished[1], "plain", "Other")
+    assert found["training_seconds"] == row_of(finished[1], "plain")["training_seconds"]
     assert found["runs"] == "plain" and "metrics.digits.of=original" in found["measured_by"][0]
 
 
