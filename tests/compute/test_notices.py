@@ -50,7 +50,7 @@ def test_all_read_a_notice_before_anyone_leaves_and_the_store_leaves_last(notice
 def test_a_stop_in_one_process_stops_all():
     everyone, _ = processes(2)
     everyone[1].stop.set()
-    assert all(each.stop.wait(30) for each in everyone)
+    assert all(each.stop.wait(120) for each in everyone)
     for each in everyone:
         each.leave(STOPPED)
         each.close()
