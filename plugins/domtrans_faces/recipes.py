@@ -16,7 +16,7 @@ NATURAL_HAIR = {"black": 3.0, "brown": 3.0, "blond": 2.0, "red": 1.0, "grey": 2.
 """Shares of natural hair colours, for avatars of photographed people."""
 
 
-def faces_base() -> Recipe:
+def _shared() -> Recipe:
     """What the recipes of faces have in common: an f with heads for attributes, the paper's ternary D and its losses."""
     strong_warp = use("warp", rotate=0.25, scale=0.15, shear=0.15, shift=0.1)
     view = use("chain", steps=[strong_warp, use("blur"), use("noise", amount=0.08)])
@@ -64,7 +64,7 @@ def faces_base() -> Recipe:
 
 def faces_dtn() -> Recipe:
     """Drawn portraits to avatars with the same skin, hair, glasses and beard; offline, in minutes on a CPU."""
-    base = faces_base()
+    base = _shared()
     changes = {
         # g learns most from L_TID, so that it must find source features where it knows those of the target.
         "align_features": True,
@@ -77,7 +77,7 @@ def faces_dtn() -> Recipe:
 
 def avatars_dtn() -> Recipe:
     """Drawn portraits to avatars by parameters: clean drawings that can be enlarged and edited; offline, on a CPU."""
-    base = faces_base()
+    base = _shared()
     view = use(
         "chain", steps=[use("warp", rotate=0.12, scale=0.08, shear=0.08, shift=0.06), use("blur"), use("noise", amount=0.05)]
     )
@@ -89,8 +89,7 @@ def avatars_dtn() -> Recipe:
         "encoder": EncoderPart(name="attributes", options={"depth": 2}),
         "fit": use("classifier", steps=3000, batch_size=64, lr=2e-3, label_smoothing=0.05, balance=1.0, view=view),
         "view": view,
-        # As in faces-dtn.
-        "align_features": True,
+        "align_features": True,  # for the reason given in faces-dtn
         "generator": use("parameters"),
         "discriminator_view": use("noise", amount=0.3),
         "generator_losses": {
@@ -159,7 +158,7 @@ def lfw_looks_dtn() -> Recipe:
     attribute heads of f are fitted on its feature maps, with labelled photographs, portraits, and avatars, so that f
     recognises attributes in all of them.
     """
-    base = faces_base()
+    base = _shared()
     # Attributes that are not labelled in photographs are left to D.
     weights = {"facial_hair": 2.0, "glasses": 2.0, "mouth": 1.0, "eyes": 0.0, "brows": 0.0, "hair_style": 0.2}
     # The contrastive term also asks for the differences between photographs that no attribute describes.
@@ -221,7 +220,7 @@ def lfw_dtn() -> Recipe:
     Needs ``source.path``, a copy of LFW, and ``encoder.path``, the weights of MobileFaceNet; ``encoder`` selects other
     recognisers.
     """
-    base = faces_base()
+    base = _shared()
     # A recogniser is sensitive to the position of a face, so that the augmentation moves it little. Noise on D's input hides
     # details that nobody sees, and by which D would win.
     small_warp = use("warp", rotate=0.05, scale=0.05, shear=0.05, shift=0.03)
