@@ -111,7 +111,7 @@ def read_drawing(path: Path, registry: Registry) -> Drawing:
     """Read a file of parameters.
 
     Raises:
-        DomtransError: If it cannot be read or is no such file, its engine is not installed, or the engine does not take its
+        DomtransError: If it cannot be read or is not such a file, its engine is not installed, or the engine does not take its
             parameters. The sentence names the file.
     """
     try:

@@ -321,8 +321,3 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
         return images.mean(1, keepdim=True)
     weights = torch.tensor(LUMA, dtype=images.dtype).to(images.device, non_blocking=True).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
-
-
-def centre_square(images: Tensor, size: int) -> Tensor:
-    """The centre squares of images [B, C, H, W], float or uint8, resized to [B, C, size, size]."""
-    return square_tensor(images, size)

@@ -25,8 +25,6 @@ from domtrans.errors import DomtransError
 IMAGE_KEYS = ("image", "img", "images", "picture", "photo", "pixel_values", "x")
 LABEL_KEYS = ("label", "labels", "class", "target", "digit", "y")
 """Names of columns and of keys of items."""
-NO_SETS = (bytes, Mapping, Tensor, np.ndarray)
-"""Types with a length and items that are no set of images."""
 
 MNIST_CLASS = re.compile(r"(\d+) - [a-z]+")
 """Class names of torchvision's MNIST, such as "0 - zero"."""
@@ -252,7 +250,7 @@ def _check_is_set(data: Any, where: str) -> None:
             raise DomtransError(f'the {where} is a list of paths; for image files, set {where}.path and {where}="folder"')
         return
     raise DomtransError(
-        f"the {where} is {_describe(data)}, which is no set of images{advice}; pass an ImageSet, an array, a list of PIL "
+        f"the {where} is {_describe(data)}, which is not a set of images{advice}; pass an ImageSet, an array, a list of PIL "
         "images, a map-style Dataset, or the name of a domain"
     )
 

@@ -78,7 +78,7 @@ class DomainInspection:
         problems: By split that cannot be read: why.
         size_from: Where the sizes come from: "headers" of files, "arrays", or "as read" after resizing.
         skipped: Files of the folder that are not read.
-        images_in_folder: Image files in the folder; None if the data is no folder of image files.
+        images_in_folder: Image files in the folder; None if the data is not a folder of image files.
         exact: Equal files; None if they were not compared.
         near: Similar images, an estimate; None if they were not compared.
     """

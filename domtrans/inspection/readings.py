@@ -113,7 +113,7 @@ def _read_words(words: Sequence[str]) -> tuple[str, str | None, dict[str, Any]]:
         elif field in DOMAINS:
             options[option] = value
         elif "." in path:
-            raise DomtransError(f"'{path}' is no option of data; give options of the domain, such as source.layout=classes")
+            raise DomtransError(f"'{path}' is not an option of data; give options of the domain, such as source.layout=classes")
         else:
             options[path] = value
     if len(fields) > 1:
@@ -165,7 +165,8 @@ def _by_content(path: Path, data: str) -> Part:
     if kind == content.ARCHIVE or path.suffix.lower() in ARCHIVE_SUFFIXES:
         raise DomtransError(f"{data} is a compressed archive; unpack it and inspect the folder, or its .tar files")
     raise DomtransError(
-        f"{data} is no data that can be read; give a folder of images, an .npz or .npy file, .tar shards, or an idx folder"
+        f"{data} is not data that domtrans can read; give a folder of images, an .npz or .npy file, .tar shards, or a folder "
+        "of idx files"
     )
 
 
@@ -183,7 +184,7 @@ def _folder_readings(path: Path, data: str) -> list[Part]:
         readings.append(Part(name="usps", options={"root": data}))
     if not readings and (arrays := sorted(file for file in path.iterdir() if file.suffix.lower() in ARRAY_SUFFIXES)):
         names = [file.name for file in arrays]
-        raise DomtransError(f"{data} has no images but array files; inspect one of them: {', '.join(names[:8])}")
+        raise DomtransError(f"{data} has array files and no images; inspect one of the files: {', '.join(names[:8])}")
     return readings or [Part(name="folder", options={"path": data})]
 
 

@@ -28,7 +28,7 @@ def fetch(name: str, *, whole: bool = False) -> Path:
         A folder with the files of the run, or the model file.
 
     Raises:
-        DomtransError: If it cannot be downloaded, or is no run.
+        DomtransError: If it cannot be downloaded, or is not a run.
     """
     address = as_address(name).rstrip("/")
     if address.endswith(".safetensors"):

@@ -50,7 +50,7 @@ def signature_fault(folder: Path, key: Path) -> str:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file that the checksums of a packed model name. Raises ValueError if that is no text."""
+    """The SHA-256 of every file that the checksums of a packed model name. Raises ValueError if that is not text."""
     lines = (folder / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines()
     return {name: checksum for checksum, _, name in (line.partition("  ") for line in lines)}
 

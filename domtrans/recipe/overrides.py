@@ -177,7 +177,7 @@ def _set(annotation: Any, data: Any, keys: list[str], value: Any, path: str) -> 
 
 def _unknown_option(path: str, key: str, fields: Iterable[str]) -> str:
     if path in NO_OPTIONS:
-        return f"'{path}' is no option of a recipe; write --{path.replace('_', '-')}, or {path}= in Python"
+        return f"'{path}' is not an option of a recipe; write --{path.replace('_', '-')}, or {path}= in Python"
     deeper = [known for known in _paths(Recipe) if known.endswith(f".{key}")] if path == key else []
     named = " or ".join(f"'{known}'" for known in deeper)
     hint = f" (did you mean {named}?)" if deeper else did_you_mean(key, fields, "options")

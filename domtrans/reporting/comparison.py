@@ -75,7 +75,7 @@ def compare(
         The path of the page.
 
     Raises:
-        DomtransError: If a folder has no examples, two runs have other pictures, or ``out`` exists and is no such page.
+        DomtransError: If a folder has no examples, two runs have other pictures, or ``out`` exists and is not such a page.
     """
     paths = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     if len(paths) not in (1, 2):

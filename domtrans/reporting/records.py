@@ -63,7 +63,7 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
     """Read the runs in some folders, each with a unique name.
 
     Raises:
-        DomtransError: If a folder is no run.
+        DomtransError: If a folder is not a run.
     """
     names = [path.resolve().name for path in paths]
     return [_read(path, name if names.count(name) == 1 else str(path)) for path, name in zip(paths, names, strict=True)]

@@ -35,7 +35,7 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
         The path of the report.
 
     Raises:
-        DomtransError: If a folder is no run, or ``out`` exists and is not a report.
+        DomtransError: If a folder is not a run, or ``out`` exists and is not a report.
     """
     names = [runs] if isinstance(runs, str | Path) else list(runs)
     if not names:
@@ -57,7 +57,7 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
 
 
 def check_replaceable(target: Path, mark: bytes, kind: str) -> None:
-    """Raise DomtransError if a page cannot be written, or the file exists and is no page of this kind.
+    """Raise DomtransError if a page cannot be written, or the file exists and is not a page of this kind.
 
     Args:
         target: The file.

@@ -99,7 +99,7 @@ class RunFolder:
                     before = self._resolved(registry)
                     changed = check_same(self.name, before, recipe, resume=resume, allowed=allowed)
             elif self.path.exists() and not self._is_unused():
-                raise DomtransError(f"{self.name} exists and is no run; choose another folder with --out")
+                raise DomtransError(f"{self.name} exists and is not a run; choose another folder with --out")
             elif resume:
                 raise DomtransError(f"there is no run in {self.name} to resume; leave out --resume to start it")
             self.path.mkdir(parents=True, exist_ok=True)
@@ -160,11 +160,11 @@ class RunFolder:
         return any(file.is_file() for file in (self.model_file, self.training_file, self.results_file)) or bool(self.metrics())
 
     def recipe(self) -> Recipe:
-        """The recipe of the run; DomtransError if the folder is no run."""
+        """The recipe of the run; DomtransError if the folder is not a run."""
         try:
             data = json.loads(self.recipe_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DomtransError(f"{self.path} is no run: it has no recipe.json") from None
+            raise DomtransError(f"{self.path} is not a run: it has no recipe.json") from None
         except (OSError, ValueError, RecursionError) as error:
             raise DomtransError(f"{self.recipe_file} cannot be read: {error}") from None
         if not isinstance(data, dict):

@@ -49,13 +49,13 @@ def verify_files(path: str | Path, *, key: str | Path | None = None) -> tuple[Ch
         The files, each with what is wrong with it.
 
     Raises:
-        DomtransError: If there is no such file, the folder is no run, or the key cannot be used.
+        DomtransError: If there is no such file, the folder is not a run, or the key cannot be used.
     """
     path = local_path(path)
     if path.is_file() and key is None:
         return (_check(path, path.name),)
     if not (path / "recipe.json").is_file():
-        raise DomtransError(f"{one_line(str(path))} is no run and no packed model: it has no recipe.json")
+        raise DomtransError(f"{one_line(str(path))} is neither a run nor a packed model: it has no recipe.json")
     files = {str(file.relative_to(path)): file for file in sorted(path.rglob("*")) if file.is_file() and not _is_passing(file)}
     checked = {name: _check(file, name) for name, file in files.items()}
     if CHECKSUMS_FILE in files:

@@ -15,7 +15,7 @@ def cache_folder() -> Path:
 
 
 def why_no_run(path: Path) -> str:
-    """Say why a path that is no folder is no run. Where ``runs/PATH`` is a folder, name it."""
+    """Say why a path that is not a folder is not a run. Where ``runs/PATH`` is a folder, name it."""
     if path.is_file():
         return "it is a file, not a folder"
     other = Path("runs") / path

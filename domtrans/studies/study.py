@@ -26,7 +26,7 @@ class Published:
         value: The value as in results, e.g. 0.9066 for 90.66 %.
         source: Where it was published, e.g. "Taigman et al. 2017, table 1".
         column: Title of the column that it belongs to; empty: the first.
-        method: The method that was measured, if it is no row of the study.
+        method: The method that was measured, if it is not a row of the study.
     """
 
     value: float
@@ -131,7 +131,7 @@ class Study:
             cited = [one.column for one in (*table.published, *(value for row in table.rows for value in row.published))]
             unknown = [title for title in cited if title and title not in titles]
             if not titles or unknown:
-                fault = f"cites a value for '{unknown[0]}', which is no column" if unknown else "has no columns"
+                fault = f"cites a value for '{unknown[0]}', which is not a column" if unknown else "has no columns"
                 raise DomtransError(f"the table '{table.title}' of the study '{self.name}' {fault}")
 
     def rows(self) -> Iterator[Row]:

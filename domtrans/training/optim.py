@@ -39,7 +39,7 @@ def build_optimizer(
     """The torch optimizer that a recipe names.
 
     Raises:
-        DomtransError: If the part is no torch optimizer, or its steps cannot be recorded and ``capturable`` asks for it.
+        DomtransError: If the part is not a torch optimizer, or its steps cannot be recorded and ``capturable`` asks for it.
     """
     takes_capturable = len(positional_parameters(registry.get("optimizer", config.name).factory)) == 3
     if capturable and not takes_capturable:

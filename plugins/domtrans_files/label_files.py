@@ -178,7 +178,7 @@ def _text(value: Any) -> str:
 
 
 def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
-    """The rows as dicts, and whether the file itself names the columns; no rows if the file is no table."""
+    """The rows as dicts, and whether the file itself names the columns; no rows if the file is not a table."""
     try:
         if path.stat().st_size > MAX_LABEL_FILE_BYTES:
             return [], False

@@ -51,7 +51,7 @@ def read_pairs(
     reading.part_used = True
     skip(reading, here, "outside the recognised folders")
     for name in others:
-        skip(reading, subfolders[name], f"in {name}, which is no split")
+        skip(reading, subfolders[name], f"in {name}, which is not a split")
     return reading
 
 
@@ -92,7 +92,7 @@ def read_splits(
     skip(reading, here, "outside the recognised folders")
     for name, index in subfolders.items():
         if name not in roles:
-            skip(reading, index, f"in {name}, which is no split")
+            skip(reading, index, f"in {name}, which is not a split")
     return reading
 
 

@@ -49,7 +49,7 @@ def refused(capsys, *args: object) -> str:
         (["digits-dtn", "train.generator_optimizer=sdg"], ["no optimizer 'sdg'", "did you mean 'sgd'"]),
         (["digits-dtn", "steps=5"], ["no option 'steps'", "did you mean 'train.steps'?"]),
         (["digits-dtn", "lr=1"], ["'train.generator_optimizer.lr' or 'train.discriminator_optimizer.lr'"]),
-        (["digits-dtn", "device=cpu"], ["'device' is no option of a recipe; write --device"]),
+        (["digits-dtn", "device=cpu"], ["'device' is not an option of a recipe; write --device"]),
         (["digits-dtn", "source=/"], ["no domain '/'", "to read files, name the domain and its path: folder, and path=/"]),
         (["/"], ["/ is a folder, and neither a recipe nor a run"]),
         (["digits-dtn", "--toml", "--json"], ["--toml and --json", "choose one"]),
@@ -181,8 +181,8 @@ def test_an_output_folder_that_is_in_use(trained, data, tmp_path, capsys):
     assert "another recipe" in refused(capsys, *command, "train.batch_size=6", "--out", run, "--resume")
     assert (run / "recipe.json").read_bytes() == before
     (tmp_path / "file").write_text("mine")
-    assert "exists and is no run" in refused(capsys, *command, "--out", tmp_path / "file")
-    assert "exists and is no run" in refused(capsys, *command, "--out", tmp_path)
+    assert "exists and is not a run" in refused(capsys, *command, "--out", tmp_path / "file")
+    assert "exists and is not a run" in refused(capsys, *command, "--out", tmp_path)
     assert "no run in" in refused(capsys, *command, "--out", tmp_path / "new", "--resume")
     assert "cannot be created" in refused(capsys, *command, "--out", tmp_path / "file" / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "mine"
@@ -220,7 +220,7 @@ def test_damaged_checkpoints(trained, tmp_path, capsys, kind, name):
 
 def test_folders_that_are_no_run(trained, tmp_path, capsys):
     assert "no such folder" in refused(capsys, "evaluate", tmp_path / "missing")
-    assert "is no run" in refused(capsys, "evaluate", tmp_path)
+    assert "is not a run" in refused(capsys, "evaluate", tmp_path)
     (tmp_path / "run").mkdir()
     shutil.copy(trained[0] / "recipe.json", tmp_path / "run")
     assert "has not saved a model yet" in refused(capsys, "evaluate", tmp_path / "run")

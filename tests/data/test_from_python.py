@@ -228,7 +228,7 @@ def test_class_names_come_from_the_data_set(images):
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (3, "the source is int, which is no set of images; pass an ImageSet, an array"),
+        (3, "the source is int, which is not a set of images; pass an ImageSet, an array"),
         (np.zeros((0, 32, 32), np.uint8), "is empty"),
         (np.zeros((32, 32), np.uint8), "is one image, and training needs many"),
         (Image.new("L", (8, 8)), "is one image"),

@@ -222,7 +222,7 @@ def test_an_unclear_folder_is_refused_with_its_readings(tmp_path, capsys):
         ("nothing/here", "there is no file, folder or recipe"),
         ("data.zip", "unpack it"),
         ("own.mat", "not named like a file of SVHN"),
-        ("notes.txt", "no data that can be read"),
+        ("notes.txt", "not data that domtrans can read"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(name, words, tmp_path, capsys):
@@ -233,7 +233,7 @@ def test_what_cannot_be_read_is_one_sentence(name, words, tmp_path, capsys):
 
 
 def test_options_of_other_parts_are_refused(tmp_path):
-    with pytest.raises(DomtransError, match="no option of data"):
+    with pytest.raises(DomtransError, match="is not an option of data"):
         inspect(str(make_npz(tmp_path)), ["train.steps=3"], registry=registry())
 
 
@@ -290,7 +290,7 @@ def test_the_hash_says_where_it_gets_brighter_and_kinds_have_alpha():
         ("digits.bin", b"\0\0\x08\x03" + bytes(12), "is an idx file with another name than MNIST's"),
         ("own.data", b"MATLAB 5.0 MAT-file" + bytes(110), "is not named like a file of SVHN"),
         ("more", b"\x1f\x8b", "is a compressed archive"),
-        ("notes", b"text", "is no data that can be read"),
+        ("notes", b"text", "is not data that domtrans can read"),
     ],
 )
 def test_a_file_with_another_name_is_known_by_its_content(tmp_path, capsys, name, content, words):

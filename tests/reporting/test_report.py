@@ -339,7 +339,7 @@ def test_the_command_line(run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert in_process(capsys, "report", run)[:2] == (0, f"wrote {run / 'report.html'}\n")
     assert in_process(capsys, "report", run, run, "-o", "two.html")[:2] == (0, "wrote two.html\n")
-    for wrong, words in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "is no run: it has no recipe.json")):
+    for wrong, words in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "is not a run: it has no recipe.json")):
         code, out, err = in_process(capsys, "report", wrong)
         assert code == 2 and not out and words in err and err.count("\n") == 1
     with pytest.raises(DomtransError, match="needs at least one run"):

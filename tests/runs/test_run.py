@@ -177,7 +177,7 @@ def refused(path, message):
 
 def test_a_path_that_is_no_run(tmp_path):
     refused(tmp_path / "nowhere", "no run in .*: no such folder")
-    refused(tmp_path, "is no run: it has no recipe.json")
+    refused(tmp_path, "is not a run: it has no recipe.json")
     (tmp_path / "file").write_text("")
     refused(tmp_path / "file", "it is a file, not a folder")
 

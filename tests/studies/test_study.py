@@ -25,7 +25,7 @@ def study_of(*tables):
     [
         ([table(Row("../up", "", "tiny"))], "use lower-case letters, digits and hyphens"),
         ([table(Row("a", "", "tiny")), table(Row("a", "", "tiny", {"seed": 1}))], "two experiments called 'a'"),
-        ([table(Row("a", "", "tiny", published=(Published(1, "x", "y"),)))], "cites a value for 'y', which is no column"),
+        ([table(Row("a", "", "tiny", published=(Published(1, "x", "y"),)))], "cites a value for 'y', which is not a column"),
         ([table(Row("a", "", "tiny"), columns=())], "has no columns"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_folder_that_is_not_a_run_is_not_touched(tmp_path, resume):
     out = tmp_path / "photos"
     out.mkdir()
     (out / "me.jpg").write_text("")
-    with pytest.raises(DomtransError, match="exists and is no run"):
+    with pytest.raises(DomtransError, match="exists and is not a run"):
         go(tiny_recipe(tmp_path), out, resume=resume)
     assert [path.name for path in out.iterdir()] == ["me.jpg"]
     with pytest.raises(DomtransError, match=r"no run in .* to resume"):
