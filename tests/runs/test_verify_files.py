@@ -74,7 +74,7 @@ def test_a_packed_model_that_was_changed(damaged):
 
 def test_what_is_no_run_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(DomtransError, match="no run and no packed model"):
+        with pytest.raises(DomtransError, match="neither a run nor a packed model"):
             verify_files(path)
 
 
