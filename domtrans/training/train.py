@@ -17,13 +17,12 @@ from domtrans.data.image_set import ImageSet
 from domtrans.data.summary import summarize
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure
-from domtrans.evaluation.label_free_score import SCORE
 from domtrans.evaluation.leak_guard import NOTABLE_REPEATS, count_repeated, evaluators_kept_out, supervision
 from domtrans.evaluation.results import enlarged_in_words, results_of
 from domtrans.model.image_sizes import check_image_size, enlarged_from
 from domtrans.pretrained.locate import local_path
 from domtrans.progress.display import session_with_display
-from domtrans.recipe.data import check_data_is_here, find_with_data, python_domains
+from domtrans.recipe.data import check_data_is_here, find_with_data
 from domtrans.recipe.overrides import override, parse
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part
@@ -33,16 +32,17 @@ from domtrans.reporting.report import report
 from domtrans.runs.examples import make_examples, write_examples
 from domtrans.runs.folder import RunFolder, default_folder
 from domtrans.runs.load import open_run
-from domtrans.runs.provenance import computed_on, origin_of
+from domtrans.runs.provenance import origin_of
 from domtrans.runs.published_folder import run_folder
 from domtrans.runs.resume import DATA, check_data, describe_data, may_change
 from domtrans.runs.run import Run
 from domtrans.runs.trackers import Trackers, open_trackers, resolve_trackers
 from domtrans.session import Listeners, Session, as_listeners
-from domtrans.training.begin import begin_with, begun_with
+from domtrans.training.begin import begin_with
 from domtrans.training.experiment import Experiment, prepare
 from domtrans.training.loop import Loop, follow
 from domtrans.training.out_of_memory import check_memory
+from domtrans.training.results import check_facts, is_finished, measured_before, run_facts
 from domtrans.training.trainer import Trainer
 
 SAMPLES = 32
@@ -104,10 +104,10 @@ def train(
     tracker_parts = resolve_trackers(track, registry)
     folder = run_folder(Path(out) if out is not None else default_folder(resolved.name))
     allowed = _changeable(allow_changes, resume=resume)
-    if allowed and _steps_done(folder) >= config.steps:
+    if allowed and is_finished(folder, config.steps):
         raise DomtransError(f"the run in {folder.name} is finished; to change it, resume it with more train.steps as well")
     check_image_size(resolved, registry)
-    if folder.results() is None or _steps_done(folder) < config.steps:
+    if not is_finished(folder, config.steps):
         check_data_is_here(resolved, registry, "domtrans.train")
     stop = stop or threading.Event()
     device = local_device(device)
@@ -131,7 +131,7 @@ def train(
         ):
             if group.is_main:
                 with folder.open(resolved, registry, resume=resume, allowed=allowed) as changed:
-                    unfinished = folder.results() is None or _steps_done(folder) < config.steps
+                    unfinished = not is_finished(folder, config.steps)
                     group.any_of(unfinished=unfinished)
                     if unfinished:
                         with open_trackers(tracker_parts, folder.path, resolved, registry, session) as trackers:
@@ -166,7 +166,7 @@ def _train_and_measure(
 ) -> None:
     """What the main process does: prepare, run the loop, measure, and write results and report."""
     began = time.perf_counter()
-    measured_before = _measured_before(folder)
+    earlier_measurements = measured_before(folder)
     source_test = load_domain(registry, recipe.source, "test", recipe.image_size)
     target_test = load_domain(registry, recipe.target, "test", recipe.image_size)
 
@@ -205,28 +205,28 @@ def _train_and_measure(
     with enough_memory("measuring", "the training is saved, and the same command continues; try --device cpu"):
         measured = measure(experiment.transfer, recipe, registry, session)
     images = 2 * (trainer.step_number - loop.first_step) * recipe.train.batch_size
-    run = {
-        "steps": trainer.step_number,
-        "seconds": {
-            "data_and_encoder": round(prepared - began, 1),
-            "training": round(folder.seconds(), 1),
-            "evaluation": round(time.perf_counter() - trained, 1),
-        },
-        "images_per_second": round(images / max(trained - prepared, 1e-9), 1),
-        "device": str(session.device),
-        "precision": str(session.dtype).removeprefix("torch."),
-        "computed_on": computed_on(session, deterministic=recipe.train.deterministic),
-        "seed": recipe.seed,
+    seconds = {
+        "data_and_encoder": prepared - began,
+        "training": folder.seconds(),
+        "evaluation": time.perf_counter() - trained,
     }
-    run |= {"processes": session.group.size} if session.group.size > 1 else {}
-    checks = {"supervision": about["supervision"], "test_images_in_training": repeats, **_noted_in_log(folder)}
-    from_python = python_domains(recipe)
-    checks |= {"data_from_python": from_python} if from_python else {}
-    checks |= {"data_notes": data_notes} if data_notes else {}
-    checks |= {"enlarged": {"from": drawn_size, "to": recipe.image_size}} if drawn_size else {}
-    checks |= {"begins_with": begun_with(recipe)} if recipe.train.begin else {}
-    checks |= {"measured_before_at": measured_before} if measured_before else {}
-    checks |= {"best": {SCORE: loop.best_score, "step": loop.best_step}} if recipe.train.validate_every else {}
+    run = run_facts(
+        recipe,
+        session,
+        steps=trainer.step_number,
+        seconds=seconds,
+        images_per_second=images / max(trained - prepared, 1e-9),
+    )
+    checks = check_facts(
+        recipe,
+        folder,
+        supervision=about["supervision"],
+        repeats=repeats,
+        data_notes=data_notes,
+        drawn_size=drawn_size,
+        measured_before=earlier_measurements,
+        best=(loop.best_score, loop.best_step),
+    )
     results = results_of(measured, run=run, checks=checks)
     folder.save_results(results)
     trackers.close(results)
@@ -300,20 +300,6 @@ def _without_data(changes: list[str] | tuple[str, ...] | Mapping[str, Any]) -> l
     return [change for change in changes if change != DATA]
 
 
-def _noted_in_log(folder: RunFolder) -> dict[str, Any]:
-    """The alarms of the health watch and the changes on resuming, each with its step."""
-    log = folder.metrics()
-    alarms = {name: f"step {line['step']}: {sentence}" for line in log for name, sentence in line.get("alarms", {}).items()}
-    changes = [f"from step {line['step']}: {change}" for line in log for change in line.get("changed", ())]
-    return {"health": alarms} | ({"changed": changes} if changes else {})
-
-
-def _measured_before(folder: RunFolder) -> list[int]:
-    """The steps at which this run was measured already: training on from there was a choice with test metrics in sight."""
-    before = folder.results()
-    return [] if before is None else [*before["checks"].get("measured_before_at", []), _steps_done(folder)]
-
-
 def _warn_about_repeats(session: Session, repeats: Mapping[str, int | None], sizes: Mapping[str, int]) -> None:
     """Tell the user if many test images are among the training images, or if they were not compared."""
     for domain, count in repeats.items():
@@ -330,7 +316,3 @@ def _warn_about_repeats(session: Session, repeats: Mapping[str, int | None], siz
         else:
             continue
         session.note(2, 2, note)
-
-
-def _steps_done(folder: RunFolder) -> int:
-    return int((folder.results() or {"run": {}})["run"].get("steps", 0))
