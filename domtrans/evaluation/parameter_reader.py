@@ -19,7 +19,7 @@ from domtrans.errors import DomtransError
 from domtrans.session import Session
 
 HELD_OUT = 10
-"""One of so many drawings is not fitted, but judges the fit."""
+"""Out of this many drawings, one is left out of the fit, to measure its error."""
 
 
 class ParameterReader(nn.Module):

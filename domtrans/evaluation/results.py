@@ -120,7 +120,7 @@ def check_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "begins with", f"{begun.get('run')}, whose supervision is: {begun.get('supervision')}"
     if "measured_before_at" in checks:
         steps = ", ".join(f"{step:,}" for step in checks["measured_before_at"])
-        yield "measured before", f"at step {steps}; training on from there was a choice with test metrics in sight"
+        yield "measured before", f"at step {steps}; the test metrics were known when training was continued"
     enlarged = _table(checks.get("enlarged"))
     if enlarged:
         yield "image size", enlarged_in_words(enlarged["from"], enlarged["to"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from domtrans.session import Progress
 
 UPDATE_SECONDS = 0.5
-"""Time between two updates of the output, which the browser draws anew each time."""
+"""Time between two updates of the output, which the browser draws again each time."""
 
 
 class NotebookBars(Bars):

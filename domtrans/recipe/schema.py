@@ -85,7 +85,7 @@ class HealthConfig(BaseModel):
     watch: bool = True
     """Log the normalised loss of D and the diversity of G(x), and raise alarms."""
     window: Annotated[int, Field(ge=2)] = 5
-    """Lines of metrics.jsonl in which a condition must hold before it is an alarm, so that noise is none."""
+    """Lines of metrics.jsonl in which a condition must hold before it raises an alarm. More lines ignore more noise."""
     act: bool = False
     """Pause the optimizer of D while D wins."""
 

@@ -182,7 +182,7 @@ def reproduce(
         name: Name of the study.
         out: The folder, ``runs/study-NAME`` by default. Finished runs and measurements in it are kept.
         options: Options of the study.
-        seeds: Number of runs per row; their seeds are 0, 1, ....
+        seeds: Number of runs per row; their seeds are 0 to ``seeds`` - 1.
         only: Names of rows; empty for all.
         changes: ``path=value`` changes to every row, after its own.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".

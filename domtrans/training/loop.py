@@ -122,7 +122,7 @@ class Loop:
             self._save_if_finite()
 
     def _is_due(self, every: int) -> bool:
-        """Whether something that happens every so many steps, and after the last step, happens now."""
+        """Whether this step is a multiple of ``every``, or the last step."""
         return self.trainer.step_number % every == 0 or self.trainer.step_number == self.config.steps
 
     def _sample_score_and_log(self) -> None:

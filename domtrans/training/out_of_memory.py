@@ -47,7 +47,7 @@ def check_memory(trainer: Trainer) -> None:
 
 def bytes_per_image(trainer: Trainer) -> float:
     """Bytes that a step keeps per image of each domain, measured on copies of g and D; 0 if they cannot be copied or run."""
-    with suppress(Exception), seeded(0):  # a network of a plugin may not bear it, and then there is no estimate
+    with suppress(Exception), seeded(0):  # a network of a plugin may fail here; then there is no estimate
         g, discriminator = copy.deepcopy((trainer.g, trainer.D))
         discriminator.requires_grad_(True)  # an update of g leaves D frozen, and a frozen network keeps nothing
         channels, height, width = trainer.target.shape[1:]

@@ -82,7 +82,7 @@ def steps_measured(folder: RunFolder) -> int:
 
 
 def measured_before(folder: RunFolder) -> list[int]:
-    """The steps at which this run was measured already: training on from there was a choice with test metrics in sight."""
+    """The steps at which this run was measured before: its test metrics were known when training was continued."""
     before = folder.results()
     return [] if before is None else [*before["checks"].get("measured_before_at", []), steps_measured(folder)]
 

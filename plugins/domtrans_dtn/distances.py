@@ -52,7 +52,7 @@ def cross_entropy(
 
 
 def contrastive(a: Tensor, b: Tensor, *, temperature: PositiveFloat = 0.1) -> Tensor:
-    """How much worse b_i than a_i itself identifies a_i within its batch; an offset common to all of b costs little.
+    """How much worse b_i identifies a_i in the batch than a_i itself does; an offset that all b share adds little.
 
     KL(p || q), averaged over the batch: q_ij is the softmax over j of cos(b_i, a_j) / temperature, and p_ij that of
     cos(a_i, a_j) / temperature. Images are compared as flattened vectors.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from domtrans import Batches, Choice, Colour, DomtransError, ImageSet, ParameterSpace, Session, to_float
 
 HELD_OUT = 10
-"""One of so many drawings is not fitted, but judges the fit."""
+"""Out of this many drawings, one is left out of the fit, to measure its error."""
 
 
 class DifferentiableRenderer(nn.Module):

@@ -17,9 +17,9 @@ DiscriminatorOption = Annotated[Any, PartOf("discriminator")]
 
 
 class JointDiscriminator(Discriminator):
-    """Several D's as one, for example a D of patches beside one of whole images. Every loss is its mean over them.
+    """Several discriminators as one, such as one of patches and one of whole images. Every loss is its mean over them.
 
-    The logits of a D with fewer patches are repeated, so that all D's count alike.
+    The logits of one with fewer patches are repeated, so that all have the same weight.
 
     Args:
         of: The discriminators. Those that are class-conditional have the same number of classes.
