@@ -15,7 +15,7 @@ Range = tuple[float, float]
 """The values of black and white."""
 
 BYTES, UNIT, SIGNED = (0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)
-"""The ranges that floats may be in without a word."""
+"""The ranges that are detected; any other range must be stated."""
 
 STATED_OVERSHOOT = 0.15
 """How far values may lie outside a stated range, as a share of it. They are clipped."""
@@ -31,7 +31,7 @@ STATE_IN_DATA = '{"train": X, "value_range": (black, white)}'
 
 @dataclass(frozen=True)
 class Evidence:
-    """How much the smallest and the largest value of images tell.
+    """What the smallest and the largest value must show before a range counts as detected.
 
     Attributes:
         overshoot: How far values may lie outside their range after resampling, as a share of it.

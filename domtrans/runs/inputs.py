@@ -61,7 +61,7 @@ class InputReader:
         return (1, 3) if self.channels in (1, 3) else (1, self.channels)
 
     def read(self, images: Any) -> RunInput:
-        """Read what ``Run.transfer`` takes. Raises DomtransError if it is nothing of the kind."""
+        """Read what ``Run.transfer`` takes. Raises DomtransError for anything else."""
         if isinstance(images, list | tuple):
             return self._read_list([self._read_single(image) for image in images])
         if isinstance(images, Tensor):
@@ -101,7 +101,7 @@ class InputReader:
             known = " or ".join(map(str, self.known_channels))
             raise DomtransError(f"images must be a batch [B, {known}, H, W], not {list(images.shape)}")
         if 0 in images.shape:
-            raise DomtransError(f"images of shape {list(images.shape)} hold nothing")
+            raise DomtransError(f"images of shape {list(images.shape)} are empty")
         images = images.to(self.device)
         black, white = check_range(self.value_range, "value_range") if self.value_range else _range_of_type(images)
         if images.dtype == torch.uint8 and (black, white) == BYTES:

@@ -36,7 +36,7 @@ def begin_with(recipe: Recipe, experiment: Experiment, session: Session) -> None
         load_exactly(discriminator, weights, path, f"the discriminator {type(discriminator).__name__}")
     if recipe.encoder.weights is None or local_path(recipe.encoder.weights) != path:
         session.note(
-            2, 2, f"g begins as in {name}, but f does not, so g does not know the features of f; add encoder.weights={name}"
+            2, 2, f"g begins as in {name}, but f does not, so g was trained for other features; add encoder.weights={name}"
         )
 
 

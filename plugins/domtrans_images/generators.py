@@ -22,9 +22,9 @@ Depth = Annotated[int, Field(ge=0, le=9)]
 class MapGenerator(Generator):
     """g of feature maps: residual blocks at the resolution of the maps, then nearest up-sampling and convolutions, tanh.
 
-    What f puts at a position stays there, so the layout of x reaches G(x). There are no connections from x to g: g sees what
-    f tells it, as in the paper. Nearest up-sampling avoids checkerboard artefacts (Odena et al.: Deconvolution and
-    Checkerboard Artifacts, Distill, 2016).
+    What f puts at a position stays there, so the layout of x reaches G(x). There are no connections from x to g: g
+    reads only the features, as in the paper. Nearest up-sampling avoids checkerboard artefacts (Odena et al.: Deconvolution
+    and Checkerboard Artifacts, Distill, 2016).
 
     Args:
         width: Channels at full resolution; each halving of the resolution doubles them, up to 8 times as many.
