@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,25 +86,40 @@ def _choose(path: str, file: np.lib.npyio.NpzFile, images_key: str | None, label
         for split in ("", "train", "test", "val")
     }
     has_splits = bool(by_split["train"]["images"]) and not by_split[""]["images"] and images_key is None
-    if not has_splits:
-        images = images_key or _only(path, by_split[""]["images"], file, "images")
-        labels = labels_key or _only(path, [key for key in by_split[""]["labels"] if key != images], file, "labels")
-        if images is None:
-            candidates = [key for key in file.files if key != labels and file[key].ndim in (3, 4)]
-            if len(candidates) != 1:
-                has = f"has {list_names(file.files)}" if file.files else "is empty"
-                raise DomtransError(
-                    f"{path} must be an .npz file with an array 'images', but it {has}; name one with images=KEY"
-                )
-            images = candidates[0]
-        if labels is None and _unnamed(file.files):
-            count = len(file[images])
-            fitting = [key for key in file.files if key != images and file[key].size == count]
-            labels = fitting[0] if len(fitting) == 1 else None
-        return Arrays(file[images], None if labels is None else file[labels], notes=_unread(path, file.files, images, labels))
-    test = "test" if by_split["test"]["images"] else "val"
-    parts = [by_split["train"], by_split[test]]
-    keys = [(_only(path, part["images"], file, "images"), _only(path, part["labels"], file, "labels")) for part in parts]
+    if has_splits:
+        if labels_key is not None:
+            raise DomtransError(
+                f"{path} has an array of images for each split, so labels={labels_key} cannot name the labels of all; leave it "
+                "out, and call the labels of each split e.g. y_train and y_test"
+            )
+        return _choose_splits(path, file, by_split["train"], by_split["test" if by_split["test"]["images"] else "val"])
+    return _choose_single(path, file, by_split[""], images_key, labels_key)
+
+
+def _choose_single(
+    path: str, file: np.lib.npyio.NpzFile, named: Mapping[str, list[str]], images_key: str | None, labels_key: str | None
+) -> Arrays:
+    """One array of images, and one of labels if there is one. ``named`` has the usual names of each that occur."""
+    images = images_key or _only(path, named["images"], "images")
+    labels = labels_key or _only(path, [key for key in named["labels"] if key != images], "labels")
+    if images is None:
+        candidates = [key for key in file.files if key != labels and file[key].ndim in (3, 4)]
+        if len(candidates) != 1:
+            has = f"has {list_names(file.files)}" if file.files else "is empty"
+            raise DomtransError(f"{path} must be an .npz file with an array 'images', but it {has}; name one with images=KEY")
+        images = candidates[0]
+    if labels is None and _unnamed(file.files):
+        count = len(file[images])
+        fitting = [key for key in file.files if key != images and file[key].size == count]
+        labels = fitting[0] if len(fitting) == 1 else None
+    return Arrays(file[images], None if labels is None else file[labels], notes=_unread(path, file.files, images, labels))
+
+
+def _choose_splits(
+    path: str, file: np.lib.npyio.NpzFile, train: Mapping[str, list[str]], test: Mapping[str, list[str]]
+) -> Arrays:
+    """The arrays of the splits, one after the other; there may be no test split."""
+    keys = [(_only(path, part["images"], "images"), _only(path, part["labels"], "labels")) for part in (train, test)]
     present = [(images, labels) for images, labels in keys if images is not None]
     pixels = [file[images] for images, _ in present]
     if len({(array.shape[1:], array.dtype) for array in pixels}) > 1:
@@ -136,7 +151,7 @@ def _role(key: str) -> tuple[str, str]:
     return kind, splits.get(split, split)
 
 
-def _only(path: str, keys: Sequence[str], file: np.lib.npyio.NpzFile, kind: str) -> str | None:
+def _only(path: str, keys: Sequence[str], kind: str) -> str | None:
     """The one key; None if there is none."""
     if len(keys) > 1:
         raise DomtransError(f"{path} has several arrays of {kind} ({list_names(keys)}): choose one with {kind}=KEY")

@@ -119,7 +119,7 @@ def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFi
     if missing := len(rows) - len(pairs):
         notes.append(f"{missing:,} of the {len(rows):,} rows of {path.name} name no image")
     if unusable:
-        notes.append(f"columns of {path.name} that are no attributes, for they have too many values: {', '.join(unusable)}")
+        notes.append(f"columns of {path.name} with too many values to be attributes: {', '.join(unusable)}")
     return LabelFile(
         path, labels if any(labels.values()) else None, splits, attributes, tuple(notes), frozenset(i for i, _ in pairs)
     )
@@ -143,7 +143,7 @@ def _read_labels(path: Path, pairs: Iterable[tuple[int, dict[str, Any]]], column
 def _read_attributes(
     pairs: Iterable[tuple[int, dict[str, Any]]], others: Collection[str | None]
 ) -> tuple[dict[str, dict[int, str]], list[str]]:
-    """The values of every other column by image, and the columns that are no attributes."""
+    """The values of every other column by image, and the columns that are not attributes."""
     attributes: dict[str, dict[int, str]] = {}
     unusable: set[str] = set()
     for i, row in pairs:

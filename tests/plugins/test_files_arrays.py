@@ -57,6 +57,14 @@ def test_arrays_of_splits_are_the_splits(tmp_path, names):
     assert numbers(train) == [0, 1, 2, 3] and numbers(test) == [6, 7, 8, 9] and train.classes == test.classes
 
 
+def test_one_array_of_labels_is_refused_for_arrays_of_splits(tmp_path):
+    content = {"x_train": images(4), "x_test": images(4, 6), "ages": np.array([1, 2, 3, 4])}
+    np.savez(tmp_path / "a.npz", **content)
+    with pytest.raises(DomtransError, match="labels=ages cannot name the labels of all; leave it out"):
+        load(tmp_path / "a.npz", labels="ages")
+    assert load(tmp_path / "a.npz", images="x_train", labels="ages", holdout=0).labels.tolist() == [0, 1, 2, 3]
+
+
 def test_validation_arrays_are_the_test_split_only_without_one(tmp_path):
     np.savez(tmp_path / "a.npz", train_images=images(4), val_images=images(2, 4))
     assert numbers(load(tmp_path / "a.npz", "test")) == [4, 5]
