@@ -30,6 +30,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
         DomtransError: If the file cannot be written.
     """
     check_local(path, "a file that is written")
+    replaced = False
     try:
         handle, temporary = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, dir=path.parent)
         try:
@@ -40,6 +41,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
                     os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
+            replaced = True
             if durable:
                 _sync_folder(path.parent)
         except BaseException:
@@ -47,7 +49,8 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
             raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DomtransError(f"{path} cannot be written: {reason}; its previous content is unchanged") from None
+        kept = "; its previous content is unchanged" if not replaced and os.path.isfile(path) else ""  # noqa: PTH113 - never raises
+        raise DomtransError(f"{path} cannot be written: {reason}{kept}") from None
 
 
 def _sync_folder(folder: Path) -> None:

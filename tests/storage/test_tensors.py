@@ -1,5 +1,6 @@
 """Tensor files: complete or absent, and never a pickle."""
 
+import errno
 import os
 import pickle
 from pathlib import Path
@@ -57,6 +58,35 @@ def test_a_failed_write_keeps_the_previous_content(tmp_path, monkeypatch, fault)
         write_bytes(path, b"after")
     monkeypatch.undo()
     assert path.read_bytes() == b"before" and [file.name for file in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_only_a_file_that_exists_is_said_to_be_unchanged(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "no" / "new.bin", tmp_path / "folder"):
+        with pytest.raises(DomtransError, match="cannot be written") as fault:
+            write_bytes(path, b"new")
+        assert "previous content" not in str(fault.value)
+    (tmp_path / "old.bin").write_bytes(b"before")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(DomtransError, match="No space left on device; its previous content is unchanged"):
+        write_bytes(tmp_path / "old.bin", b"new")
+    with pytest.raises(DomtransError, match=r"No space left on device$"):
+        write_bytes(tmp_path / "new.bin", b"new")
+
+
+def test_a_file_that_was_replaced_is_not_said_to_be_unchanged(tmp_path, monkeypatch):
+    (tmp_path / "old.bin").write_bytes(b"before")
+
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("domtrans.storage.atomic._sync_folder", broken)
+    with pytest.raises(DomtransError, match=r"Input/output error$"):
+        write_bytes(tmp_path / "old.bin", b"new")
 
 
 def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path, monkeypatch):
