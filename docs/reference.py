@@ -15,7 +15,7 @@ from typer.main import get_command
 
 import domtrans
 from domtrans import testing
-from domtrans.cli.app import app
+from domtrans.cli.commands import app
 from domtrans.interfaces import Outputs
 from domtrans.registry.compatibility import INTERFACE_VERSION, VERSION_ATTRIBUTE
 from domtrans.registry.describe import Description, default_in_words, describe

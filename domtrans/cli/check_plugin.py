@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from domtrans.cli.exit_codes import SOME_FAILED
 from domtrans.cli.install import uses_pip, uv
-from domtrans.cli.shared import SOME_FAILED, Json, explain
+from domtrans.cli.shared import Json, explain
 from domtrans.errors import DomtransError, one_line
 
 if TYPE_CHECKING:

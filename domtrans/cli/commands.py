@@ -1,13 +1,11 @@
-"""The command line: a thin layer over the calls that ``import domtrans`` offers.
+"""All commands: a thin layer over the calls that ``import domtrans`` offers.
 
 Nothing here imports torch, or anything that does, before a command runs: ``--help`` and ``--version`` answer at once.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,11 +34,8 @@ from domtrans.cli import (
     sweep,
     transfer,
 )
+from domtrans.cli.exit_codes import INTERRUPTED, SOME_FAILED
 from domtrans.cli.shared import (
-    INTERRUPTED,
-    LOST_PROCESS,
-    SOME_FAILED,
-    USER_ERROR,
     Changes,
     DataChanges,
     Device,
@@ -58,8 +53,7 @@ from domtrans.cli.shared import (
     run_context,
 )
 from domtrans.compute import launcher
-from domtrans.errors import DomtransError, LostProcessError, Stopped
-from domtrans.storage.paths import expand_home
+from domtrans.errors import DomtransError, Stopped
 
 DISTRIBUTED_COMMANDS = ("train", "evaluate", "transfer", "make")
 """Commands that several processes of torchrun or srun can work on together."""
@@ -98,37 +92,6 @@ app = App(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit.
-
-    The exit code is 0 when done, 1 if some files failed or differ, 2 after an error that the user can fix, 130 after a stop,
-    and 138 if another process was lost. After 130 and 138 the same command continues.
-    """
-    code: int | str | None = 0
-    try:
-        app(args=[*map(_expand_home, sys.argv[1:] if args is None else args)], prog_name="domtrans")
-    except SystemExit as done:
-        code = done.code
-    except DomtransError as error:
-        from domtrans.cli import terminal
-
-        terminal.print_error(str(error))
-        code = LOST_PROCESS if isinstance(error, LostProcessError) else USER_ERROR
-    except KeyboardInterrupt:  # while typer builds the commands; later, click turns it into SystemExit
-        code = INTERRUPTED
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, e.g. `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
-
-
-def _expand_home(word: str) -> str:
-    """An argument, or the value of ``--option=value``, with ``~/`` as the home folder: a shell may leave it as it is."""
-    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return option + equals + expand_home(value)
 
 
 def _print_version(is_given: bool) -> None:

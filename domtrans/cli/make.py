@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from domtrans.cli.shared import INTERRUPTED, Out, Quiet, explain, load_plugins, output_and_rest, run_context
+from domtrans.cli.exit_codes import INTERRUPTED
+from domtrans.cli.shared import Out, Quiet, explain, load_plugins, output_and_rest, run_context
 from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 import domtrans
-from domtrans.cli.shared import SOME_FAILED, Out, explain, load_plugins
+from domtrans.cli.exit_codes import SOME_FAILED
+from domtrans.cli.shared import Out, explain, load_plugins
 from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from domtrans.cli.completion import complete_study
-from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Changes, Device, Json, Quiet, Verbose, explain, run_context
+from domtrans.cli.exit_codes import INTERRUPTED, SOME_FAILED
+from domtrans.cli.shared import Changes, Device, Json, Quiet, Verbose, explain, run_context
 from domtrans.errors import Stopped
 
 if TYPE_CHECKING:

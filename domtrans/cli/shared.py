@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from domtrans.runs.run import Run
     from domtrans.session import Listener
 
-USER_ERROR = 2
-SOME_FAILED = 1
-INTERRUPTED = 130
-LOST_PROCESS = 138
-"""Schedulers retry a job that ends with one of the last two codes, and not with the others."""
-
 RecipeName = Annotated[
     str,
     typer.Argument(
@@ -127,11 +121,16 @@ def output_of(argument: Path | None, option: Path | None) -> Path:
 
 def output_and_rest(argument: Path | None, option: Path | None, rest: list[str] | None) -> tuple[Path, list[str]]:
     """The output of a command that takes other arguments after it. With --out, all arguments are other ones."""
+    from domtrans.storage.address import check_local  # not at the top: it imports pydantic, and --help should not wait for it
+
     if option is not None:
-        return option, [*([] if argument is None else [str(argument)]), *(rest or [])]
-    if argument is None:
+        output, rest = option, [*([] if argument is None else [str(argument)]), *(rest or [])]
+    elif argument is not None:
+        output, rest = argument, rest or []
+    else:
         raise DomtransError("there is no output; name the file or folder to write")
-    return argument, rest or []
+    check_local(output, "what this command writes")  # here, because the run is loaded before the output is opened
+    return output, rest
 
 
 def load_plugins(*, warn: bool = True) -> Plugins:

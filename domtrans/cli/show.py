@@ -12,7 +12,8 @@ import typer
 
 import domtrans
 from domtrans.cli.completion import complete_kind, complete_part_or_change, complete_shown
-from domtrans.cli.shared import SOME_FAILED, Json, explain, find_recipe, load_plugins
+from domtrans.cli.exit_codes import SOME_FAILED
+from domtrans.cli.shared import Json, explain, find_recipe, load_plugins
 from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:

@@ -11,18 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from domtrans.cli.completion import complete_change
-from domtrans.cli.shared import (
-    INTERRUPTED,
-    SOME_FAILED,
-    Device,
-    Json,
-    MaxTime,
-    Quiet,
-    RecipeName,
-    Verbose,
-    explain,
-    run_context,
-)
+from domtrans.cli.exit_codes import INTERRUPTED, SOME_FAILED
+from domtrans.cli.shared import Device, Json, MaxTime, Quiet, RecipeName, Verbose, explain, run_context
 from domtrans.errors import Stopped
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import typer
 
 import domtrans
 from domtrans.cli.completion import complete_detector
-from domtrans.cli.shared import INTERRUPTED, SOME_FAILED, Device, Out, Project, Quiet, RunPath, explain, run_context
+from domtrans.cli.exit_codes import INTERRUPTED, SOME_FAILED
+from domtrans.cli.shared import Device, Out, Project, Quiet, RunPath, explain, run_context
 from domtrans.compute import launcher
 from domtrans.errors import DomtransError, Stopped, one_line
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -172,6 +173,16 @@ def test_ctrl_c_while_the_commands_are_made_has_no_traceback(monkeypatch, capsys
 
     monkeypatch.setattr("typer.main.get_command", interrupted)
     assert in_process(capsys, "recipes") == (130, "", "")
+
+
+@pytest.mark.parametrize("library", ["typer", "torch", "pluggy"])
+@pytest.mark.parametrize("start", [["-m", "domtrans"], ["-c", "from domtrans.cli.app import main; main()"]])
+def test_ctrl_c_while_libraries_are_imported_has_no_traceback(tmp_path, library, start):
+    (tmp_path / f"{library}.py").write_text("raise KeyboardInterrupt")
+    command = [sys.executable, *start, "report", "models:digits-dtn", "-o", str(tmp_path / "page.html")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 130 and done.stdout == "" and "Traceback" not in done.stderr, done.stderr
 
 
 def test_a_reader_that_ends_early_is_no_error():

@@ -8,7 +8,7 @@ from typer.main import get_command
 
 from commands import SMALL, in_process
 from domtrans import find_recipe, override, train
-from domtrans.cli.app import app
+from domtrans.cli.commands import app
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import with_other_data
 from installed_plugins import install

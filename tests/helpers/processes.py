@@ -259,7 +259,7 @@ def import_everything() -> None:
     """Import what processes of domtrans import."""
     importlib.import_module("torch._dynamo")  # by optimizers
     domtrans = importlib.import_module("domtrans")
-    importlib.import_module("domtrans.cli.app")
+    importlib.import_module("domtrans.cli.commands")
     domtrans.load_plugins()
     for name in domtrans.__all__:
         getattr(domtrans, name)

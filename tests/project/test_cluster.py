@@ -13,8 +13,8 @@ import yaml
 from typer.main import get_command
 
 from domtrans import Stopped
-from domtrans.cli.app import app
-from domtrans.cli.shared import INTERRUPTED, LOST_PROCESS, USER_ERROR
+from domtrans.cli.commands import app
+from domtrans.cli.exit_codes import INTERRUPTED, LOST_PROCESS, USER_ERROR
 from paths import EXAMPLES
 
 CLUSTER = EXAMPLES / "cluster"

@@ -19,7 +19,7 @@ from typer.main import get_command
 import domtrans
 import package_map
 from domtrans import find_recipe, load_plugins, override, testing
-from domtrans.cli.app import app
+from domtrans.cli.commands import app
 from pages import FENCED, PAGES, blocks
 from paths import DOCS, ROOT
 

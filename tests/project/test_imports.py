@@ -193,7 +193,7 @@ def test_hooks_are_for_registration_alone():
 
 
 @pytest.mark.parametrize(
-    "module", ["domtrans", "domtrans.cli.app", "domtrans_dtn", "domtrans_digits", "domtrans_faces", "domtrans_files"]
+    "module", ["domtrans", "domtrans.cli.commands", "domtrans_dtn", "domtrans_digits", "domtrans_faces", "domtrans_files"]
 )
 def test_a_bare_import_does_not_wait_for_torch(module):
     code = f"import {module}, sys; assert not {{'torch', 'numpy', 'PIL', 'torchvision', 'matplotlib'}} & set(sys.modules)"

@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 import plugins_page
-from domtrans.cli.app import app
+from domtrans.cli.commands import app
 from domtrans.registry.registry import KINDS
 from paths import DOCS, EXAMPLES, ROOT
 from tiny import registry

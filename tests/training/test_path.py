@@ -10,7 +10,7 @@ from paths import ROOT
 FOLDERS = (str(ROOT / "domtrans"), str(ROOT / "plugins"))
 WANTED = [
     ("cli/app.py", "main"),
-    ("cli/app.py", "train"),
+    ("cli/commands.py", "train"),
     ("training/train.py", "train"),
     ("training/train.py", "_train_and_measure"),
     ("training/loop.py", "run"),
