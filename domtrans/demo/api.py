@@ -27,6 +27,7 @@ from domtrans.data.image_formats import READABLE_FORMATS
 from domtrans.data.pixels import from_pil
 from domtrans.demo.batches import Batches
 from domtrans.demo.bodies import MAX_IMAGE_BYTES, read_body, refuse_other_sites
+from domtrans.demo.refusals import refuse
 from domtrans.errors import DomtransError
 from domtrans.runs.folder import versions
 from domtrans.runs.run import Run
@@ -47,7 +48,7 @@ def create_api(run: Run) -> Starlette:
     """Create the application with ``GET /info`` and ``POST /transfer``. Every refusal is JSON: ``{"error": SENTENCE}``."""
     api = Api(run)
     routes = [Route("/info", api.info), Route("/transfer", api.transfer, methods=["POST"])]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _refuse, DomtransError: _fail, Exception: _break})
+    return Starlette(routes=routes, exception_handlers={HTTPException: refuse, DomtransError: _fail, Exception: _break})
 
 
 class Api:
@@ -136,12 +137,6 @@ class Api:
             return (output.to_svg() if answer == SVG else output.to_json()).encode()
         image = output.to_pil(self.run.recipe.image_size) if isinstance(output, Drawing) else to_pil(output[None])[0]
         return encode_image(image, "PNG", "the answer")
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    """Something is wrong with the request, or there are too many."""
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 async def _fail(_: Request, error: Exception) -> Response:

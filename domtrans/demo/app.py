@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from domtrans.demo.api import create_api
 from domtrans.demo.bodies import MAX_IMAGE_BYTES, TOO_LARGE, read_body, refuse_other_sites
 from domtrans.demo.demo import Demo
+from domtrans.demo.refusals import refuse
 from domtrans.errors import DomtransError
 
 MAX_BODY_BYTES = 2 * MAX_IMAGE_BYTES * 4 // 3 + 10_000
@@ -96,7 +97,11 @@ def create_app(demo: Demo, *, hosts: Sequence[str], home: str = "") -> Starlette
     routes.append(Mount("/v1", create_api(demo.run)))
     if demo.slots:
         routes.append(Route("/draw", draw, methods=["POST"]))
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+        exception_handlers={HTTPException: refuse},
+    )
 
 
 def slot_label(name: str) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from domtrans.demo.app import CONTENT_SECURITY_POLICY, create_app
 from domtrans.demo.demo import Demo
+from domtrans.demo.refusals import refuse
 from domtrans.errors import DomtransError
 from domtrans.pretrained.models import PREFIX, PretrainedModel
 from domtrans.runs.run import Run
@@ -84,4 +86,8 @@ def create_models_app(models: Sequence[PretrainedModel], load: Callable[[str], R
     routes: list[BaseRoute] = [Route("/", show_models)]
     for model in models:
         routes.append(Mount(f"/{model.name.removeprefix(PREFIX)}", DemoOnDemand(partial(load, model.name), hosts)))
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))])
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
+        exception_handlers={HTTPException: refuse},
+    )

@@ -111,8 +111,23 @@ def test_what_is_wrong_with_a_request_is_said_in_one_sentence(app, body, headers
 
 
 def test_other_addresses_and_methods_are_refused_in_json(app):
-    assert asyncio.run(ask(app, "GET", "/v1/transfer")).error == "Method Not Allowed"
-    assert asyncio.run(ask(app, "GET", "/v1/other")).error == "Not Found"
+    assert asyncio.run(ask(app, "GET", "/v1/other")).error == "there is nothing at /v1/other"
+    assert asyncio.run(ask(app, "GET", "/other")).error == "there is nothing at /other"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "takes"),
+    [
+        ("GET", "/v1/transfer", {"POST"}),
+        ("DELETE", "/v1/info", {"GET", "HEAD"}),
+        ("GET", "/transfer", {"POST"}),
+        ("PUT", "/", {"GET", "HEAD"}),
+    ],
+)
+def test_another_method_is_refused_with_those_that_the_address_takes(app, method, path, takes):
+    answer = asyncio.run(ask(app, method, path))
+    assert answer.status == 405 and {word.strip() for word in answer.headers["allow"].split(",")} == takes
+    assert answer.error == f"{path} takes {' or '.join(sorted(takes))}, not {method}"
 
 
 def test_many_requests_at_once_are_batched_and_none_is_lost(run, monkeypatch):
