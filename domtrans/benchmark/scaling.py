@@ -34,6 +34,7 @@ from domtrans.registry.registry import Registry
 from domtrans.reporting.markdown import markdown_table
 from domtrans.reporting.plots import scaling_png
 from domtrans.session import Listeners
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import write_bytes, write_json
 from domtrans.training.experiment import Experiment
 from domtrans.training.out_of_memory import bytes_per_image, guarded_step
@@ -102,6 +103,7 @@ def measure_scaling(
     Raises:
         DomtransError: If the folder cannot be written, before anything is timed.
     """
+    check_local(folder, "the folder of the curves")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -68,8 +68,10 @@ def inspect(
     from domtrans.inference.output_files import check_replaceable
     from domtrans.inspection.inspect import inspect as inspect_data
     from domtrans.session import Progress
+    from domtrans.storage.address import check_local
 
     if sheet is not None:
+        check_local(sheet, "a contact sheet")
         image_format(sheet)
         if not force:
             check_replaceable([sheet])

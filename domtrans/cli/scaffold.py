@@ -15,6 +15,7 @@ import domtrans
 from domtrans.errors import DomtransError
 from domtrans.registry.compatibility import INTERFACE_VERSION
 from domtrans.registry.registry import Registry
+from domtrans.storage.address import check_local
 
 PREFIX = "domtrans-"
 PLUGIN_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -79,6 +80,7 @@ def new_plugin(name: str, kind: str = "domain", parent: str | Path = ".", *, reg
     Raises:
         DomtransError: If the name is invalid or taken, the kind has no template, or the folder exists.
     """
+    check_local(parent, "the folder of a package")
     name, test = name.removeprefix(PREFIX), TESTS.get(kind, Test())
     if kind not in USES:
         raise DomtransError(f"there is no template for the kind '{kind}'; choose one of {', '.join(USES)}")

@@ -110,8 +110,9 @@ def pack(
     """Run the command."""
     from domtrans.cli import terminal
 
+    output = output_of(folder, out)
     with run_context() as context:
-        packed = domtrans.pack(context.load(run, "cpu"), output_of(folder, out), licence=licence, fp16=fp16, sign=sign)
+        packed = domtrans.pack(context.load(run, "cpu"), output, licence=licence, fp16=fp16, sign=sign)
     typer.echo(f"wrote {one_line(str(packed.folder))}: {', '.join(packed.files)}")
     if packed.places:
         terminal.print_warning(
@@ -164,9 +165,10 @@ def generate(
     """Run the command."""
     from domtrans.cli import terminal
 
+    output = output_of(folder, out)
     with run_context(quiet=quiet) as context:
         loaded = context.load(run, device)
-        generated = domtrans.generate(loaded, output_of(folder, out), format=format, split=split, count=count, progress=False)
+        generated = domtrans.generate(loaded, output, format=format, split=split, count=count, progress=False)
     labels = f"of {len(generated.classes)} classes" if generated.classes else "without classes"
     typer.echo(f"wrote {generated.count:,} images {labels} to {one_line(str(generated.folder))}")
     if generated.attributes and format == "imagefolder":

@@ -19,6 +19,7 @@ from typing import Any
 from domtrans.data.render_worker import Block
 from domtrans.data.rendered import RenderedSet, Span, split_into_spans
 from domtrans.errors import DomtransError
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes, write_json
 
 SETTINGS_FILE = "make.json"
@@ -47,6 +48,7 @@ class Shards:
 
     def prepare(self, settings: Mapping[str, Any]) -> None:
         """Make the folder and record the settings. Raises DomtransError if it holds other files or other settings."""
+        check_local(self.folder, "a folder of shards")
         settings = dict(settings) | {"count": self.rendered.count, "shard": self.length}
         settings |= json.loads(json.dumps(self.rendered.key))
         if self.folder.is_file():

@@ -16,6 +16,7 @@ from domtrans.inference.output_names import SVG, output_format, output_names
 from domtrans.inference.video import VIDEO_FORMATS
 from domtrans.registry.plugins import load_plugins
 from domtrans.registry.registry import Registry
+from domtrans.storage.address import check_local
 from domtrans.storage.paths import expand_home
 
 DEFAULT_SIZE = 512
@@ -67,6 +68,7 @@ def render(
     Raises:
         DomtransError: If there is nothing to draw, the only file cannot be drawn, or a file cannot be written.
     """
+    check_local(destination, "a picture")
     TransferOptions(size=size, format=format)  # checks both
     registry = registry or load_plugins().registry
     source, destination = Path(expand_home(str(source))), Path(expand_home(str(destination)))

@@ -35,6 +35,7 @@ from domtrans.registry.registry import Registry
 from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
 from domtrans.session import Listener, Listeners, Progress
+from domtrans.storage.address import check_local
 from domtrans.storage.paths import expand_home
 
 __all__ = ["BATCH_SIZE", "Format", "Transferred", "output_names", "transfer"]
@@ -160,6 +161,7 @@ def transfer(
     if faces:
         warnings.warn('faces=True is deprecated; use crop="faces"', DeprecationWarning, stacklevel=2)
         crop = crop or "faces"
+    _check_local(destination, sheet, parameters)
     options = TransferOptions(
         format=format,
         size=size,
@@ -224,6 +226,13 @@ def transfer(
     written = tuple(path for result in results for path in result.written)
     existing = tuple(job.target for job in skipped if isinstance(job.target, Path))
     return Transferred(written, failed, existing, plan.passed_over, projected)
+
+
+def _check_local(*outputs: str | Path | BinaryIO | None) -> None:
+    """Raise DomtransError if an output is an address."""
+    for output in outputs:
+        if isinstance(output, str | Path):
+            check_local(output, "an output")
 
 
 def _load(run: Run | str | Path, device: str, precision: Precision, registry: Registry | None, variant: int) -> Run:

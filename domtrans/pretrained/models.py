@@ -49,6 +49,8 @@ def model_folder(name: str) -> Path:
     folder = _folders().get(name.removeprefix(PREFIX))
     if folder is None:
         names = ", ".join(f"{PREFIX}{known}" for known in _folders()) or "none"
+        if not name.removeprefix(PREFIX).strip():
+            raise DomtransError(f"the name of a trained model is missing after {PREFIX} (there are: {names})")
         raise DomtransError(f"no trained model {name} comes with domtrans (there are: {names}); `domtrans models` lists them")
     return folder
 

@@ -29,6 +29,7 @@ from domtrans.runs.folder import versions
 from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
 from domtrans.session import Session
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import write_bytes
 
 GraphPrecision = Literal["float32", "fp16", "int8"]
@@ -144,6 +145,7 @@ def export(
         DomtransError: If the networks cannot be traced, a pixel differs by more than ``tolerance``, the data to compare on
             is missing, the file exists and ``export`` did not write it, or the extra "export" is not installed.
     """
+    check_local(file, "an exported file")
     file = Path(file)
     _check_file(file, precision)
     if not force:

@@ -30,6 +30,7 @@ from domtrans.runs.load import as_run
 from domtrans.runs.provenance import credits_of
 from domtrans.runs.run import Run
 from domtrans.session import Session
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import new_folder
 
 BATCH_SIZE = 256
@@ -102,6 +103,7 @@ def generate(
     Raises:
         DomtransError: If the data is missing, the folder is not empty, or a class name cannot be a folder name.
     """
+    check_local(folder, "a folder that is written")
     run, folder = as_run(run), Path(folder)
     if format not in WRITERS:
         raise DomtransError(f"the format '{format}' is not supported; choose {', '.join(WRITERS)}")

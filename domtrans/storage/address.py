@@ -35,8 +35,9 @@ SECRET = re.compile(r"token|secret|sig|key|pass|pwd|auth|cred|session", re.IGNOR
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether a path is an address."""
-    return ADDRESS.match(str(path)) is not None
+    """Whether a path is an address. ``s3:`` is one, too: it is what a ``Path`` of ``s3://`` becomes."""
+    text = str(path)
+    return ADDRESS.match(text) is not None or (text.endswith(":") and protocol_of(text) in LIBRARIES)
 
 
 def as_address(path: str | Path) -> str:
@@ -71,8 +72,8 @@ def check_address(path: str) -> str:
     except ValueError:
         raise DomtransError("a path is not a valid address; check its brackets") from None
     if not parts.netloc and not parts.path.strip("/"):
-        raise DomtransError(f"{parts.scheme}:// is not an address; name a file or a folder, such as https://host/train.tar")
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise DomtransError(f"{parts.scheme}:// is only the beginning of an address; name a file or a folder there")
+    shown = _without_secrets(path)
     if protocol_of(path) not in LIBRARIES:
         raise DomtransError(
             f"{shown} has the protocol {parts.scheme}, which is not read; use a local path, or one of {', '.join(LIBRARIES)}"
@@ -85,10 +86,20 @@ def check_address(path: str) -> str:
     return path
 
 
-def check_local(path: Path, what: str) -> None:
+def check_local(path: str | Path, what: str) -> None:
     """Raise DomtransError if a path to write is an address. ``what`` is what cannot be there, e.g. "a run folder"."""
     if is_remote(path):
-        raise DomtransError(f"{as_address(path)} is an address, and {what} must be local; write it here and copy it there")
+        raise DomtransError(
+            f"{_without_secrets(path)} is an address, and {what} must be local; write it here and copy it there"
+        )
+
+
+def _without_secrets(path: str | Path) -> str:
+    """An address for messages, without a password and without a query."""
+    address = ADDRESS.sub(r"\g<protocol>://", str(path), count=1)
+    protocol, _, rest = address.partition(":")
+    host, slash, name = re.split("[?#]", rest.removeprefix("//"))[0].partition("/")
+    return f"{protocol.lower()}://{host.rpartition('@')[2]}{slash}{name}"
 
 
 DataPath = Annotated[str, AfterValidator(check_address)]

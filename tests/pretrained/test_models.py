@@ -19,6 +19,18 @@ PIXELS = torch.from_numpy(bars(3)[0]).permute(0, 3, 1, 2).contiguous()
 SHIPPED = [model.name for model in list_models()]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["export", "models:", "a.onnx"], ["report", "models:"], ["compare", "models: "], ["train", "models:"]],
+    ids=" ".join,
+)
+def test_a_missing_name_is_said_to_be_missing(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = in_process(capsys, *words)
+    assert code == 2 and "the name of a trained model is missing after models:" in error
+    assert all(name in error for name in SHIPPED) and error.count("\n") == 1
+
+
 def test_digits_come_with_domtrans_and_all_models_are_small():
     assert "models:digits-dtn" in SHIPPED
     in_the_wheel = (len(zlib.compress(file.read_bytes())) for file in models.FOLDER.rglob("*") if file.is_file())

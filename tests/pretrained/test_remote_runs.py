@@ -55,10 +55,42 @@ def test_what_is_no_run_is_one_sentence(server, name, message):
     assert "hunter2" not in str(error.value)
 
 
-@pytest.mark.parametrize("words", [["reproduce", "digits", "--out"], ["generate", "{run}"]])
-def test_what_is_no_run_is_not_written_to_an_address(trained, tmp_path, monkeypatch, capsys, words):
+@pytest.mark.parametrize("address", ["s3://bucket/made.png", "s3://"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["transfer", "no-such-run", "no-such.png"],
+        ["transfer", "no-such-run", "no-such.png", "made.png", "--sheet"],
+        ["transfer", "no-such-run", "no-such.png", "made.png", "--parameters"],
+        ["render", "no-such.json"],
+        ["export", "no-such-run"],
+        ["pack", "no-such-run"],
+        ["generate", "no-such-run", "--out"],
+        ["report", "no-such-run", "-o"],
+        ["compare", "no-such-run", "-o"],
+        ["reproduce", "digits", "--out"],
+        ["sweep", "digits-dtn", "train.steps=1,2", "--out"],
+        ["bench", "--curves"],
+        ["make", "avatars"],
+        ["inspect", "no-such-folder", "--sheet"],
+        ["new-plugin", "squares", "--in"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_run_is_not_written_to_an_address(tmp_path, monkeypatch, capsys, words, address):
     monkeypatch.chdir(tmp_path)
-    words = [word.format(run=trained[0]) for word in words]
-    code, _, error = in_process(capsys, *words, "s3://bucket/run")
-    assert code == 2 and "s3://bucket/run is an address, and" in error
-    assert not list(tmp_path.iterdir())
+    code, _, error = in_process(capsys, *words, address)
+    assert code == 2 and f"{address} is an address, and" in error and "must be local" in error, error
+    assert error.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_the_beginning_of_an_address_is_no_run_folder(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = in_process(capsys, "train", "digits-dtn-paper", *data, "--out", "s3://")
+    assert code == 2 and "s3:// is only the beginning of an address" in error and not list(tmp_path.iterdir())
+
+
+def test_a_refused_output_shows_no_secret(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = in_process(capsys, "report", "run", "-o", "https://me:hunter2@host/page.html?token=hunter2")
+    assert code == 2 and "https://host/page.html is an address" in error and "hunter2" not in error

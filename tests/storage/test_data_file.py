@@ -111,7 +111,7 @@ def test_headers_come_from_the_settings_of_fsspec(server, monkeypatch):
         ("https://host/a.tar?X-Amz-Signature=hunter2", "the address https://host/a.tar holds a password"),
         ("ftp://host/a.tar", "has the protocol ftp, which is not read"),
         ("https://[host/hunter2", "not a valid address"),
-        ("https://", "https:// is not an address"),
+        ("https://", "https:// is only the beginning of an address"),
         ("s3://bucket/a.tar", "needs a library that is not installed .*: pip install s3fs"),
     ],
 )
