@@ -13,11 +13,13 @@ import torch
 from domtrans import __version__
 from domtrans.data.image_files import to_pil
 from domtrans.errors import DomtransError
+from domtrans.pretrained.locate import local_path
 from domtrans.reporting.images import data_url
 from domtrans.reporting.page import environment
 from domtrans.reporting.report import check_replaceable
 from domtrans.runs.examples import Examples, read_examples
 from domtrans.runs.folder import RunFolder
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import write_bytes
 from domtrans.storage.paths import why_no_run
 
@@ -75,9 +77,14 @@ def compare(
         The path of the page.
 
     Raises:
-        DomtransError: If a folder has no examples, two runs have other pictures, or ``out`` exists and is not such a page.
+        DomtransError: If a folder has no examples, two runs have other pictures, ``question``
+            is empty, or ``out`` exists and is not such a page.
     """
-    paths = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
+    target = Path("compare.html") if out is None else Path(out)
+    check_local(target, "a page")
+    if not question.strip():
+        raise DomtransError("the question of a comparison is empty; write what people should decide, or leave it out")
+    paths = [local_path(run, whole=True) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if len(paths) not in (1, 2):
         raise DomtransError(f"a comparison needs one run or two, not {len(paths)}")
     examples = [_examples(path) for path in paths]
@@ -94,7 +101,6 @@ def compare(
     for number, (picture, one, other) in enumerate(zip(sources, firsts, seconds, strict=True)):
         left, right = (one, other) if study.side(number) == "left" else (other, one)
         trials.append({"picture": picture, "left": left, "right": right})
-    target = Path("compare.html") if out is None else Path(out)
     check_replaceable(target, PAGE_MARK, "a comparison")
     data: dict[str, Any] = {"study": asdict(study), "trials": trials}
     page = environment().get_template("compare.html").render(generator=GENERATOR, question=question, data=data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from domtrans.runs.examples import Examples, read_examples
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.paths import why_no_run
 from domtrans.storage.tensors import open_tensors
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,16 @@ def _read(path: Path, name: str) -> Record:
         examples = read_examples(folder.examples_file) if folder.examples_file.is_file() else None
     except DomtransError as fault:
         faults.append(str(fault))
+    results: dict[str, Any] = {}
+    try:
+        results = folder.read_results() or {}
+    except DomtransError as fault:
+        faults.append(str(fault))
+    for sentence in faults:
+        log.warning("%s", sentence)
     samples = {int(file.stem[5:]): file for file in folder.samples.glob("step-*.png") if file.stem[5:].isdecimal()}
-    log = [line for line in folder.metrics() if math.isfinite(line["step"]) and math.isfinite(line["seconds"])]
-    return Record(name, path, recipe, log, folder.results() or {}, about, examples, dict(sorted(samples.items())), faults)
+    lines = [line for line in folder.metrics() if math.isfinite(line["step"]) and math.isfinite(line["seconds"])]
+    return Record(name, path, recipe, lines, results, about, examples, dict(sorted(samples.items())), faults)
 
 
 def _about(file: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from domtrans.registry.registry import Registry
 from domtrans.reporting.page import GENERATOR, render
 from domtrans.reporting.records import read_records
 from domtrans.runs.folder import RunFolder
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import write_bytes
 
 REPORT_MARK = f'<meta name="generator" content="{GENERATOR.partition(" ")[0]} '.encode()
@@ -40,6 +41,8 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     names = [runs] if isinstance(runs, str | Path) else list(runs)
     if not names:
         raise DomtransError("a report needs at least one run; name its folder")
+    if out is not None:
+        check_local(out, "a page")
     paths = [local_path(name, whole=True) for name in names]
     is_single = len(paths) == 1 and not is_address(names[0])
     default = RunFolder(paths[0]).report_file if is_single else Path("report.html")

@@ -345,12 +345,30 @@ class RunFolder:
         write_json(self.results_file, results)
 
     def results(self) -> dict[str, Any] | None:
-        """The results of the finished run, in sections even if they were written without; None before it is finished."""
+        """The results of the finished run, as ``read_results``; None also if they cannot be read."""
+        try:
+            return self.read_results()
+        except DomtransError:
+            return None
+
+    def read_results(self) -> dict[str, Any] | None:
+        """The results of the finished run, in sections even if they were written without; None before it is finished.
+
+        Raises:
+            DomtransError: If there is a results.json that cannot be read.
+        """
         try:
             loaded = json.loads(self.results_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            if not isinstance(loaded, dict):
+                raise ValueError(f"it holds {type(loaded).__name__} instead of a table")
+            return loaded | in_sections(loaded)
+        except FileNotFoundError:
             return None
-        return loaded | in_sections(loaded) if isinstance(loaded, dict) else None
+        except (OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
+            raise DomtransError(
+                f"{self.results_file} cannot be read: {error}; restore it from a copy, or measure the run again with "
+                f"`domtrans train {self.name} --resume`"
+            ) from None
 
 
 def default_folder(name: str) -> Path:

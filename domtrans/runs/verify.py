@@ -9,7 +9,7 @@ from typing import Any
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import leaves
 from domtrans.evaluation.results import in_sections
-from domtrans.runs.folder import versions
+from domtrans.runs.folder import RunFolder, versions
 from domtrans.runs.load import as_run
 from domtrans.runs.provenance import computed_on
 from domtrans.runs.run import Run
@@ -71,6 +71,8 @@ def verify(run: Run | str | Path, *, device: str = "auto", progress: bool | None
     """
     run = as_run(run, device=device)
     if not run.results:
+        if run.file == (folder := RunFolder(run.path)).model_file:
+            folder.read_results()  # raises if they are damaged
         raise DomtransError(f"the run in {run.path} has recorded no results to compare with; finish it with `domtrans train`")
     before, after = in_sections(run.results), in_sections(run.evaluate(progress=progress))
     # Besides the metrics, an evaluation gives the data that they are of, and which of them could not be measured.

@@ -19,6 +19,7 @@ from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
 from domtrans.sharing.half import half_run, in_half
 from domtrans.sharing.model_card import model_card
+from domtrans.storage.address import check_local
 from domtrans.storage.atomic import new_folder
 from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
 from domtrans.storage.signature import sign as signature_of
@@ -84,6 +85,7 @@ def pack(
             f"{licence!r} is not the identifier of a licence, which has letters, digits, '.', '-', '+' and '_' only; "
             "write it as model hubs do, e.g. mit or cc-by-4.0"
         )
+    check_local(folder, "a folder that is written")
     run, folder = as_run(run, device="cpu"), Path(folder)
     if variant := variant_of(run.generator):
         raise DomtransError(
@@ -91,6 +93,8 @@ def pack(
             "choose the variant where images are transferred"
         )
     trained = RunFolder(run.path)
+    if run.file == trained.model_file and not run.results:
+        trained.read_results()  # raises if they are damaged: the packed run would lack them in silence
     with new_folder(folder) as unfinished:
         discriminator = read_discriminator(run.path) if run.file == trained.model_file else None
         if discriminator is not None:

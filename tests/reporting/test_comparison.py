@@ -178,3 +178,10 @@ def test_a_person_answers_in_the_browser(runs, tmp_path, visit):
         page.locator("#save").click()
     saved = json.loads(download.value.path().read_text())
     assert saved["answers"] == ["left", None, "right"] and saved["study"]["runs"] == ["one", "two"]
+
+
+@pytest.mark.parametrize("question", ["", "  ", "\n"])
+def test_an_empty_question_is_refused(runs, tmp_path, monkeypatch, capsys, question):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = in_process(capsys, "compare", *runs, "--question", question)
+    assert code == 2 and "the question of a comparison is empty" in error and not (tmp_path / "compare.html").exists()

@@ -1,5 +1,6 @@
 """The report: the content of the page, and reports on unfinished, damaged and hostile runs."""
 
+import html
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from PIL import Image
 
 import domtrans
 import dots
+from commands import domtrans as domtrans_command
 from commands import in_process
 from domtrans import DomtransError, find_recipe, override, report, train, use
 from domtrans.reporting.curves import Curve
@@ -164,6 +166,19 @@ def test_a_damaged_file_is_named_on_the_page(copy, name):
     file = copy / name
     file.write_bytes(file.read_bytes()[:300])
     assert f"{file} is not a complete safetensors file" in page_of(copy)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\\xff"])
+def test_damaged_results_are_named_on_the_page_and_on_the_terminal(copy, tmp_path, capsys, content):
+    file = copy / "results.json"
+    file.write_text(content)
+    done = domtrans_command("report", copy)
+    assert done.returncode == 0 and f"{file} cannot be read" in done.stderr
+    assert f"{file} cannot be read" in html.unescape((copy / "report.html").read_text())
+    for words in (["verify", copy], ["pack", copy, tmp_path / "packed"]):
+        code, _, error = in_process(capsys, *words)
+        assert code == 2 and f"{file} cannot be read" in error and error.count("\n") == 1
+    assert not (tmp_path / "packed").exists()
 
 
 def test_a_file_without_examples_is_refused(copy):
