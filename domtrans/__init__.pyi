@@ -71,6 +71,7 @@ from .interfaces import DistanceOption as DistanceOption
 from .interfaces import DomainOption as DomainOption
 from .interfaces import Encoder as Encoder
 from .interfaces import EncoderOption as EncoderOption
+from .interfaces import FitOption as FitOption
 from .interfaces import Generator as Generator
 from .interfaces import Loss as Loss
 from .interfaces import Outputs as Outputs
@@ -102,6 +103,7 @@ from .recipe.schema import use as use
 from .registry.compatibility import INTERFACE_VERSION as INTERFACE_VERSION
 from .registry.parts import Part as Part
 from .registry.parts import PartOf as PartOf
+from .registry.parts import positional_parameters as positional_parameters
 from .registry.plugins import PluginInfo as PluginInfo
 from .registry.plugins import Plugins as Plugins
 from .registry.plugins import hookimpl as hookimpl

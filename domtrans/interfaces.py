@@ -63,6 +63,9 @@ EncoderOption = Annotated[Any, PartOf("encoder")]
 DomainOption = Annotated[Any, PartOf("domain")]
 """Annotation of an option that takes a domain by name. The part gets a function (split, size) -> ImageSet."""
 
+FitOption = Annotated[Any, PartOf("fit")]
+"""Annotation of an option that takes a fit by name. The part gets a function (encoder, source, session[, target])."""
+
 
 Heads = Mapping[str, Sequence[str] | int]
 """The heads of an encoder by name: the values that each predicts, or how many there are."""
@@ -108,6 +111,11 @@ class Encoder(nn.Module, ABC):
         its name. Empty: no head. An encoder that defines ``logits`` and declares no heads counts as a classifier.
         """
         return _heads_of_classifier(self)
+
+    @property
+    def members(self) -> Sequence[Encoder]:
+        """The encoders of an ensemble, which the fit ``each`` fits one by one; by default the encoder itself."""
+        return (self,)
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

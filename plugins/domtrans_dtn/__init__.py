@@ -21,6 +21,7 @@ def register(registry: domtrans.Registry) -> None:
         diversity,
         fits,
         losses,
+        members,
         metrics,
         objectives,
         optimizers,
@@ -70,4 +71,5 @@ def register(registry: domtrans.Registry) -> None:
     registry.fit("vada", boundaries.vada)
     registry.fit("dirt-t", boundaries.dirt_t)
     registry.fit("probe", probing.probe)
+    registry.fit("each", members.each)
     registry.fit("self-supervised", self_supervised.self_supervised)

@@ -11,6 +11,7 @@ def register(registry: domtrans.Registry) -> None:
     from domtrans_encoders import (
         concat,
         dlib_resnet,
+        ensemble,
         mobilefacenet,
         onnx_models,
         openface,
@@ -26,4 +27,5 @@ def register(registry: domtrans.Registry) -> None:
     registry.encoder("openface", openface.OpenFace)
     registry.encoder("onnx", onnx_models.OnnxEncoder)
     registry.encoder("concat", concat.Concat)
+    registry.encoder("ensemble", ensemble.Ensemble)
     registry.encoder("predictions", predictions.Predictions)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import PositiveFloat
 from torch import Tensor
@@ -61,6 +63,11 @@ class Predictions(Encoder):
         shown = torch.cat([torch.full((n,), name not in hidden) for name, n in rows])
         self.register_buffer("shown", shown, persistent=False)
         self.register_buffer("even", torch.cat([torch.full((n,), 1 / n) for _, n in rows]), persistent=False)
+
+    @property
+    def members(self) -> Sequence[Encoder]:
+        """The members of the other encoder."""
+        return self.of.members
 
     def load_pretrained(self) -> None:
         """Load the published weights of the other encoder, if it has some; DomtransError if they cannot be loaded."""
