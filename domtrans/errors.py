@@ -20,6 +20,11 @@ def one_line(text: str) -> str:
     return escaped if len(escaped) <= MAX_MESSAGE_CHARACTERS else escaped[: MAX_MESSAGE_CHARACTERS - 3] + "..."
 
 
+def reason_of(error: BaseException, max_characters: int = 200) -> str:
+    """The message of an error of a library on one line, shortened; the name of its type if it has no message."""
+    return " ".join(str(error).split())[:max_characters] or type(error).__name__
+
+
 class LostProcessError(DomtransError):
     """Another process that works with this one has ended. Nothing is wrong with the input: the same command continues.
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.storage.paths import cache_folder
 
 Status = Literal["ok", "note", "broken"]
@@ -93,7 +93,7 @@ def _torch() -> Iterator[Finding]:
 
         from domtrans.compute.device import pick_device, pick_dtype
     except Exception as fault:  # noqa: BLE001 - an incomplete installation of torch fails in many ways
-        reason = " ".join(str(fault).split())[:200]
+        reason = reason_of(fault)
         yield Finding(
             "torch", "broken", f"torch cannot be imported: {reason}", "reinstall torch: https://pytorch.org/get-started/locally"
         )
@@ -106,7 +106,7 @@ def _torch() -> Iterator[Finding]:
     try:
         float((torch.ones(8, 8, device=device) @ torch.ones(8, 8, device=device)).sum())
     except RuntimeError as fault:
-        reason = " ".join(str(fault).split())[:160]
+        reason = reason_of(fault)
         fix = "train with --device cpu, or repair the driver"
         yield Finding("device", "broken", f"a test computation on {device.type} fails: {reason}", fix)
     if not torch.cuda.is_available() and shutil.which("nvidia-smi"):

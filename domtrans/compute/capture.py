@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 
 WARM_UP_CALLS = 3
 """Calls of a key before it is recorded: libraries and optimizers allocate in them what they keep."""
@@ -137,7 +137,7 @@ def recordable() -> Iterator[None]:
     except RuntimeError as error:
         if "captur" not in str(error):
             raise
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise DomtransError(
             f"train.capture=true: a part of this recipe makes the host wait for the GPU in a step ({reason}); set it to false"
         ) from error

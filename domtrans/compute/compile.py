@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 
 
 def compile_networks(networks: Sequence[nn.Module], device: torch.device, *, graphs: bool = True) -> list[nn.Module]:
@@ -36,8 +36,7 @@ def raise_if_not_compiled(error: BaseException) -> None:
     """Raise DomtransError if an exception says that torch could not compile, for example because there is no compiler."""
     if not isinstance(error, torch._dynamo.exc.TorchDynamoException):
         return
-    reason = " ".join(str(error).split())
     raise DomtransError(
-        f"train.compile=true: torch could not compile a network: {reason[:200]}; this needs a C++ compiler, and triton on a "
-        "GPU; install them, or train without train.compile"
+        f"train.compile=true: torch could not compile a network: {reason_of(error)}; this needs a C++ compiler, and triton "
+        "on a GPU; install them, or train without train.compile"
     ) from error

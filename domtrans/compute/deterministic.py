@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -39,10 +39,9 @@ def _deterministic() -> Iterator[None]:
     except RuntimeError as error:
         if "deterministic" not in str(error):
             raise
-        reason = " ".join(str(error).split())[:160]
         raise DomtransError(
             f"train.deterministic=true: torch has no deterministic form of an operation of this recipe on this device "
-            f"({reason}); train on the CPU, change the part, or set it to false"
+            f"({reason_of(error)}); train on the CPU, change the part, or set it to false"
         ) from error
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)

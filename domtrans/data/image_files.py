@@ -19,7 +19,7 @@ from domtrans.data.aspect import Aspect
 from domtrans.data.image_formats import ALPHA_FORMATS, HEIF_BRANDS, READABLE_FORMATS, RGBA_FORMATS, SAVE_OPTIONS
 from domtrans.data.pixel_limit import MAX_PIXELS_VARIABLE, check_pixel_count, pixel_limit
 from domtrans.data.pixels import flatten, from_pil
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.optional import require_extra
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def image_errors(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise DomtransError(f"{name} is not an image that can be read") from None
     except Exception as error:  # noqa: BLE001 - damaged files make Pillow raise almost anything
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DomtransError(f"{name} cannot be read: {reason}") from None
+        raise DomtransError(f"{name} cannot be read: {reason_of(error, 120)}") from None
 
 
 def open_image(file: Path | BinaryIO) -> Image.Image:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.optional import require_extra
 
 INPUT_NAME, OUTPUT_NAME = "images", "transferred"
@@ -97,7 +97,7 @@ def traced(what: str, make: Callable[[], Any]) -> Any:
     except DomtransError:
         raise
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        reason = reason_of(error.__cause__ or error, 300)
         raise DomtransError(
             f"f and g cannot be traced into {what}: {type(error).__name__}: {reason} (see docs/export.md)"
         ) from error

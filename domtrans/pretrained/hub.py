@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.optional import require_extra
 from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
 
@@ -57,10 +57,5 @@ def fetch(name: str) -> Path:
     except Exception as error:  # noqa: BLE001 - no network, no such model, no access, a full disk: each has its own class
         raise DomtransError(
             f"there is no run in {name}{no_path or ' here'}, and it could not be downloaded from the model hub "
-            f"({reason(error)}); check the name and the network, or download the model yourself and give its folder"
+            f"({reason_of(error)}); check the name and the network, or download the model yourself and give its folder"
         ) from None
-
-
-def reason(error: Exception) -> str:
-    """The message of an error of the hub's library on one line, shortened."""
-    return " ".join(str(error).split())[:200]

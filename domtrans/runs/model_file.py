@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from domtrans.data.image_set import MAX_CHANNELS
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.model.build import build_transfer
 from domtrans.model.transfer import Transfer
 from domtrans.recipe.schema import Recipe, make_recipe
@@ -161,8 +161,7 @@ def _build(path: Path, weights: dict[str, Tensor], recipe: Recipe, registry: Reg
     except _TooLargeError:
         raise DomtransError(f"{path} {MISMATCH}: {TOO_LARGE}") from None
     except Exception as error:  # valid options may still make a constructor fail in any way
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DomtransError(f"{path} {MISMATCH}: {reason}") from error
+        raise DomtransError(f"{path} {MISMATCH}: {reason_of(error)}") from error
     if mismatch:
         raise DomtransError(f"{path} {MISMATCH}: {mismatch}")
     fixed = {name for name, _ in model.named_buffers()}  # a mask may be infinite

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.recipe.overrides import parse
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part, check_plain, validate
@@ -157,5 +157,4 @@ def _identity(folder: Path) -> str:
 
 
 def _failure(name: str, fault: Exception) -> str:
-    reason = " ".join(str(fault).split())[:200] or type(fault).__name__
-    return f"the tracker '{name}' failed ({reason}); training continues without it, and metrics.jsonl has everything"
+    return f"the tracker '{name}' failed ({reason_of(fault)}); training continues without it, and metrics.jsonl has everything"

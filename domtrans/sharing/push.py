@@ -7,9 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.optional import require_extra
-from domtrans.pretrained.hub import HUB_NAME, reason
+from domtrans.pretrained.hub import HUB_NAME
 from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
 from domtrans.sharing.pack import pack
@@ -85,7 +85,7 @@ def push_to_hub(
             commit = hub.upload_folder(repo_id=repo_id, folder_path=packed.folder, revision=branch, commit_message=message)
         except Exception as error:  # noqa: BLE001 - no network, no token, no access: each has its own class
             raise DomtransError(
-                f"the run could not be uploaded to {repo_id} ({TOKEN.sub('hf_...', reason(error))}); check the network, and "
+                f"the run could not be uploaded to {repo_id} ({TOKEN.sub('hf_...', reason_of(error))}); check the network, and "
                 "that `hf auth whoami` names an account that may write there"
             ) from None
     return Pushed(f"hf://{repo_id}@{commit.oid}", str(commit.commit_url), packed.files)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.storage.atomic import write_bytes
 
 CHECKSUM_KEY = "checksum"
@@ -148,7 +148,6 @@ def _as_domtrans_error(path: Path) -> Iterator[None]:
         raise DomtransError(f"there is no file {path}") from None
     # A header may name types and shapes that torch cannot hold, which raises any of these.
     except (SafetensorError, OSError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:160]
         raise DomtransError(
-            f"{path} is not a complete safetensors file ({reason}); it is truncated, or another kind of file"
+            f"{path} is not a complete safetensors file ({reason_of(error)}); it is truncated, or another kind of file"
         ) from None

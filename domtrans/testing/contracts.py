@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.registry.describe import describe
 from domtrans.registry.parts import Part
 from domtrans.registry.registry import KINDS, Entry, Registry
@@ -133,8 +133,7 @@ class Subject:
         except (DomtransError, AssertionError):
             raise
         except Exception as fault:  # noqa: BLE001 - a part may raise anything
-            reason = " ".join(str(fault).split())[:300]
-            message = f"it raises {type(fault).__name__} when {doing}: {reason}"
+            message = f"it raises {type(fault).__name__} when {doing}: {reason_of(fault, 300)}"
             try:
                 self.require(False, contract, message)
             except AssertionError as failure:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.training.trainer import Trainer
 
 
@@ -39,8 +39,7 @@ def load_training_state(trainer: Trainer, state: Mapping[str, Tensor]) -> None:
         trainer.step_number = int(state["step"])
         trainer.rollbacks = int(state.get("rollbacks", torch.tensor(0)))
     except (RuntimeError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DomtransError(f"the saved training state does not fit this recipe's networks: {reason}") from None
+        raise DomtransError(f"the saved training state does not fit this recipe's networks: {reason_of(error)}") from None
 
 
 def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
