@@ -85,7 +85,7 @@ def model_file(path: Path) -> Path:
         raise DomtransError(f"there is no run in {path}: {why_no_run(path)}")
     if not folder.model_file.is_file():
         folder.recipe()  # raises where there is no run at all
-        raise DomtransError(f"the run in {path} has not saved a model yet; continue it with `domtrans train --resume`")
+        raise DomtransError(f"the run in {path} has not saved a model yet; continue it with `domtrans train {path} --resume`")
     return folder.model_file
 
 

@@ -97,9 +97,9 @@ def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFi
         folder: The folder of the file, relative to that of the images, with "/" and without one at its end.
 
     Raises:
-        DomtransError: If it gives an image two classes.
+        DomtransError: If it gives an image two classes, or names images and cannot be read as a whole.
     """
-    rows, named = _read_rows(path)
+    rows, named, fault = _read_rows(path)
     if not rows:
         return None
     columns = {str(name).strip().lower(): name for row in rows[:1000] for name in row}
@@ -109,6 +109,8 @@ def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFi
     found = [images.find(_text(row.get(file_column)), folder, stems=named) for row in rows]
     if not any(i is not None for i in found):
         return None
+    if fault:  # not before: other files, which name no images, may hold anything
+        raise DomtransError(f"{path} {fault}")
     label_column = next((columns[name] for name in LABEL_COLUMNS if name in columns and columns[name] != file_column), None)
     split_column = next((columns[name] for name in SPLIT_COLUMNS if name in columns), None)
     pairs = [(i, row) for i, row in zip(found, rows, strict=True) if i is not None]
@@ -177,23 +179,47 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value).strip()
 
 
-def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
-    """The rows as dicts, and whether the file itself names the columns; no rows if the file is not a table."""
+def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool, str]:
+    """The rows as dicts, whether the file itself names the columns, and what is wrong with it; no rows without a table."""
     try:
         if path.stat().st_size > MAX_LABEL_FILE_BYTES:
-            return [], False
-        content = path.read_bytes()
-        text = content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+            return [], False, ""
+        text, fault = _decode(path.read_bytes())
         suffix = path.suffix.lower()
         if suffix == ".json":
             document = json.loads(text)
-            return _json_rows(document), isinstance(document, list)
+            return _json_rows(document), isinstance(document, list), fault
         if suffix in (".jsonl", ".ndjson"):
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-            return (rows if all(isinstance(row, dict) for row in rows) else []), True
-        return _list_rows(text) if suffix == ".txt" else _csv_rows(text, "\t" if suffix == ".tsv" else None)
+            rows, wrong_line = _json_lines(text)
+            return rows, True, fault or wrong_line
+        return *(_list_rows(text) if suffix == ".txt" else _csv_rows(text, "\t" if suffix == ".tsv" else None)), fault
     except (OSError, ValueError, RecursionError, csv.Error):
-        return [], False
+        return [], False, ""
+
+
+def _decode(content: bytes) -> tuple[str, str]:
+    """The text of a file, and what is wrong with its encoding. In a wrong encoding, only ASCII characters are right."""
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding), ""
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), "is not UTF-8 text; save it as UTF-8, which Excel calls 'CSV UTF-8'"
+
+
+def _json_lines(text: str) -> tuple[list[dict[str, Any]], str]:
+    """The objects up to the first line that is not one, and what is wrong with that line."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            return rows, f"has no JSON object in line {number}: {line[:80]!r}; correct or remove the line"
+        rows.append(row)
+    return rows, ""
 
 
 def _csv_rows(text: str, delimiter: str | None) -> tuple[list[dict[str, Any]], bool]:

@@ -129,6 +129,22 @@ def test_unclear_label_files_are_refused(tmp_path, files, problem):
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("labels.csv", "file,label\n0.png,mère\n1.png,père\n".encode("cp1252"), "is not UTF-8 text; save it as UTF-8"),
+        ("labels.txt", "0.png mère\n1.png père\n".encode("cp1252"), "is not UTF-8 text; save it as UTF-8"),
+        ("metadata.jsonl", b'{"file": "0.png", "label": "a"}\n{"file": "1.p', "has no JSON object in line 2"),
+        ("metadata.jsonl", b'{"file": "0.png", "label": "a"}\n["1.png", "b"]\n', "has no JSON object in line 2"),
+    ],
+)
+def test_a_label_file_that_names_images_and_cannot_be_read_is_refused(tmp_path, name, content, problem):
+    put(tmp_path, "0.png", "1.png")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DomtransError, match=f"{name} {problem}"):
+        load(tmp_path)
+
+
 def test_the_label_file_can_be_chosen(tmp_path):
     put(tmp_path, *(f"{number}.png" for number in range(3)))
     for name in "ab":
