@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import domtrans
-from domtrans.cli.shared import Changes, Device, Json, Quiet, RecipeName, explain, find_recipe, run_context
+from domtrans.cli.shared import Changes, Device, Json, Quiet, RecipeName, explain, run_context
 from domtrans.errors import DomtransError
 
 Against = Annotated[
@@ -63,7 +63,7 @@ def bench(
         raise DomtransError("--curves always compares with the plain loop; leave out --against")
     changes = [*(changes or []), *([f"train.batch_size={batch_size}"] if batch_size else [])]
     with run_context(quiet=quiet) as context:
-        resolved, listeners = find_recipe(recipe, changes, context.registry), context.listener
+        resolved, listeners = domtrans.find_recipe(recipe, context.registry, changes), context.listener
         if curves is None:
             data = domtrans.bench(
                 resolved,

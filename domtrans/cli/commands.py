@@ -48,7 +48,6 @@ from domtrans.cli.shared import (
     Track,
     Verbose,
     explain,
-    find_recipe,
     load_plugins,
     run_context,
 )
@@ -171,7 +170,7 @@ def train(
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     is_main = launcher.rank() == 0  # of several processes, only the first prints, unless another fails
     registry = load_plugins().registry
-    resolved = find_recipe(recipe, changes, registry)
+    resolved = domtrans.find_recipe(recipe, registry, changes)
     if out is None:
         is_run = is_remote(recipe) or (Path(recipe) / "recipe.json").is_file()
         out = Path(recipe) if resume and is_run else default_folder(resolved.name)

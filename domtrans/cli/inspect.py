@@ -36,7 +36,7 @@ Words = Annotated[
 Sheet = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a contact sheet with some images of each class, e.g. sheet.png.")
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="Read headers only and decode a sample; search no duplicates.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Read headers only and decode a sample; do not search for duplicates.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a sheet that domtrans did not write.")]
 
 

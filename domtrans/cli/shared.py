@@ -18,7 +18,6 @@ from domtrans.compute import launcher
 from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:
-    from domtrans.recipe.schema import Recipe
     from domtrans.registry.plugins import Plugins
     from domtrans.registry.registry import Registry
     from domtrans.runs.run import Run
@@ -146,8 +145,3 @@ def load_plugins(*, warn: bool = True) -> Plugins:
             if info.advice:
                 terminal.print_warning(info.advice)
     return plugins
-
-
-def find_recipe(name: str, changes: list[str], registry: Registry) -> Recipe:
-    """Find a recipe by its name, file or run, and apply changes."""
-    return domtrans.find_recipe(name, registry, changes)

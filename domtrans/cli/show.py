@@ -13,7 +13,7 @@ import typer
 import domtrans
 from domtrans.cli.completion import complete_kind, complete_part_or_change, complete_shown
 from domtrans.cli.exit_codes import SOME_FAILED
-from domtrans.cli.shared import Json, explain, find_recipe, load_plugins
+from domtrans.cli.shared import Json, explain, load_plugins
 from domtrans.errors import DomtransError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def show(
             raise DomtransError("--toml prints recipes only; leave it out, or print the part with --json")
         show_parts(plugins, recipe, changes or [], as_json=as_json)
         return
-    resolved = find_recipe(recipe, changes or [], plugins.registry)
+    resolved = domtrans.find_recipe(recipe, plugins.registry, changes or [])
     if python_domains(resolved):
         names = " and the ".join(python_domains(resolved))
         terminal.print_note(f"the {names} of this recipe came from Python, so the recipe alone cannot be trained again")

@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         help=explain(
             "Search for good options of a recipe. Trials are compared by a value that needs no labels and no test images. The "
-            "same command, in the same folder, continues or helps: several processes can share a sweep.",
+            "same command continues a sweep, and several processes can run it at the same time.",
             "domtrans sweep digits-dtn 'train.generator_optimizer.lr=log(1e-4,1e-2)' discriminator.width=16,32,64",
             "domtrans sweep digits-dtn 'generator_losses.const.weight=range(5,20)' train.steps=300 --trials 40",
         )
