@@ -187,12 +187,13 @@ def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool, str]:
         text, fault = _decode(path.read_bytes())
         suffix = path.suffix.lower()
         if suffix == ".json":
-            document = json.loads(text)
-            return _json_rows(document), isinstance(document, list), fault
+            document, invalid = _json_document(text)
+            return _json_rows(document), isinstance(document, list), fault or invalid
         if suffix in (".jsonl", ".ndjson"):
             rows, wrong_line = _json_lines(text)
             return rows, True, fault or wrong_line
-        return *(_list_rows(text) if suffix == ".txt" else _csv_rows(text, "\t" if suffix == ".tsv" else None)), fault
+        rows, named = _list_rows(text) if suffix == ".txt" else _csv_rows(text, "\t" if suffix == ".tsv" else None)
+        return rows, named, fault or _unclosed_quote(text, rows)
     except (OSError, ValueError, RecursionError, csv.Error):
         return [], False, ""
 
@@ -204,6 +205,21 @@ def _decode(content: bytes) -> tuple[str, str]:
         return content.decode(encoding), ""
     except UnicodeDecodeError:
         return content.decode("latin-1"), "is not UTF-8 text; save it as UTF-8, which Excel calls 'CSV UTF-8'"
+
+
+def _json_document(text: str) -> tuple[Any, str]:
+    """The document, and what is wrong with it. Of an invalid one, every string counts as the name of a file."""
+    try:
+        return json.loads(text), ""
+    except json.JSONDecodeError as error:
+        message = f"{error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}"
+        return dict.fromkeys(re.findall(r'"([^"\\\n]+)"', text), ""), f"is not valid JSON: {message}; correct it"
+
+
+def _unclosed_quote(text: str, rows: list[dict[str, Any]]) -> str:
+    """What is wrong with a table whose last cell took the lines after a quotation mark; empty if nothing is."""
+    swallowed = bool(rows) and any("\n" in str(cell) for cell in rows[-1].values())
+    return "has a quotation mark that is not closed; close or remove it" if swallowed and text.count('"') % 2 else ""
 
 
 def _json_lines(text: str) -> tuple[list[dict[str, Any]], str]:

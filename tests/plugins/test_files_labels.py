@@ -136,6 +136,9 @@ def test_unclear_label_files_are_refused(tmp_path, files, problem):
         ("labels.txt", "0.png mère\n1.png père\n".encode("cp1252"), "is not UTF-8 text; save it as UTF-8"),
         ("metadata.jsonl", b'{"file": "0.png", "label": "a"}\n{"file": "1.p', "has no JSON object in line 2"),
         ("metadata.jsonl", b'{"file": "0.png", "label": "a"}\n["1.png", "b"]\n', "has no JSON object in line 2"),
+        ("labels.json", b'{"0.png": "a",\n "1.png": "b"', "is not valid JSON: expecting ',' delimiter in line 2; correct it"),
+        ("labels.json", b'[{"file": "0.png", "label": "a"}, {"file"', "is not valid JSON: expecting ':' delimiter in line 1"),
+        ("labels.csv", b'file,label\n0.png,"a\n1.png,b\n', "has a quotation mark that is not closed"),
     ],
 )
 def test_a_label_file_that_names_images_and_cannot_be_read_is_refused(tmp_path, name, content, problem):
@@ -159,7 +162,7 @@ def test_the_label_file_can_be_chosen(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\0", "[" * 100_000, "{", '{"a": 1}', '"x"', "file,label", "a,b\n1,2", "\x80", '{"file": "0.png"', "file\n\n,,,"],
+    ["", "\0", "[" * 100_000, "{", '{"a": 1}', '"x"', "file,label", "a,b\n1,2", "\x80", '{"file": "9.png"', "file\n\n,,,"],
 )
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "json", "jsonl", "txt"])
 def test_other_text_files_are_only_counted(tmp_path, text, suffix):
