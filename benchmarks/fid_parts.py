@@ -1,11 +1,11 @@
 """What the FID of a run of photo-avatars-dtn consists of: how often attributes occur, what f gets wrong, and what g does.
 
-python benchmarks/fid_parts.py RUN lfw.zip [--shares]
+python benchmarks/fid_parts.py RUN lfw.zip
 
 For every test photograph, real training avatars are taken that have its labelled attributes, or those that f predicts, as the
-metric matched-realism does. The first table has the FIDs between these, real test avatars, and the drawings of the run. The
-second has how many drawings have the value that f predicts. --shares compares with avatars in which attributes occur as often
-as among the labels of the training photographs; the evaluator is then fitted on them.
+metric matched-realism does. The first line has how often attributes occur among the labels of the training photographs. The
+first table has the FIDs between these avatars, real test avatars, and the drawings of the run. The second has how many
+drawings have the value that f predicts.
 """
 
 import argparse
@@ -40,20 +40,16 @@ def matching(avatars: domtrans.ImageSet, names: list[str], wanted: Tensor, seed:
 
 
 def main() -> None:
-    """Print two tables in Markdown."""
+    """Print the shares of the labels, and two tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run of photo-avatars-dtn")
     parser.add_argument("zip", help="the copy of LFW")
-    parser.add_argument("--shares", action="store_true", help="compare with avatars that have the attributes of photographs")
     args = parser.parse_args()
     torch.set_num_threads(1)
     run = domtrans.load(args.run)
     registry, session = run.registry, domtrans.Session.start("cpu", precision="bfloat16")
     size, lfw, target = run.recipe.image_size, domtrans.use("lfw", path=args.zip), run.recipe.target
-    if args.shares:
-        shares: Any = label_shares(domtrans.load_domain(registry, lfw, "train", size))
-        target = domtrans.use(target.name, **dict(target.options) | {"shares": shares})
-        print(f"shares: {shares}\n")
+    print(f"{label_shares(domtrans.load_domain(registry, lfw, 'train', size))}\n")
     photographs = domtrans.load_domain(registry, lfw, "test", size)
     train, test = (domtrans.load_domain(registry, target, split, size) for split in ("train", "test"))
     inputs = domtrans.MetricInput(run.model, photographs, train, test, session)

@@ -14,6 +14,7 @@ from domtrans import DomtransError, DrawingEngine, Generator, ImageSet, Session,
 from domtrans_engines.renderer import DifferentiableRenderer, RendererFit, fit_renderer, one_hot
 
 Width = Annotated[int, Field(ge=4, le=2048)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
 
 SMALLEST_SHARE = 1e-3
 """Share of a value that no drawing has, where logits begin at the shares of the target's drawings."""
@@ -31,8 +32,10 @@ class ParameterGenerator(Generator):
 
     Args:
         hidden: Units of each of the two hidden layers.
-        temperature: Of the values that a trained g samples. 1: as often as g believes in them; near 0: always the most
-            likely one.
+        temperature: The temperature at which a trained g samples values. 1: as often as g believes in them; near 0: always
+            the most likely one.
+        temperatures: The temperature of single slots, by name; the others have ``temperature``. A low one for slots that f
+            determines makes more drawings follow f, and leaves the others as varied as they are in the target.
         noise_frequency: How fast this noise changes with the features. None: it is smooth, and its distribution is right for
             features that are distributed as in training over both domains. A number, such as 4: every value occurs as often as
             g believes, wherever the features of a domain lie, but similar images get less similar drawings.
@@ -42,7 +45,8 @@ class ParameterGenerator(Generator):
         renderer_lr: Highest learning rate of e.
 
     Raises:
-        DomtransError: If the target is not drawn by an engine, not in colour, or by an engine without choices.
+        DomtransError: If the target is not drawn by an engine, not in colour, or by an engine without choices, or if it has no
+            slot of a name in ``temperatures``.
     """
 
     draws_by_parameters = True
@@ -55,7 +59,8 @@ class ParameterGenerator(Generator):
         engine: DrawingEngine | None = None,
         *,
         hidden: Width = 256,
-        temperature: Annotated[float, Field(ge=0, le=2)] = 0.75,
+        temperature: Temperature = 0.75,
+        temperatures: dict[str, Temperature] = {},  # noqa: B006 - pydantic hands in a copy
         noise_frequency: PositiveFloat | None = None,
         renderer_width: Width = 32,
         renderer_steps: PositiveInt = 800,
@@ -68,7 +73,13 @@ class ParameterGenerator(Generator):
                 "the generator 'parameters' needs a target in colour that a drawing engine draws, such as 'avatars'; choose "
                 "another target or another generator"
             )
-        self.slot_sizes, self.temperature = list(engine.space.sizes), temperature
+        self.slot_sizes, names = list(engine.space.sizes), engine.space.names
+        if unknown := sorted(set(temperatures) - set(names)):
+            raise DomtransError(
+                f"the generator 'parameters': temperatures names '{unknown[0]}', but the target's engine has no such slot (it "
+                f"has {', '.join(names)})"
+            )
+        self.temperatures = [temperatures.get(name, temperature) for name in names]
         values = sum(self.slot_sizes)
         self.layers = nn.Sequential(
             nn.Linear(feature_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, values)
@@ -104,11 +115,10 @@ class ParameterGenerator(Generator):
 
     def parameter_indices(self, features: Tensor) -> Tensor:
         """Standardised features [B, F] to the index of every slot's value: int64 [B, S]."""
-        slots = self.parameter_logits(features)
-        if self.temperature:
-            noise = self.noise(features).split(self.slot_sizes, 1)
-            slots = tuple(logits / self.temperature + each for logits, each in zip(slots, noise, strict=True))
-        return torch.stack([logits.argmax(1) for logits in slots], 1)
+        noise = self.noise(features).split(self.slot_sizes, 1)
+        slots = zip(self.parameter_logits(features), self.temperatures, noise, strict=True)
+        # Gumbel-max; multiplied instead of divided by the temperature, which may be 0.
+        return torch.stack([(logits + temperature * each).argmax(1) for logits, temperature, each in slots], 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, 3, size, size] as e draws them."""

@@ -15,6 +15,20 @@ ATTRIBUTE_WEIGHTS = {"facial_hair": 2.0, "glasses": 2.0, "mouth": 0.3, "eyes": 0
 NATURAL_HAIR = {"black": 3.0, "brown": 3.0, "blond": 2.0, "red": 1.0, "grey": 2.0}
 """Shares of natural hair colours, for avatars of photographed people."""
 
+PHOTOGRAPHED = {
+    "skin": {"light": 0.851, "medium": 0.108, "dark": 0.041},
+    "facial_hair": {"no": 0.878, "yes": 0.122},
+    "glasses": {"no": 0.806, "yes": 0.194},
+    "hair_length": {"none": 0.082, "short": 0.655, "medium": 0.152, "long": 0.112},
+    "hair_colour": {"black": 0.277, "brown": 0.365, "blond": 0.099, "red": 0.012, "grey": 0.248},
+    "mouth": {"smile": 0.387, "neutral": 0.339, "open": 0.274},
+}
+"""Shares of the values among the labels of lfw's training photographs, as ``benchmarks/fid_parts.py`` prints them."""
+
+
+SEEN_SLOTS = ("skinColor", "hairColor", "facialHair", "facialHairColor", "accessories", "mouth")
+"""Slots of avataaars that the attributes of photographs determine, except for the many kinds of hair."""
+
 
 def _shared() -> Recipe:
     """What the recipes of faces have in common: an f with heads for attributes, the paper's ternary D and its losses."""
@@ -196,16 +210,26 @@ def photo_avatars_dtn() -> Recipe:
     colours = {"name": "colour-grid", "fields": 8, "crop": 1.0, "levels": 3}
     seen = [{"name": "dlib-resnet", "features": "map"}, colours]
     linear = {"name": "attribute-probe", "backbone": {"name": "concat", "encoders": seen}, "features": 0}
+    # A network that learns its own features reads hair better, and all else worse.
+    network = {"name": "attributes", "depth": 2, "dropout": 0.3}
+    both = {"name": "ensemble", "encoders": [linear, network], "member_weights": [1.0, 0.5]}
+    moved = use("warp", rotate=0.15, scale=0.12, shear=0.1, shift=0.08)
+    view = use("chain", steps=["flip", moved, "blur", use("noise", amount=0.05)])
+    fits = [
+        use("probe", steps=500, balance=1.0, weight_decay=15.0),
+        use("classifier", steps=1500, batch_size=48, lr=2e-3, label_smoothing=0.05, balance=1.0, view=view),
+    ]
     unlabelled = ["hair_style", "eyes", "brows"]  # in photographs
     changes = {
         "name": "photo-avatars-dtn",
         "description": "photographs to avatars by parameters",
         "source": use("extended", of=use("lfw"), by=[use("avatars", count=1000, seed=1)]),
-        "encoder": EncoderPart(name="predictions", options={"of": linear, "hidden": unlabelled, "sharpen": 5.0}),
-        "fit": use("probe", steps=500, balance=1.0, weight_decay=15.0),
+        "target": use("avatars", shares=PHOTOGRAPHED, count=3000),
+        "encoder": EncoderPart(name="predictions", options={"of": both, "hidden": unlabelled, "sharpen": 5.0}),
+        "fit": use("each", fits=fits),
         "align_features": False,
         # Photographs are more alike for f than drawings are.
-        "generator": use("parameters", noise_frequency=4.0),
+        "generator": use("parameters", noise_frequency=4.0, temperatures=dict.fromkeys(SEEN_SLOTS, 0.5)),
         "discriminator_view": drawn.discriminator_view,
         "generator_losses": drawn.generator_losses | {"const": const},
         "metrics": looks.metrics | {"matched-realism": use("matched-realism")},

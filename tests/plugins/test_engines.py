@@ -192,6 +192,19 @@ def test_without_temperature_g_draws_the_most_likely_values():
     assert torch.allclose(g(features), g.renderer(one_hot(wanted, SIZES)), atol=1e-5)
 
 
+def test_a_slot_has_a_temperature_of_its_own():
+    names = Flag().space.names
+    features = torch.randn(200, 8)
+    likely, drawn, mixed = (
+        generator(temperature=default, temperatures=single).eval().parameter_indices(features)
+        for default, single in ((0.0, {}), (1.0, {}), (1.0, {names[0]: 0.0}))
+    )
+    assert torch.equal(mixed[:, 0], likely[:, 0]) and not torch.equal(drawn[:, 0], likely[:, 0])
+    assert torch.equal(mixed[:, 1:], drawn[:, 1:])
+    with pytest.raises(DomtransError, match="temperatures names 'hair', but the target's engine has no such slot"):
+        generator(temperatures={"hair": 0.5})
+
+
 def test_g_keeps_the_contracts_of_generators():
     testing.check_generator(ParameterGenerator, channels=3, engine=Flag(), hidden=16, renderer_width=8)
 
