@@ -24,6 +24,7 @@ BATCH, SIZE, FEATURES, VALUES = 4, 32, 8, 4
 OPTIONS = {
     "chain": {"steps": ["flip", "blur"]},
     "perceptual": {"encoder": {"name": "map-encoder", "width": 4}},
+    "ensemble": {"encoders": [{"name": "attributes", "width": 4}, {"name": "attributes", "width": 4}]},
     "predictions": {"of": {"name": "attributes", "width": 4}},
     "attribute-probe": {"backbone": {"name": "colour-grid"}},
     "joint-discriminator": {"of": [{"name": "patch-discriminator", "width": 4}, {"name": "image-discriminator", "width": 4}]},

@@ -59,7 +59,10 @@ def test_f_never_changes(trainer):
 # Those of faces: test_faces_networks.py. That of maps: test_images_networks.py.
 ELSEWHERE = {"attributes", "attribute-probe", "colour-grid", "digit-encoder", "map-encoder"}
 OTHERS = set(registry().names("encoder")) - {*NEED_A_FILE, *ELSEWHERE}
-NEEDED = {"predictions": {"name": "predictions", "of": {"name": "digit-encoder"}}}
+NEEDED = {
+    "ensemble": {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]},
+    "predictions": {"name": "predictions", "of": {"name": "digit-encoder"}},
+}
 DISTANCES = ("mse", "cosine", "contrastive", "cross-entropy", "weighted")
 
 
