@@ -125,12 +125,16 @@ def test_lfw_looks_dtn_trains_and_is_measured(capsys, tmp_path):
 
 @NEEDS_FACES
 def test_photo_avatars_dtn_draws_photographs_by_parameters(tmp_path):
-    few = {key: value for key, value in few_photographs("lfw-looks-dtn").items() if key != "generator.width"}
-    few |= {"source.by": [{"name": "avatars", "count": 12, "test_count": 4}]}
+    left_out = ("generator.width", "fit.steps", "fit.batch_size")
+    few = {key: value for key, value in few_photographs("lfw-looks-dtn").items() if key not in left_out}
+    few |= {"source.by": [{"name": "avatars", "count": 12, "test_count": 4}], "source.of.path": str(PHOTOGRAPHS)}
     recogniser = {"name": "dlib-resnet", "features": "map", "path": str(RECOGNISERS["lfw-looks-dtn"])}
-    paths = {"source.of.path": str(PHOTOGRAPHS), "encoder.of.backbone.encoders": [recogniser, {"name": "colour-grid"}]}
+    seen = {"name": "concat", "encoders": [recogniser, {"name": "colour-grid"}]}
+    linear = {"name": "attribute-probe", "backbone": seen, "features": 0}
+    few |= {"encoder.of.encoders": [linear, {"name": "attributes", "width": 4}]}
+    few |= {"fit.fits": [{"name": name, "steps": 2, "batch_size": 4} for name in ("probe", "classifier")]}
     tiny = {"generator.hidden": 8, "generator.renderer_steps": 2, "generator.renderer_width": 4}
-    recipe = override(find_recipe("photo-avatars-dtn", registry()), few | paths | tiny, registry())
+    recipe = override(find_recipe("photo-avatars-dtn", registry()), few | tiny, registry())
     trainer = tiny_trainer(recipe)
     assert trainer.f.feature_size == K and trainer.g.draws_by_parameters
     assert (trainer.f.std > 0).all(), "also of the heads that photographs are not labelled for"
