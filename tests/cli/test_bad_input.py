@@ -106,6 +106,7 @@ def scene(tmp_path):
     np.savez(tmp_path / "none.npz", images=images[:0], labels=labels[:0])
     np.savez(tmp_path / "other.npz", pictures=images, paintings=images)
     np.save(tmp_path / "single.npy", images.reshape(16, -1))
+    np.save(tmp_path / "one.npy", images[0])
     np.savez(tmp_path / "fewer.npz", images=images, labels=labels[:3])
     np.savez(tmp_path / "negative.npz", images=images, labels=labels - 1)
     np.savez(tmp_path / "objects.npz", images=np.array([{"a": 1}, None], dtype=object), labels=labels)
@@ -133,6 +134,7 @@ def scene(tmp_path):
         ("arrays", "none.npz", ["are empty", "none.npz"]),
         ("arrays", "other.npz", ["'images'", "other.npz"]),
         ("arrays", "single.npy", ["images must be", "[16, 3072]"]),
+        ("arrays", "one.npy", ["[32, 32, 3] is one image", "[1, 32, 32, 3]"]),
         ("arrays", "fewer.npz", ["16 images but 3 labels"]),
         ("arrays", "negative.npz", ["labels must not be negative", "negative.npz"]),
         ("arrays", "objects.npz", ["pickled objects", "not loaded"]),
