@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from domtrans import DomtransError, Encoder, EncoderOption, head_sizes, to_channels
@@ -21,10 +22,14 @@ class Ensemble(Encoder):
     Args:
         encoders: The encoders, each with its own options.
         member_weights: The weight of each encoder; by default all count the same.
+        head_weights: Other weights for single heads, by the name of the head. An encoder with the weight 0 is not asked there.
 
     Raises:
-        DomtransError: If an encoder has no heads or other heads than the first one, or there is not one weight for each.
+        DomtransError: If an encoder has no heads or other heads than the first one, there is not one weight for each encoder,
+            no encoder counts for a head, or there is no head of a name.
     """
+
+    shares: Tensor
 
     def __init__(
         self,
@@ -33,15 +38,10 @@ class Ensemble(Encoder):
         *,
         encoders: Annotated[list[EncoderOption], Field(min_length=1)],
         member_weights: list[PositiveFloat] | None = None,
+        head_weights: dict[str, list[NonNegativeFloat]] = {},  # noqa: B006 - pydantic hands in a copy
     ) -> None:
         super().__init__()
         built: list[Encoder] = [build(size, classes) for build in encoders]
-        self.weights = [1.0] * len(built) if member_weights is None else member_weights
-        if len(self.weights) != len(built):
-            raise DomtransError(
-                f"the encoder 'ensemble': member_weights has {len(self.weights)} numbers for {len(built)} encoders; give one "
-                "for each"
-            )
         for encoder in built:
             if not encoder.heads or dict(encoder.heads) != dict(built[0].heads):
                 raise DomtransError(
@@ -51,6 +51,8 @@ class Ensemble(Encoder):
         self.encoders: Any = nn.ModuleList(built)
         self.heads, self.sizes_of_heads = built[0].heads, head_sizes(built[0].heads)
         self.channels = max(encoder.channels for encoder in built)
+        weights = [1.0] * len(built) if member_weights is None else member_weights
+        self.register_buffer("shares", self._shares(weights, head_weights), persistent=False)
         self.lengths = [encoder.feature_size for encoder in built]
         self.feature_size = sum(self.lengths)
 
@@ -70,9 +72,30 @@ class Ensemble(Encoder):
 
     def logits(self, features: Tensor) -> Tensor:
         """Features [B, F] to logits [B, K] of all heads side by side: the weighted means of the log-probabilities."""
-        parts = zip(self.encoders, features.split(self.lengths, 1), self.weights, strict=True)
-        logits = [weight * self.log_probabilities(encoder.logits(part)) for encoder, part, weight in parts]
-        return torch.stack(logits).sum(0) / sum(self.weights)
+        parts = zip(self.encoders, features.split(self.lengths, 1), strict=True)
+        logits = torch.stack([self.log_probabilities(encoder.logits(part)) for encoder, part in parts])
+        return (self.shares[:, None] * logits).sum(0)
+
+    def _shares(self, member_weights: Sequence[float], head_weights: Mapping[str, Sequence[float]]) -> Tensor:
+        """The share of each encoder in every logit: [encoders, K]."""
+        if unknown := sorted(set(head_weights) - set(self.heads)):
+            raise DomtransError(
+                f"the encoder 'ensemble': head_weights names '{unknown[0]}', which is no head of the encoders (they have "
+                f"{', '.join(self.heads)})"
+            )
+        for option, weights in {
+            "member_weights": member_weights,
+            **{f"head_weights.{k}": v for k, v in head_weights.items()},
+        }.items():
+            if len(weights) != len(self.encoders):
+                raise DomtransError(
+                    f"the encoder 'ensemble': {option} has {len(weights)} numbers for {len(self.encoders)} encoders; give one "
+                    "for each"
+                )
+            if not any(weights):
+                raise DomtransError(f"the encoder 'ensemble': {option} is 0 for every encoder; give one of them a weight")
+        by_head = torch.tensor([head_weights.get(name, member_weights) for name in self.heads])  # [heads, encoders]
+        return (by_head / by_head.sum(1, keepdim=True)).T.repeat_interleave(torch.tensor(self.sizes_of_heads), 1)
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Logits [B, K] of all heads side by side to the log-probabilities of each head's values [B, K]."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from domtrans import DomtransError, DrawingEngine, Generator, ImageSet, Session, seeded
 from domtrans_engines.renderer import DifferentiableRenderer, RendererFit, fit_renderer, one_hot
+from domtrans_engines.sampling import choose, value_groups
 
 Width = Annotated[int, Field(ge=4, le=2048)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
@@ -34,8 +35,9 @@ class ParameterGenerator(Generator):
         hidden: Units of each of the two hidden layers.
         temperature: The temperature at which a trained g samples values. 1: as often as g believes in them; near 0: always
             the most likely one.
-        temperatures: The temperature of single slots, by name; the others have ``temperature``. A low one for slots that f
-            determines makes more drawings follow f, and leaves the others as varied as they are in the target.
+        followed: Attributes of a drawing that f determines, such as "hair_length". A trained g first chooses what a drawing
+            shows of them, at ``followed_temperature``, and then one of the values that show it, at ``temperature``.
+        followed_temperature: A low one makes more drawings follow f, and leaves all else as varied as in the target.
         noise_frequency: How fast this noise changes with the features. None: it is smooth, and its distribution is right for
             features that are distributed as in training over both domains. A number, such as 4: every value occurs as often as
             g believes, wherever the features of a domain lie, but similar images get less similar drawings.
@@ -45,8 +47,8 @@ class ParameterGenerator(Generator):
         renderer_lr: Highest learning rate of e.
 
     Raises:
-        DomtransError: If the target is not drawn by an engine, not in colour, or by an engine without choices, or if it has no
-            slot of a name in ``temperatures``.
+        DomtransError: If the target is not drawn by an engine, not in colour, or by an engine without choices, or whose
+            drawings have no attribute of a name in ``followed``.
     """
 
     draws_by_parameters = True
@@ -60,7 +62,8 @@ class ParameterGenerator(Generator):
         *,
         hidden: Width = 256,
         temperature: Temperature = 0.75,
-        temperatures: dict[str, Temperature] = {},  # noqa: B006 - pydantic hands in a copy
+        followed: list[str] = [],  # noqa: B006 - pydantic hands in a copy
+        followed_temperature: Temperature = 0.5,
         noise_frequency: PositiveFloat | None = None,
         renderer_width: Width = 32,
         renderer_steps: PositiveInt = 800,
@@ -73,13 +76,10 @@ class ParameterGenerator(Generator):
                 "the generator 'parameters' needs a target in colour that a drawing engine draws, such as 'avatars'; choose "
                 "another target or another generator"
             )
-        self.slot_sizes, names = list(engine.space.sizes), engine.space.names
-        if unknown := sorted(set(temperatures) - set(names)):
-            raise DomtransError(
-                f"the generator 'parameters': temperatures names '{unknown[0]}', but the target's engine has no such slot (it "
-                f"has {', '.join(names)})"
-            )
-        self.temperatures = [temperatures.get(name, temperature) for name in names]
+        self.slot_sizes = list(engine.space.sizes)
+        self.temperature, self.followed_temperature = temperature, followed_temperature
+        for slot, groups in enumerate(value_groups(engine, followed)):
+            self.register_buffer(f"groups_{slot}", groups, persistent=False)
         values = sum(self.slot_sizes)
         self.layers = nn.Sequential(
             nn.Linear(feature_size, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, values)
@@ -116,9 +116,12 @@ class ParameterGenerator(Generator):
     def parameter_indices(self, features: Tensor) -> Tensor:
         """Standardised features [B, F] to the index of every slot's value: int64 [B, S]."""
         noise = self.noise(features).split(self.slot_sizes, 1)
-        slots = zip(self.parameter_logits(features), self.temperatures, noise, strict=True)
-        # Gumbel-max; multiplied instead of divided by the temperature, which may be 0.
-        return torch.stack([(logits + temperature * each).argmax(1) for logits, temperature, each in slots], 1)
+        slots = zip(self.parameter_logits(features), noise, strict=True)
+        return torch.stack([self._choose(slot, *each) for slot, each in enumerate(slots)], 1)
+
+    def _choose(self, slot: int, logits: Tensor, noise: Tensor) -> Tensor:
+        groups = self.get_buffer(f"groups_{slot}")
+        return choose(logits, noise, self.temperature, groups, self.followed_temperature)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, F] to images [B, 3, size, size] as e draws them."""

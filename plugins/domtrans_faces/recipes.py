@@ -26,10 +26,6 @@ PHOTOGRAPHED = {
 """Shares of the values among the labels of lfw's training photographs, as ``benchmarks/fid_parts.py`` prints them."""
 
 
-SEEN_SLOTS = ("skinColor", "hairColor", "facialHair", "facialHairColor", "accessories", "mouth")
-"""Slots of avataaars that the attributes of photographs determine, except for the many kinds of hair."""
-
-
 def _shared() -> Recipe:
     """What the recipes of faces have in common: an f with heads for attributes, the paper's ternary D and its losses."""
     strong_warp = use("warp", rotate=0.25, scale=0.15, shear=0.15, shift=0.1)
@@ -210,9 +206,10 @@ def photo_avatars_dtn() -> Recipe:
     colours = {"name": "colour-grid", "fields": 8, "crop": 1.0, "levels": 3}
     seen = [{"name": "dlib-resnet", "features": "map"}, colours]
     linear = {"name": "attribute-probe", "backbone": {"name": "concat", "encoders": seen}, "features": 0}
-    # A network that learns its own features reads hair better, and all else worse.
+    # A network that learns its own features reads hair better, and all else worse, skin much worse.
     network = {"name": "attributes", "depth": 2, "dropout": 0.3}
-    both = {"name": "ensemble", "encoders": [linear, network], "member_weights": [1.0, 0.5]}
+    by_head = {"skin": [1.0, 0.0], "hair_length": [1.0, 1.0], "hair_colour": [1.0, 1.0]}
+    both = {"name": "ensemble", "encoders": [linear, network], "member_weights": [1.0, 0.5], "head_weights": by_head}
     moved = use("warp", rotate=0.15, scale=0.12, shear=0.1, shift=0.08)
     view = use("chain", steps=["flip", moved, "blur", use("noise", amount=0.05)])
     fits = [
@@ -229,7 +226,9 @@ def photo_avatars_dtn() -> Recipe:
         "fit": use("each", fits=fits),
         "align_features": False,
         # Photographs are more alike for f than drawings are.
-        "generator": use("parameters", noise_frequency=4.0, temperatures=dict.fromkeys(SEEN_SLOTS, 0.5)),
+        "generator": use(
+            "parameters", noise_frequency=4.0, temperature=1.0, followed=list(PHOTOGRAPHED), followed_temperature=0.25
+        ),
         "discriminator_view": drawn.discriminator_view,
         "generator_losses": drawn.generator_losses | {"const": const},
         "metrics": looks.metrics | {"matched-realism": use("matched-realism")},

@@ -27,6 +27,19 @@ def test_probabilities_are_the_weighted_geometric_mean_of_the_members():
         torch.testing.assert_close(found, wanted / wanted.sum(1, keepdim=True))
 
 
+def test_a_head_has_weights_of_its_own():
+    f = build(SMALL, SMALL | {"depth": 2}, head_weights={"skin": [0.0, 3.0], "glasses": [3.0, 1.0]})
+    images = torch.rand(5, 3, 32, 32) * 2 - 1
+    sizes = [len(values) for values in f.heads.values()]
+    one, other = (head_probabilities(member.logits(member(images)), sizes) for member in f.members)
+    powers = {"skin": (0, 1), "glasses": (0.75, 0.25)}
+    found = head_probabilities(f.logits(f(images)), sizes)
+    for name, mixed, p, q in zip(f.heads, found, one, other, strict=True):
+        a, b = powers.get(name, (0.5, 0.5))
+        wanted = p**a * q**b
+        torch.testing.assert_close(mixed, wanted / wanted.sum(1, keepdim=True))
+
+
 def test_features_are_those_of_the_members_and_the_gradient_passes_each():
     f = build(SMALL, SMALL)
     images = (torch.rand(2, 3, 32, 32) * 2 - 1).requires_grad_()
@@ -48,6 +61,13 @@ def test_features_are_those_of_the_members_and_the_gradient_passes_each():
         (["colour-grid"], {}, "ColourGrid has none"),
         ([SMALL], {"member_weights": [1.0, 2.0]}, "member_weights has 2 numbers for 1 encoders; give one for each"),
         ([], {}, "at least 1 item"),
+        ([SMALL], {"head_weights": {"skin": [1.0, 2.0]}}, "head_weights.skin has 2 numbers for 1 encoders; give one for each"),
+        ([SMALL, SMALL], {"head_weights": {"skin": [0.0, 0.0]}}, "head_weights.skin is 0 for every encoder"),
+        (
+            [SMALL],
+            {"head_weights": {"hat": [1.0]}},
+            "head_weights names 'hat', which is no head of the encoders",
+        ),
     ],
 )
 def test_what_cannot_predict_together_is_refused(encoders, options, message):

@@ -28,6 +28,7 @@ from domtrans.benchmark.plain_loop import PlainLoop, fixed_batch
 from domtrans.evaluation.parameter_reader import fit_parameter_reader
 from domtrans_engines.generator import ParameterGenerator
 from domtrans_engines.renderer import DifferentiableRenderer, RendererFit, fit_renderer, one_hot
+from domtrans_engines.sampling import choose, value_groups
 from loss_formulas import RNG
 from tiny import registry, tiny_trainer
 
@@ -57,6 +58,11 @@ class Flag(DrawingEngine):
             f'<rect width="32" height="32" fill="{parameters["backgroundColor"]}"/>'
             f'<rect x="{x}" y="8" width="{width}" height="8" fill="{parameters["shapeColor"]}"/></svg>'
         )
+
+    def attributes(self, parameters):
+        drawn = parameters["shape"] != "none"
+        colour = {"colour": "red" if parameters["shapeColor"] == "#ff0000" else "other"} if drawn else {}
+        return {"drawn": "yes" if drawn else "no"} | colour
 
 
 def draw_flags(numbers, *, split):
@@ -192,17 +198,45 @@ def test_without_temperature_g_draws_the_most_likely_values():
     assert torch.allclose(g(features), g.renderer(one_hot(wanted, SIZES)), atol=1e-5)
 
 
-def test_a_slot_has_a_temperature_of_its_own():
-    names = Flag().space.names
+def groups(attributes):
+    return [each.int().tolist() for each in value_groups(Flag(), attributes)]
+
+
+def test_values_that_show_the_same_are_a_group():
+    shape, side, colour, background = groups(["drawn", "colour"])
+    assert shape == [[1, 0, 0], [0, 1, 1]] and colour == [[1, 0, 0], [0, 1, 1]]
+    assert side == background == [[1, 1]]
+    assert groups([]) == [[[1] * size] for size in SIZES]
+    with pytest.raises(DomtransError, match=r"have no attribute 'hair' \(the engine has colour, drawn\)"):
+        generator(followed=["hair"])
+
+
+def test_the_temperatures_of_groups_and_of_their_values_are_apart():
+    logits = torch.tensor([2.0, 1.5, 1.2, -1.0]).expand(20_000, 4)
+    members = torch.tensor([[True, False, False, False], [False, True, True, False], [False, False, False, True]])
+    noise = -torch.log(-torch.log(torch.rand(logits.shape, generator=torch.Generator().manual_seed(0)).clamp(1e-6, 1 - 1e-6)))
+
+    def shares(temperature, group_temperature):
+        return choose(logits, noise, temperature, members, group_temperature).bincount(minlength=4) / len(logits)
+
+    assert torch.allclose(shares(1.0, 1.0), logits[0].softmax(0), atol=0.01), "the softmax of the logits"
+    likely = shares(1.0, 0.0)
+    assert likely[1:3].sum() == 1, "e^1.5 + e^1.2 > e^2, so that the second group is the most likely one"
+    assert torch.allclose(likely[1:3], logits[0, 1:3].softmax(0), atol=0.01)
+    assert torch.equal(shares(0.0, 0.0), torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    grouped, whole = shares(0.0, 1.0), logits[0].softmax(0)
+    assert torch.allclose(grouped, torch.tensor([whole[0], whole[1] + whole[2], 0.0, whole[3]]), atol=0.01)
+
+
+def test_what_g_draws_of_a_followed_attribute_is_what_is_most_likely():
     features = torch.randn(200, 8)
-    likely, drawn, mixed = (
-        generator(temperature=default, temperatures=single).eval().parameter_indices(features)
-        for default, single in ((0.0, {}), (1.0, {}), (1.0, {names[0]: 0.0}))
-    )
-    assert torch.equal(mixed[:, 0], likely[:, 0]) and not torch.equal(drawn[:, 0], likely[:, 0])
-    assert torch.equal(mixed[:, 1:], drawn[:, 1:])
-    with pytest.raises(DomtransError, match="temperatures names 'hair', but the target's engine has no such slot"):
-        generator(temperatures={"hair": 0.5})
+    g = generator(temperature=1.0, followed=["drawn"], followed_temperature=0.0).eval()
+    shape = g.parameter_indices(features)[:, 0]
+    likely = g.parameter_logits(features)[0].softmax(1)
+    assert torch.equal(shape > 0, likely[:, 0] < 0.5)
+    assert {1, 2} <= set(shape.tolist())
+    free = generator(temperature=1.0).eval().parameter_indices(features)
+    assert torch.equal(free[:, 1:], g.parameter_indices(features)[:, 1:]), "all else is as without"
 
 
 def test_g_keeps_the_contracts_of_generators():
