@@ -108,6 +108,7 @@ from .registry.plugins import PluginInfo as PluginInfo
 from .registry.plugins import Plugins as Plugins
 from .registry.plugins import hookimpl as hookimpl
 from .registry.plugins import load_plugins as load_plugins
+from .registry.reader import DataReader as DataReader
 from .registry.registry import MetricValue as MetricValue
 from .registry.registry import Registry as Registry
 from .reporting.answers import Tally as Tally

@@ -1,20 +1,15 @@
 """What tests share: a cache of their own, never the user's, and one finished run of the command line."""
 
-import functools
 import os
 import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tiny networks lose more by waiting for threads than they gain
 
 import pytest
-import typer.main
 
 from cliffs import cliffs  # noqa: F401 - a fixture
 from commands import SMALL, domtrans
 from tiny import write_bars
-
-# A process builds the tree of commands once, which takes long; the tests call main a thousand times in one process.
-typer.main.get_command = functools.cache(typer.main.get_command)
 
 
 @pytest.fixture(scope="session", autouse=True)

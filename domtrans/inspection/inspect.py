@@ -24,7 +24,7 @@ from domtrans.data.lazy_images import StoredImages
 from domtrans.errors import DomtransError
 from domtrans.inspection.duplicates import Member, Repeats, find_exact, find_near
 from domtrans.inspection.file_facts import FactsTable, ImageFacts, pixel_facts, read_facts
-from domtrans.inspection.readings import MAX_ARRAY_SIZE, array_shape, find_reading, is_data, words_of
+from domtrans.inspection.readings import MAX_OWN_SIZE, find_reading, header_shape, is_data, words_of
 from domtrans.pretrained.locate import is_address
 from domtrans.recipe.files import find_recipe
 from domtrans.registry.parts import Part, did_you_mean, schema
@@ -269,9 +269,9 @@ def inspect_domain(
     Raises:
         DomtransError: If no split can be read.
     """
-    shape = array_shape(part)
+    shape = header_shape(part, registry)
     if shape is not None:
-        size = min(max(shape), MAX_ARRAY_SIZE)
+        size = min(max(shape), MAX_OWN_SIZE)
     sets, problems = _load_splits(part, registry, size or STORED_SIZE)
     stored = all(isinstance(images.pixels, StoredImages) for images in sets.values())
     width, height = (shape[1], shape[0]) if shape else (size or STORED_SIZE, size or STORED_SIZE)
@@ -342,7 +342,7 @@ def _facts(images: ImageSet, width: int, height: int, *, quick: bool) -> Iterato
 def _scan(part: Part, sets: dict[str, ImageSet]) -> tuple[list[Skipped], int | None]:
     """What else is in a folder of image files, without the label files that are used, and the number of its images."""
     folder = Path(str(part.options.get("path", ""))).expanduser()
-    if not part.options.get("path") or not folder.is_dir() or part.name == "webdataset":
+    if not part.options.get("path") or not folder.is_dir() or not all(map(_have_files, sets.values())):
         return [], None
     counts: Counter[str] = Counter()
     first: dict[str, SkippedFile] = {}
@@ -361,6 +361,13 @@ def _scan(part: Part, sets: dict[str, ImageSet]) -> tuple[list[Skipped], int | N
             name = os.path.relpath(example.path, folder)
             skipped.append(Skipped(reason, count, name, example.quiet))
     return skipped, images
+
+
+def _have_files(images: ImageSet) -> bool:
+    """Whether the images are files of their own, and not parts of shards."""
+    assert isinstance(images.pixels, StoredImages)
+    first = images.pixels.locations(torch.arange(min(1, len(images))))
+    return not any(offset for _, offset, _ in first)
 
 
 def _pin_layout(part: Part, registry: Registry, sets: dict[str, ImageSet]) -> Part:

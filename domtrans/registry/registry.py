@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from domtrans.errors import DomtransError
 from domtrans.registry.image_sizes import NETWORKS, check_size
 from domtrans.registry.parts import Nested, Part, did_you_mean, positional_parameters, schema, validate
+from domtrans.registry.reader import DataReader
 from domtrans.storage.paths import expand_home
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
@@ -94,6 +95,8 @@ class Entry:
     owner: str
     values: tuple[MetricValue, ...] = ()
     """Of a metric: the values that its plugin describes."""
+    reader: DataReader | None = None
+    """Of a domain: what recognises its data."""
 
     @property
     def summary(self) -> str:
@@ -120,13 +123,18 @@ class Registry:
         self._owner = "this program"
         self._checks_types = True
 
-    def domain(self, name: str, factory: Factory | None = None) -> Any:
+    def domain(self, name: str, factory: Factory | None = None, *, reader: DataReader | None = None) -> Any:
         """Register a domain: ``factory(split, size, **options) -> ImageSet``, where ``split`` is "train" or "test".
 
         An option ``holdout`` must be the share of the images, 0 to 1, that is the test split. ``evaluate`` sets it to 1 for
         source data that took no part in training.
+
+        Args:
+            name: Name of the domain in recipes.
+            factory: The function; None returns a decorator.
+            reader: Recognises data of the domain, so that ``domtrans inspect PATH`` needs no name. None: it needs one.
         """
-        return self._register("domain", name, factory)
+        return self._register("domain", name, factory, reader=reader)
 
     def encoder(self, name: str, factory: Factory | None = None) -> Any:
         """Register an encoder f: ``factory(size, classes, **options) -> Encoder``."""
@@ -189,7 +197,7 @@ class Registry:
             factory: The function; None returns a decorator.
             values: How values are shown. A value that is missing here is shown under its key.
         """
-        return self._register("metric", name, factory, tuple(values))
+        return self._register("metric", name, factory, values=tuple(values))
 
     def detector(self, name: str, factory: Factory | None = None) -> Any:
         """Register a detector for ``domtrans transfer --crop``: ``factory(image, size, **options) -> list of crops``.
@@ -306,11 +314,12 @@ class Registry:
             return {key: self._built(item) for key, item in value.items()}
         return expand_home(value) if isinstance(value, str) else value
 
-    def _register(self, kind: str, name: str, factory: Factory | None, values: tuple[MetricValue, ...] = ()) -> Any:
+    def _register(self, kind: str, name: str, factory: Factory | None, **about: Any) -> Any:
+        """Keep a part; ``about`` are the fields of its Entry that only its kind has."""
         if factory is None:
-            return functools.partial(self._register, kind, name, values=values)
+            return functools.partial(self._register, kind, name, **about)
         self._check(kind, name, factory)
-        self._entries[kind][name] = Entry(kind, name, factory, self._owner, values)
+        self._entries[kind][name] = Entry(kind, name, factory, self._owner, **about)
         return factory
 
     def _check(self, kind: str, name: str, factory: Callable[..., Any]) -> None:

@@ -9,16 +9,16 @@ domtrans_interface = 1
 def register(registry: domtrans.Registry) -> None:
     """Register domains, networks, metrics, recipes and the study."""
     from domtrans_digits import losses, recipes
-    from domtrans_digits.domains import digits
+    from domtrans_digits.domains import digits, readers
     from domtrans_digits.metrics import accuracy, adaptation, realism
     from domtrans_digits.networks import dtn, resnet
     from domtrans_digits.study import study
 
     registry.domain("street-digits", digits.street_digits)
     registry.domain("mnist-5k", digits.mnist_5k)
-    registry.domain("mnist", digits.mnist)
-    registry.domain("usps", digits.usps)
-    registry.domain("svhn", digits.svhn)
+    registry.domain("mnist", digits.mnist, reader=readers.MnistReader())
+    registry.domain("usps", digits.usps, reader=readers.UspsReader())
+    registry.domain("svhn", digits.svhn, reader=readers.SvhnReader())
     registry.encoder("digit-encoder", dtn.DigitEncoder)
     registry.encoder("digit-resnet", resnet.DigitResNet)
     registry.generator("digit-generator", dtn.DigitGenerator)

@@ -8,11 +8,11 @@ domtrans_interface = 1
 @domtrans.hookimpl
 def register(registry: domtrans.Registry) -> None:
     """Register the domains and the recipes."""
-    from domtrans_files import domains, extended, recipes, subset, webdataset
+    from domtrans_files import domains, extended, readers, recipes, subset, webdataset
 
-    registry.domain("folder", domains.folder)
-    registry.domain("arrays", domains.arrays)
-    registry.domain("webdataset", webdataset.webdataset)
+    registry.domain("folder", domains.folder, reader=readers.FolderReader())
+    registry.domain("arrays", domains.arrays, reader=readers.ArrayReader())
+    registry.domain("webdataset", webdataset.webdataset, reader=readers.ShardReader())
     registry.domain("subset", subset.subset)
     registry.domain("extended", extended.extended)
     registry.recipe("folders-dtn", recipes.folders_dtn)

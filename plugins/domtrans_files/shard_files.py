@@ -60,11 +60,11 @@ def find_split_shards(pattern: str) -> tuple[list[DataFile], list[DataFile] | No
     if not _is_folder(folder):
         return find_shards(pattern), None, []
     entries = _entries(folder)
-    packed = [_name(path) for path, _ in entries if _name(path).lower().endswith(PACKED_SUFFIXES)]
+    packed = [name_of(path) for path, _ in entries if name_of(path).lower().endswith(PACKED_SUFFIXES)]
     notes = [f"compressed shards that are not read, unpack them: {list_names(packed)}"] if packed else []
-    shards = {path: _role(_name(path)) for path, inside in entries if not inside and _is_shard(path)}
+    shards = {path: _role(name_of(path)) for path, inside in entries if not inside and _is_shard(path)}
     if not shards:
-        splits = {path: role for path, inside in entries if inside and (role := ROLES.get(_name(path).lower()))}
+        splits = {path: role for path, inside in entries if inside and (role := ROLES.get(name_of(path).lower()))}
         shards = {
             shard: role
             for place, role in splits.items()
@@ -77,7 +77,7 @@ def find_split_shards(pattern: str) -> tuple[list[DataFile], list[DataFile] | No
     if "train" not in roles or len(roles) == 1:
         return _open_all(list(shards)), None, notes
     if None in roles:
-        other = [_name(path) for path, role in shards.items() if role is None]
+        other = [name_of(path) for path, role in shards.items() if role is None]
         raise DomtransError(
             f"{folder} has shards of splits and others ({list_names(other)}); choose with path and "
             f"test_path, e.g. path={folder}/train-{{000..099}}.tar"
@@ -135,16 +135,16 @@ def _is_folder(path: str) -> bool:
 def _entries(folder: str) -> list[tuple[str, bool]]:
     """What is in a folder, in natural order: the path of each entry, and whether it is a folder."""
     inside = list_folder(folder) if is_remote(folder) else [(str(path), path.is_dir()) for path in Path(folder).iterdir()]
-    return sorted(inside, key=lambda entry: natural_key(_name(entry[0])))
+    return sorted(inside, key=lambda entry: natural_key(name_of(entry[0])))
 
 
-def _name(path: str) -> str:
+def name_of(path: str) -> str:
     """The name of a file or folder. The query of an address does not count."""
     return (path.partition("?")[0] if is_remote(path) else path).replace("\\", "/").rpartition("/")[2]
 
 
 def _is_shard(path: str) -> bool:
-    return _name(path).lower().endswith(".tar")
+    return name_of(path).lower().endswith(".tar")
 
 
 def _role(name: str) -> str | None:

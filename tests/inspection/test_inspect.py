@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from commands import in_process
 from digit_files import write_mnist
+from domtrans import DataReader, ImageSet
 from domtrans.data.domains import load_domain
 from domtrans.errors import DomtransError
 from domtrans.inspection.duplicates import find_near
@@ -214,6 +216,57 @@ def test_an_unclear_folder_is_refused_with_its_readings(tmp_path, capsys):
     code, _, error = in_process(capsys, "inspect", tmp_path / "mixed")
     assert code == 2 and "layout=classes" in error and "layout=flat" in error
     assert as_json(capsys, tmp_path / "mixed", "layout=flat")["domains"]["source"]["classes"] == {}
+
+
+class ScanReader(DataReader):
+    """Folders of 12 x 10 pixels with an index; an older index is refused."""
+
+    def options(self, data):
+        folder = Path(data)
+        if (folder / "index.old").is_file():
+            raise DomtransError(f"{data} has an index of version 1; convert it")
+        return {"path": data} if (folder / "index.scan").is_file() else None
+
+    def shape(self, options):
+        return 10, 12
+
+
+def scans(split: str, size: int, *, path: str = "") -> ImageSet:
+    """As many grey scans as the index says."""
+    count = int((Path(path) / "index.scan").read_text())
+    return ImageSet.from_arrays(RNG.integers(0, 256, (count, 10, 12), dtype=np.uint8), size=size)
+
+
+def with_scans():
+    """A registry of its own, in which the domain has a reader."""
+    parts = registry().with_part("domain", "scans-by-name", scans)
+    parts.domain("scans", scans, reader=ScanReader())
+    return parts
+
+
+def test_the_reader_of_a_plugin_recognises_its_data(tmp_path):
+    (tmp_path / "index.scan").write_text("7")
+    with pytest.raises(DomtransError, match="there are no images in"):
+        inspect(str(tmp_path), registry=registry())
+    parts = with_scans()
+    found = inspect(str(tmp_path), registry=parts).to_json()["domains"]["source"]
+    assert found["words"] == ["source=scans", f"source.path={tmp_path}"]
+    assert found["splits"] == {"train": 7, "test": 7} and found["sizes"]["median"] == [12, 10]
+    photo(tmp_path / "a.png")
+    with pytest.raises(DomtransError, match="choose a reading: source=folder, or source=scans"):
+        inspect(str(tmp_path), registry=parts)
+
+
+def test_a_reader_may_say_why_its_data_cannot_be_read(tmp_path):
+    (tmp_path / "index.old").write_text("7")
+    with pytest.raises(DomtransError, match="has an index of version 1; convert it"):
+        inspect(str(tmp_path), registry=with_scans())
+
+
+def test_a_folder_of_array_files_is_refused_with_their_names(tmp_path):
+    make_npz(tmp_path)
+    with pytest.raises(DomtransError, match=r"has no images of its own; inspect one of its files: data.npz"):
+        inspect(str(tmp_path), registry=registry())
 
 
 @pytest.mark.parametrize(
