@@ -92,6 +92,8 @@ def tiny_recipe(folder: Path, base: str = "digits-dtn-paper", /, **changes: obje
         small |= {"adapt.steps": 2, "adapt.batch_size": 4}
     if recipe.discriminator.options.get("classes") not in (None, 0, "auto"):
         small["discriminator.classes"] = 4  # as the bars have
+    if "variety" in recipe.metrics:
+        small["metrics.variety.steps"] = 2
     wanted = {path.replace("__", "."): value for path, value in changes.items()}
     return override(override(recipe, small, registry()), wanted, registry())
 
