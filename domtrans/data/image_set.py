@@ -29,8 +29,8 @@ MAX_AUTO_MEMORY_BYTES = 2**30
 MAX_CHANNELS = 64
 """Channels of an image, at most."""
 
-LARGEST_CHANNELS_OF_ONE_IMAGE = 4
-"""An array [H, W, C] with at most this many channels is one image, not a set [N, H, W] of grey ones."""
+MAX_PICTURE_CHANNELS = 4
+"""An array [H, W, C] with at most this many channels is one image, not a set [N, H, W] of very narrow grey ones."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in grey (ITU-R BT.601)."""
@@ -153,7 +153,7 @@ class ImageSet:
             advice = "; composite an alpha channel first, or say how many channels there are: channels=N" if alpha else ""
             known = " or ".join(map(str, sorted(wanted)))
             raise DomtransError(f"images must be [N, H, W], [N, H, W, {known}] or [N, {known}, H, W], not {shape}{advice}")
-        if len(shape) == 3 and 0 < shape[2] <= LARGEST_CHANNELS_OF_ONE_IMAGE:
+        if len(shape) == 3 and 0 < shape[2] <= MAX_PICTURE_CHANNELS < shape[1]:
             raise DomtransError(
                 f"an array of shape {shape} is one image, not a set of grey images {shape[2]} pixels wide; give [N, H, W, C], "
                 f"for one image {[1, *shape]}"

@@ -94,8 +94,9 @@ class Ensemble(Encoder):
                 )
             if not any(weights):
                 raise DomtransError(f"the encoder 'ensemble': {option} is 0 for every encoder; give one of them a weight")
-        by_head = torch.tensor([head_weights.get(name, member_weights) for name in self.heads])  # [heads, encoders]
-        return (by_head / by_head.sum(1, keepdim=True)).T.repeat_interleave(torch.tensor(self.sizes_of_heads), 1)
+        sizes = zip(self.heads, self.sizes_of_heads, strict=True)
+        of_logits = torch.tensor([head_weights.get(name, member_weights) for name, size in sizes for _ in range(size)])
+        return (of_logits / of_logits.sum(1, keepdim=True)).T  # from [K, encoders]
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Logits [B, K] of all heads side by side to the log-probabilities of each head's values [B, K]."""

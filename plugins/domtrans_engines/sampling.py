@@ -27,6 +27,8 @@ def value_groups(engine: DrawingEngine, attributes: Sequence[str]) -> list[Tenso
     Raises:
         DomtransError: If no drawing shows one of the attributes.
     """
+    if not attributes:
+        return [torch.ones(1, size, dtype=torch.bool) for size in engine.space.sizes]
     space, rng = engine.space, random.Random(0)  # the same groups whenever g is built
     drawings = [[rng.randrange(size) for size in space.sizes] for _ in range(DRAWINGS_COMPARED)]
     known: set[str] = set()

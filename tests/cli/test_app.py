@@ -171,7 +171,7 @@ def test_ctrl_c_while_the_commands_are_made_has_no_traceback(monkeypatch, capsys
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("typer.main.get_command", interrupted)
+    monkeypatch.setattr("commands.build_once", interrupted)
     assert in_process(capsys, "recipes") == (130, "", "")
 
 
