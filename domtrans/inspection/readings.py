@@ -159,6 +159,8 @@ def _is_readable(data: str, registry: Registry) -> bool:
 
 
 def _is_archive(path: Path) -> bool:
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(6).startswith(ARCHIVE_MAGIC)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from domtrans import DataReader, data_file, is_remote, scan_images
-from domtrans_files.shard_files import name_of
+from domtrans_files.shard_files import is_shard, name_of
 
 ARRAY_SUFFIXES = (".npz", ".npy")
 
@@ -60,7 +60,7 @@ class ShardReader(DataReader):
             return {"path": data} if any(chain(path.glob("*.tar"), path.glob("*/*.tar"))) else None
         if is_named_array(data):
             return None
-        named = is_remote(data) or "{" in data or name_of(data).lower().endswith(".tar")
+        named = is_remote(data) or "{" in data or is_shard(data)
         return {"path": data} if named or (path.is_file() and is_uncompressed_tar(path)) else None
 
 

@@ -31,7 +31,7 @@ def find_shards(pattern: str) -> list[DataFile]:
     """The shards of a pattern like ``train-{000..099}.tar``, or of a folder. Raises DomtransError if one is missing."""
     pattern = _expand_home(pattern)
     if _is_folder(pattern):
-        paths = [path for path, inside in _entries(pattern) if not inside and _is_shard(path)]
+        paths = [path for path, inside in _entries(pattern) if not inside and is_shard(path)]
     else:
         ends = [sorted(map(int, pair)) for pair in BRACE_RANGE.findall(pattern)]
         if any(last - first >= MAX_SHARDS for first, last in ends):  # braceexpand would make a list of all
@@ -62,14 +62,11 @@ def find_split_shards(pattern: str) -> tuple[list[DataFile], list[DataFile] | No
     entries = _entries(folder)
     packed = [name_of(path) for path, _ in entries if name_of(path).lower().endswith(PACKED_SUFFIXES)]
     notes = [f"compressed shards that are not read, unpack them: {list_names(packed)}"] if packed else []
-    shards = {path: _role(name_of(path)) for path, inside in entries if not inside and _is_shard(path)}
+    shards = {path: _role(name_of(path)) for path, inside in entries if not inside and is_shard(path)}
     if not shards:
         splits = {path: role for path, inside in entries if inside and (role := ROLES.get(name_of(path).lower()))}
         shards = {
-            shard: role
-            for place, role in splits.items()
-            for shard, inside in _entries(place)
-            if not inside and _is_shard(shard)
+            shard: role for place, role in splits.items() for shard, inside in _entries(place) if not inside and is_shard(shard)
         }
     if not shards:
         raise _no_shards(f"there are no .tar files in {pattern}")
@@ -129,7 +126,7 @@ def _expand_home(path: str) -> str:
 
 def _is_folder(path: str) -> bool:
     """Whether a path is a folder: at an address, anything without braces that is not named like a shard."""
-    return not ("{" in path or _is_shard(path)) if is_remote(path) else Path(path).is_dir()
+    return not ("{" in path or is_shard(path)) if is_remote(path) else Path(path).is_dir()
 
 
 def _entries(folder: str) -> list[tuple[str, bool]]:
@@ -143,7 +140,8 @@ def name_of(path: str) -> str:
     return (path.partition("?")[0] if is_remote(path) else path).replace("\\", "/").rpartition("/")[2]
 
 
-def _is_shard(path: str) -> bool:
+def is_shard(path: str) -> bool:
+    """Whether a path or an address ends like that of a shard."""
     return name_of(path).lower().endswith(".tar")
 
 

@@ -1,6 +1,7 @@
 """``domtrans inspect``: counts, sizes, skipped and damaged files, duplicates, and words that read data in the same way."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -283,6 +284,12 @@ def test_what_cannot_be_read_is_one_sentence(name, words, tmp_path, capsys):
         (tmp_path / name).write_text("x")
     code, out, error = in_process(capsys, "inspect", tmp_path / name)
     assert (code, out, error.count("\n")) == (2, "", 1) and words in error
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DomtransError, match="is not data that domtrans can read"):
+        inspect(str(tmp_path / "pipe"), registry=registry())
 
 
 def test_options_of_other_parts_are_refused(tmp_path):

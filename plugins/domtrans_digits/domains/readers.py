@@ -59,7 +59,7 @@ class SvhnReader(DataReader):
             return svhn_options(data, files[0]) if files else None
         if path.exists() and path.name in MAT_PARTS:
             return svhn_options(str(Path(data).parent), path)
-        if path.is_file() and (path.suffix.lower() == ".mat" or begins_with(path, b"MATLAB 5.0 MAT-file")):
+        if (path.is_file() and path.suffix.lower() == ".mat") or begins_with(path, b"MATLAB 5.0 MAT-file"):
             raise DomtransError(f"{data} is not named like a file of SVHN; rename it to train_32x32.mat or test_32x32.mat")
         return None
 
@@ -103,7 +103,9 @@ def mat_files(folder: Path) -> list[Path]:
 
 
 def begins_with(path: Path, *magic: bytes) -> bool:
-    """Whether a file begins with some bytes that say what it is."""
+    """Whether a file begins with some bytes that say what it is. A pipe is no file: opening it would wait for its writer."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(20).startswith(magic)
