@@ -46,7 +46,7 @@ PLACES = {
 }
 """Column and row of every package. Those that import nothing but errors from the engine, or only start it, are left out."""
 
-OMITTED = {"errors", "optional", "__init__", "__main__"}
+OMITTED = {"errors", "optional", "schedules", "__init__", "__main__"}
 BOX = (108, 30)
 CELL = (130, 56)
 """Pixels: width and height of a box, and of the grid."""

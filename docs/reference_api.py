@@ -21,7 +21,7 @@ PAGES = {
     "api-data.md": ("Data", ("data",)),
     "api-parts.md": ("Parts and plugins", ("interfaces", "model", "registry", "optional")),
     "api-evaluation.md": ("Evaluation", ("evaluation",)),
-    "api-sessions.md": ("Sessions and errors", ("session", "progress", "compute", "storage", "errors")),
+    "api-sessions.md": ("Sessions and errors", ("session", "schedules", "progress", "compute", "storage", "errors")),
 }
 """Pages of the Python API: the file, its title, and the modules and packages of domtrans whose names it has."""
 

@@ -76,6 +76,7 @@ from .interfaces import Generator as Generator
 from .interfaces import Loss as Loss
 from .interfaces import Outputs as Outputs
 from .interfaces import head_sizes as head_sizes
+from .model.buffers import as_buffers as as_buffers
 from .model.noise import FeatureNoise as FeatureNoise
 from .model.noise import NoiseSize as NoiseSize
 from .model.noise import set_variant as set_variant
@@ -123,6 +124,7 @@ from .runs.verify import Verification as Verification
 from .runs.verify import verify as verify
 from .runs.verify_files import CheckedFile as CheckedFile
 from .runs.verify_files import verify_files as verify_files
+from .schedules import warmup_cosine as warmup_cosine
 from .session import Phase as Phase
 from .session import Progress as Progress
 from .session import Session as Session

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from domtrans.data.batches import Batches
 from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.evaluation.leak_guard import Evaluator
 from domtrans.interfaces import Augmentation
+from domtrans.schedules import warmup_cosine
 from domtrans.session import Session
 
 
@@ -53,8 +53,7 @@ def fit_evaluator(
         optimizer = torch.optim.AdamW(evaluator.parameters(), lr, weight_decay=0.02, fused=True)
         rng = torch.Generator(session.device).manual_seed(seed)
         for step in range(steps):
-            factor = min(1.0, (step + 1) / 50) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
-            optimizer.param_groups[0]["lr"] = lr * factor
+            optimizer.param_groups[0]["lr"] = lr * warmup_cosine(step, steps)
             index, batch = loader[step]
             with session.autocast():
                 outputs = evaluator(view(to_float(batch), rng)).float()

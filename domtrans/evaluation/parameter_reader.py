@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from domtrans.compute.seeding import reseed
 from domtrans.data.batches import Batches
 from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.errors import DomtransError
+from domtrans.schedules import warmup_cosine
 from domtrans.session import Session
 
 HELD_OUT = 10
@@ -90,7 +90,7 @@ def fit_parameter_reader(
         optimizer = torch.optim.AdamW(reader.parameters(), lr, weight_decay=0.02, fused=True)
         batches = Batches(len(fitted), batch_size, 0)
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / 50) * (0.51 + 0.49 * math.cos(math.pi * step / steps))
+            optimizer.param_groups[0]["lr"] = lr * warmup_cosine(step, steps)
             index = fitted[batches[step]]
             images = damage(to_float(drawings.batch(index).to(session.device)), session.rng("reader", step))
             with session.autocast():

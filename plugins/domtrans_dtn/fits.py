@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from domtrans import (
     head_sizes,
     to_channels,
     to_float,
+    warmup_cosine,
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -164,11 +164,10 @@ def head_logits(encoder: Encoder, images: Tensor) -> Tensor:
     return encoder.logits(encoder(images)).float()
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int, warmup: int = 50) -> None:
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float, step: int, steps: int) -> None:
     """Linear warm-up, then cosine decay to 2 % of ``lr``."""
-    factor = min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
     for group in optimizer.param_groups:
-        group["lr"] = lr * factor
+        group["lr"] = lr * warmup_cosine(step, steps)
 
 
 def report_loss(session: Session, step: int, steps: int, loss: Tensor) -> None:

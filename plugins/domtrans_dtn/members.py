@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 
-from domtrans import DomtransError, Encoder, FitOption, ImageSet, Session, positional_parameters
+from domtrans import DomtransError, Encoder, FitOption, ImageSet, Progress, Session, positional_parameters
 
 
 def each(
@@ -33,5 +35,11 @@ def each(
         raise DomtransError(f"the fit 'each' has {len(fits)} fits for {len(members)} members; give one, or one for each member")
     for number, member in enumerate(members):
         fit = fits[number % len(fits)]
-        arguments = (member, source, replace(session, seed=session.seed + number), target)
+        listeners = tuple(partial(report_part, listener, number, len(members)) for listener in session.listeners)
+        arguments = (member, source, replace(session, seed=session.seed + number, listeners=listeners), target)
         fit(*arguments[: len(positional_parameters(fit))])
+
+
+def report_part(listener: Callable[[Progress], None], part: int, parts: int, progress: Progress) -> None:
+    """Report the progress of one of several equal parts of a phase as progress of the whole phase."""
+    listener(replace(progress, step=part * progress.steps + progress.step, steps=parts * progress.steps))

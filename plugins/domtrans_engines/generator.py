@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from domtrans import DomtransError, DrawingEngine, Generator, ImageSet, Session, seeded
+from domtrans import DomtransError, DrawingEngine, Generator, ImageSet, Session, as_buffers, seeded
 from domtrans_engines.renderer import DifferentiableRenderer, RendererFit, fit_renderer, one_hot
 from domtrans_engines.sampling import choose, value_groups
 
@@ -167,12 +167,3 @@ def log_shares(index: Tensor, size: int) -> Tensor:
     """The logarithm of the share of every value among known indices [N]: [size]."""
     counts = torch.bincount(index[index >= 0].cpu(), minlength=size).float()
     return (counts / counts.sum().clamp_min(1)).clamp_min(SMALLEST_SHARE).log()
-
-
-def as_buffers(module: DifferentiableRenderer) -> DifferentiableRenderer:
-    """Turn weights into buffers: saved and moved with the module, but not trained by g's optimizer."""
-    for part in module.modules():
-        for name, weight in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, weight.detach())
-    return module

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans import Batches, Choice, Colour, DomtransError, ImageSet, ParameterSpace, Session, to_float
+from domtrans import Batches, Choice, Colour, DomtransError, ImageSet, ParameterSpace, Session, to_float, warmup_cosine
 
 HELD_OUT = 10
 """Out of this many drawings, one is left out of the fit, to measure its error."""
@@ -119,7 +118,7 @@ def fit_renderer(renderer: DifferentiableRenderer, drawings: ImageSet, session: 
         batches = Batches(len(fitted), how.batch_size, 0)
         optimizer = torch.optim.Adam(renderer.parameters(), how.lr, fused=True)
         for step in range(how.steps):
-            optimizer.param_groups[0]["lr"] = how.lr * rate(step, how.steps)
+            optimizer.param_groups[0]["lr"] = how.lr * warmup_cosine(step, how.steps)
             index = fitted[batches[step]]
             images = to_float(drawings.batch(index).to(session.device))
             with session.autocast():
@@ -156,8 +155,3 @@ def rendering_error(renderer: DifferentiableRenderer, drawings: ImageSet, index:
         drawn = renderer(one_hot(drawings.parameters[block.to(drawings.parameters.device)].to(device), renderer.sizes))
         total += float((drawn - images).abs().mean()) * len(block)
     return 127.5 * total / len(index)
-
-
-def rate(step: int, steps: int, warmup: int = 50) -> float:
-    """Linear warm-up, then cosine decay to 2 %: a factor on the learning rate."""
-    return min(1.0, (step + 1) / warmup) * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from domtrans import Encoder
+from domtrans import Encoder, as_buffers
 
 
 class FixedNorm(nn.Module):
@@ -44,11 +44,7 @@ def fixed(network: Encoder) -> Encoder:
         for name, child in list(module.named_children()):
             if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d) and child.track_running_stats:
                 setattr(module, name, FixedNorm(child))  # type: ignore[arg-type]
-    for module in network.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            delattr(module, name)
-            module.register_buffer(name, parameter.detach())
-    return network.eval()
+    return as_buffers(network).eval()
 
 
 @torch.no_grad()

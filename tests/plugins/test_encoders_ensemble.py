@@ -104,6 +104,13 @@ def test_each_gives_the_target_to_a_fit_that_takes_it(tmp_path):
     assert len(fitted(tmp_path, [{"name": "classifier", "steps": 1}, {"name": "self-training", "steps": 2}], two).members) == 2
 
 
+def test_the_progress_of_each_is_that_of_all_members(tmp_path):
+    seen, quick = [], {"name": "classifier", "steps": 20}
+    recipe = recipe_of(tmp_path, [quick], {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]}, train__steps=1)
+    train(recipe, tmp_path / "run", device="cpu", registry=registry(), listeners=seen.append)
+    assert [(p.step, p.steps) for p in seen if p.phase == "fit" and p.values] == [(20, 40), (40, 40)]
+
+
 def test_predictions_of_an_ensemble_are_fitted_by_each_and_the_run_loads(tmp_path):
     encoder = {"name": "predictions", "of": {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]}}
     recipe = recipe_of(tmp_path, [{"name": "classifier", "steps": 2}], encoder, train__steps=2)

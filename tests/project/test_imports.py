@@ -17,6 +17,7 @@ ENGINE, PLUGINS = ROOT / "domtrans", ROOT / "plugins"
 PACKAGES = [
     "errors",
     "optional",
+    "schedules",
     "storage",
     "pretrained",
     "compute",

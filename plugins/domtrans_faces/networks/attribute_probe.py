@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from domtrans import Encoder, EncoderOption, to_channels
+from domtrans import Encoder, EncoderOption, as_buffers, to_channels
 from domtrans_faces.networks.background import blur_background
 from domtrans_faces.vocabulary import VOCABULARY
 
@@ -91,12 +91,3 @@ class AttributeProbe(Encoder):
     def logits(self, features: Tensor) -> Tensor:
         """Features [B, F] to the logits of all attributes side by side, in the order of the vocabulary: [B, 32]."""
         return self.head(features[:, : self.read_size])
-
-
-def as_buffers(encoder: Encoder) -> Encoder:
-    """Turn the weights of an encoder into buffers: saved and moved with the module, but not trained by any optimizer."""
-    for module in encoder.modules():
-        for name, weight in list(module.named_parameters(recurse=False)):
-            delattr(module, name)
-            module.register_buffer(name, weight.detach())
-    return encoder
