@@ -84,7 +84,7 @@ def align_labels(images: Labelled, classes: Sequence[str]) -> Tensor:
 
 
 def read_labels(labels: Any, count: int, classes: Sequence[str] = (), about: str = "") -> tuple[Tensor, tuple[str, ...]]:
-    """Labels as arrays and lists have them: integers, whole floats, truth values or names, of shape [N], [N, 1] or [1, N].
+    """Labels as arrays and lists have them: integers, whole floats, booleans or names, of shape [N], [N, 1] or [1, N].
 
     Args:
         labels: The labels of ``count`` images.

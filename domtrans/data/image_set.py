@@ -133,7 +133,7 @@ class ImageSet:
         Args:
             images: [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], of uint8, or of another type that is scaled to it. With
                 ``channels``, [N, H, W, channels] or [N, channels, H, W].
-            labels: Integers, whole floats, truth values or names, of shape [N], [N, 1] or [1, N]; None without labels.
+            labels: Integers, whole floats, booleans or names, of shape [N], [N, 1] or [1, N]; None without labels.
             size: Side of the resized images in pixels.
             classes: Class names that integers index; by default those of ``read_labels``, e.g. "1" to "10" for labels 1 to 10.
             about: One line for people that says what the data is.

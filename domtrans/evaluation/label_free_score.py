@@ -3,10 +3,11 @@
 It is a product of content, whether G(x) is what f predicts for x, and realism, how close G(x) is to target images. Each alone
 prefers bad models: without D, G(x) may be noise in which f reads the right class.
 
-The content is a margin, about which f cannot be deceived: f predicts the classes of x and of real target images, and never
-reads G(x). G(x) should be nearer to a real image of the class of x than to one of another class. This needs an f with one head
-of classes, and target images whose distances in pixels follow their classes: handwriting, but not coloured house numbers.
-Otherwise the content is the agreement of f on x and G(x). docs/results/label-free.md compares these and other measures.
+The content is a margin, for which f predicts the classes of x and of real target images, and never reads G(x). So an image
+that only f takes for the right class does not raise it. G(x) should be nearer to a real image of the class of x than to one of
+another class. This needs an f with one head of classes, and target images whose distances in pixels follow their classes:
+handwriting, but not coloured house numbers. Otherwise the content is the agreement of f on x and G(x).
+docs/results/label-free.md compares these and other measures.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class Ensemble(Encoder):
     Args:
         encoders: The encoders, each with its own options.
         member_weights: The weight of each encoder; by default all count the same.
-        head_weights: Other weights for single heads, by the name of the head. An encoder with the weight 0 is not asked there.
+        head_weights: Other weights for single heads, by the name of the head. An encoder with weight 0 does not count there.
 
     Raises:
         DomtransError: If an encoder has no heads or other heads than the first one, there is not one weight for each encoder,

@@ -73,7 +73,7 @@ def _shared() -> Recipe:
 
 
 def faces_dtn() -> Recipe:
-    """Drawn portraits to avatars with the same skin, hair, glasses and beard; offline, in minutes on a CPU."""
+    """Drawn portraits to avatars with the same skin, hair, glasses and beard; offline, in less than an hour on a CPU core."""
     base = _shared()
     changes = {
         # g learns most from L_TID, so that it must find source features where it knows those of the target.

@@ -38,7 +38,7 @@ def arrays(
 
     The arrays are called "images" (or x, data) and "labels" (or y, targets). Arrays such as x_train and x_test, or
     train_images and test_images, are the splits; val is the test split if there is no test. Labels are integers, whole
-    floats, truth values or names.
+    floats, booleans or names.
 
     Args:
         path: The file, or its address, such as ``https://host/images.npz``. The cache keeps what is downloaded.

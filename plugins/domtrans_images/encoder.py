@@ -15,8 +15,8 @@ class MapEncoder(Encoder):
     """f: strided convolutions with batch norm and ReLU to feature maps that keep the layout of the image, and a head.
 
     The head is for labelled sources: two more strided convolutions on the maps, an average over positions, and a linear layer
-    over the classes. The paper's f ends in a vector; for images whose layout matters, such as scenes, a g of a vector must
-    draw from memory where things are.
+    over the classes. The paper's f ends in a vector, from which g cannot know where things are in the image. That matters for
+    images such as scenes.
 
     Args:
         width: Channels of the first layer; each halving of the resolution doubles them.
