@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from domtrans.data.aspect import Aspect, square_tensor
+from domtrans.data.axes import channels_first, set_axes
 from domtrans.data.batches import evenly
 from domtrans.data.classes import read_labels
 from domtrans.data.engine import DrawingEngine
@@ -28,9 +29,6 @@ MAX_AUTO_MEMORY_BYTES = 2**30
 
 MAX_CHANNELS = 64
 """Channels of an image, at most."""
-
-MAX_PICTURE_CHANNELS = 4
-"""An array [H, W, C] with at most this many channels is one image, not a set [N, H, W] of very narrow grey ones."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in grey (ITU-R BT.601)."""
@@ -147,17 +145,9 @@ class ImageSet:
         """
         values = np.require(images.detach().cpu() if isinstance(images, Tensor) else images, requirements=["C", "W"])
         where, shape = f"array of images{f' ({about})' if about else ''}", list(values.shape)
-        wanted = {1, 3} if channels is None else {channels}
-        if len(shape) not in (3, 4) or (len(shape) == 4 and not wanted & {shape[1], shape[3]}):
-            alpha = len(shape) == 4 and {2, 4} & {shape[1], shape[3]} and channels is None
-            advice = "; composite an alpha channel first, or say how many channels there are: channels=N" if alpha else ""
-            known = " or ".join(map(str, sorted(wanted)))
-            raise DomtransError(f"images must be [N, H, W], [N, H, W, {known}] or [N, {known}, H, W], not {shape}{advice}")
-        if len(shape) == 3 and 0 < shape[2] <= MAX_PICTURE_CHANNELS < shape[1]:
-            raise DomtransError(
-                f"an array of shape {shape} is one image, not a set of grey images {shape[2]} pixels wide; give [N, H, W, C], "
-                f"for one image {[1, *shape]}"
-            )
+        alpha = channels is None and len(shape) == 4 and {2, 4} & {shape[1], shape[3]}
+        advice = "; composite an alpha channel first, or say how many channels there are: channels=N" if alpha else ""
+        axes = set_axes(shape, (1, 3) if channels is None else (channels,), "images", advice)
         if 0 in shape:
             raise DomtransError(f"images of shape {shape} are empty{': ' + about if about else ''}")
         note = ""
@@ -166,11 +156,7 @@ class ImageSet:
             values, note = to_bytes(values, where, stated, state="value_range=[black, white]")
         elif values.max() == 1:
             note = "all values are 0 or 1 of 255, which is nearly black; if 1 is white, set value_range=[0, 1]"
-        pixels = torch.as_tensor(values)
-        if pixels.ndim == 3:
-            pixels = pixels[:, None]
-        elif pixels.shape[-1] in wanted:
-            pixels = pixels.permute(0, 3, 1, 2)
+        pixels = channels_first(torch.as_tensor(values), axes)
         targets, names = (None, ()) if labels is None else read_labels(labels, len(pixels), classes, about)
         squares = square_tensor(pixels, size, aspect).contiguous()
         return cls(squares, targets, names, about, notes=(note,) if note else ())

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from domtrans.data.aspect import square_tensor
+from domtrans.data.axes import channels_first, image_axes, set_axes
 from domtrans.data.classes import list_names, read_labels
 from domtrans.data.image_files import decode_image
 from domtrans.data.image_set import ImageSet
@@ -119,8 +120,7 @@ def _read_array(data: Any, size: int, where: str, stated: Range | None) -> tuple
     shape = list(data.shape)
     if 0 in shape:
         raise DomtransError(f"the {where} is empty: an array of shape {shape}")
-    if len(shape) == 4 and 1 not in (shape[1], shape[3]) and 3 not in (shape[1], shape[3]):
-        raise DomtransError(f"the {where} must be [N, H, W], [N, H, W, 1 or 3] or [N, 1 or 3, H, W], not {shape}")
+    set_axes(shape, (1, 3), f"the {where}")  # raises before the values are looked at
     pixels, note = to_bytes(data, where, stated)
     return ImageSet.from_arrays(pixels, size=size, value_range=BYTES).images, [note] if note else []
 
@@ -164,12 +164,10 @@ class _Items:
         """[C, size, size] of the same type."""
         if image.numel() == 0:
             raise DomtransError(f"image {number} of the {self.where} is empty: shape {list(image.shape)}")
-        if image.ndim == 2:
-            image = image[None]
-        elif image.shape[0] not in (1, 3):
-            image = image.permute(2, 0, 1)
-        if image.shape[0] not in (1, 3):
+        axes = image_axes(image.shape, (1, 3))
+        if axes is None:
             raise DomtransError(f"image {number} of the {self.where} must have 1 or 3 channels, not shape {list(image.shape)}")
+        (image,) = channels_first(image, axes)
         low, high = float(image.min()), float(image.max())  # NaN if the image has one
         if not np.isfinite(low) or not np.isfinite(high):
             raise DomtransError(f"image {number} of the {self.where} has values that are not finite")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from domtrans.data.aspect import Aspect, square_tensor
+from domtrans.data.axes import channels_first, image_axes
 from domtrans.data.image_files import image_errors, read_image, to_pil
 from domtrans.data.image_set import to_channels, to_float, to_uint8
 from domtrans.data.pixels import from_pil
@@ -56,9 +57,9 @@ class InputReader:
     channels: int = 3
 
     @property
-    def known_channels(self) -> tuple[int, ...]:
+    def known_channels(self) -> tuple[int, int]:
         """The numbers of channels that arrays and tensors may have."""
-        return (1, 3) if self.channels in (1, 3) else (1, self.channels)
+        return known_channels(self.channels)
 
     def read(self, images: Any) -> RunInput:
         """Read what ``Run.transfer`` takes. Raises DomtransError for anything else."""
@@ -67,18 +68,22 @@ class InputReader:
         if isinstance(images, Tensor):
             return self._read_tensor(images)
         if isinstance(images, np.ndarray):
-            return self._read_array(images)
+            return self._read_array(images, _axes(images.shape, self.known_channels))
         return self._read_single(images)
 
     def _read_single(self, image: Any) -> RunInput:
-        """One image: a PIL image, a path, an array, or a tensor [1 or 3, H, W]."""
+        """One image: a PIL image, a path, or an array or a tensor, which may be [1 or 3, H, W] here."""
         if isinstance(image, Tensor) and image.ndim == 3:
             batch = self._read_tensor(image[None])
             return RunInput(batch.squares, lambda outputs: batch.restore(outputs)[0])
-        if isinstance(image, np.ndarray) and _axes(image, self.known_channels).startswith("B"):
-            raise DomtransError(f"an array in a list must be one image, not of shape {list(image.shape)}")
         if isinstance(image, np.ndarray):
-            return self._read_array(image)
+            axes = image_axes(image.shape, self.known_channels)
+            if axes is None:
+                known = " or ".join(map(str, self.known_channels))
+                raise DomtransError(
+                    f"an array in a list must be one image [H, W], [H, W, {known}] or [{known}, H, W], not {list(image.shape)}"
+                )
+            return self._read_array(image, axes)
         if isinstance(image, str | Path):
             image = read_image(Path(expand_home(str(image))))
         if not isinstance(image, Image.Image):
@@ -112,15 +117,17 @@ class InputReader:
         half = (white - black) / 2
         return RunInput((squares - black) / half - 1, lambda outputs: (outputs + 1) * half + black)
 
-    def _read_array(self, images: Any) -> RunInput:
+    def _read_array(self, images: Any, axes: str) -> RunInput:
         if images.dtype.kind not in "biuf":
             raise DomtransError(f"images must be arrays of numbers, not of {images.dtype}")
-        axes = _axes(images, self.known_channels)
         tensor = torch.from_numpy(np.require(images, images.dtype.newbyteorder("="), ["C", "W"]))
-        tensor = tensor if axes.startswith("B") else tensor[None]
-        tensor = tensor.movedim(-1, 1) if axes.endswith("C") else tensor if "C" in axes else tensor[:, None]
-        batch = self._read_tensor(tensor)
+        batch = self._read_tensor(channels_first(tensor, axes))
         return RunInput(batch.squares, lambda outputs: _with_axes(batch.restore(outputs), axes))
+
+
+def known_channels(channels: int) -> tuple[int, int]:
+    """The numbers of channels that arrays and tensors may have, for an f that reads ``channels``."""
+    return (1, 3) if channels in (1, 3) else (1, channels)
 
 
 def _range_of_type(images: Tensor) -> Range:
@@ -134,21 +141,30 @@ def _range_of_type(images: Tensor) -> Range:
     return BYTES if images.dtype == torch.uint8 else WORDS
 
 
-def _axes(array: Any, channels: tuple[int, ...]) -> str:
-    """The axes of an array: "HW", "HWC", "CHW", "BHW", "BHWC" or "BCHW"."""
-    shape = array.shape
-    if len(shape) == 2:
-        return "HW"
-    if len(shape) in (3, 4):
-        batch = "B" if len(shape) == 4 else ""
-        if shape[-1] in channels:
-            return batch + "HWC"
-        if shape[-3] in channels:
-            return batch + "CHW"
-        if not batch:
-            return "BHW"
-    known = " or ".join(map(str, channels))
-    raise DomtransError(f"images must be an array [H, W], [H, W, {known}], [B, H, W] or [B, H, W, {known}], not {list(shape)}")
+def _axes(shape: Sequence[int], channels: tuple[int, ...]) -> str:
+    """The axes of an array outside a list: "HW", "HWC", "NHW", "NHWC" or "NCHW".
+
+    Raises:
+        DomtransError: For another shape. [3, H, W] is refused too: it is one RGB image, or the last three of many grey ones.
+    """
+    axes = image_axes(shape, channels)
+    if axes in ("HW", "HWC"):
+        return axes
+    if axes == "CHW" and shape[0] > 1:
+        raise DomtransError(
+            f"an array of shape {list(shape)} is one image of {shape[0]} channels or {shape[0]} grey images; give "
+            f"{[1, *shape]} or {[*shape, 1]}"
+        )
+    if len(shape) == 3:
+        return "NHW"
+    axes = image_axes(shape[1:], channels) if len(shape) == 4 else None
+    if axes is None:
+        known = " or ".join(map(str, channels))
+        raise DomtransError(
+            f"images must be an array [H, W], [H, W, {known}], [B, H, W], [B, H, W, {known}] or [B, {known}, H, W], not "
+            f"{list(shape)}"
+        )
+    return f"N{axes}"
 
 
 def _with_axes(outputs: Tensor, axes: str) -> Any:
@@ -158,7 +174,7 @@ def _with_axes(outputs: Tensor, axes: str) -> Any:
         array = np.moveaxis(array, 1, -1)
     elif "C" not in axes:
         array = array[:, 0]
-    return array if axes.startswith("B") else array[0]
+    return array if axes.startswith("N") else array[0]
 
 
 def _describe(image: Any) -> str:

@@ -165,9 +165,11 @@ class Run:
         they can mean two of these, ``value_range`` must say which.
 
         Args:
-            images: A tensor [B, 1 or 3, H, W]; an array [H, W], [H, W, 1 or 3], [B, H, W] or [B, H, W, 1 or 3]; a PIL image;
-                the path of an image file; or a list of single images of these kinds. Tensors and arrays are uint8, uint16 or
-                float. If f reads another number of channels, tensors and arrays have as many instead of 3.
+            images: A tensor [B, 1 or 3, H, W]; an array [H, W], [H, W, 1 or 3], [B, H, W], [B, H, W, 1 or 3] or
+                [B, 1 or 3, H, W]; a PIL image; the path of an image file; or a list of single images of these kinds, in which a
+                tensor is [1 or 3, H, W] and an array may be. An array [3, H, W] outside a list could also be three grey images:
+                it is refused; give [1, 3, H, W] or [3, H, W, 1]. Tensors and arrays are uint8, uint16 or float. If f reads
+                another number of channels, tensors and arrays have as many instead of 3.
             aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or
                 "squeeze". None: as the run read its source, or "crop".
             value_range: The values of black and white in tensors and arrays, such as ``(0, 1)``. None: by the type; of floats,

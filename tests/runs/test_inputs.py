@@ -104,8 +104,24 @@ def test_arrays_keep_their_axes(run):
     assert np.abs(single[..., 0].astype(int) - expected[0, 0]).max() <= 1
     grey = ARRAYS[..., 0]
     assert run.transfer(grey).shape == (5, 32, 32) and run.transfer(grey[0]).shape == (32, 32)
-    assert run.transfer(PIXELS[0].numpy()).shape == (1, 32, 32)
+    (made,) = run.transfer([PIXELS[0].numpy()])
+    assert made.shape == (1, 32, 32) and np.abs(made.astype(int) - expected[0]).max() <= 1
     assert np.array_equal(run.transfer(ARRAYS[:, ::-1])[0], run.transfer(np.ascontiguousarray(ARRAYS[:, ::-1]))[0])
+
+
+def test_three_axes_are_read_in_one_way_or_refused(run):
+    grey = ARRAYS[..., 0]
+    for count in (1, 2, 4, 5):
+        assert run.transfer(grey[:count]).shape == (count, 32, 32)
+    with pytest.raises(
+        DomtransError, match=r"\[3, 32, 32\] is one image of 3 channels or 3 grey images; give \[1, 3, 32, 32\] or"
+    ):
+        run.transfer(grey[:3])
+    assert run.transfer(grey[None, :3]).shape == (1, 1, 32, 32) and run.transfer(grey[:3, ..., None]).shape == (3, 32, 32, 1)
+    reader = InputReader(32, torch.device("cpu"), channels=5)
+    assert reader.read(grey[:3]).squares.shape == (3, 1, 32, 32) and reader.read([grey]).squares.shape == (1, 5, 32, 32)
+    with pytest.raises(DomtransError, match="5 channels or 5 grey images"):
+        reader.read(grey)
 
 
 def test_other_arrays_are_refused(run):
