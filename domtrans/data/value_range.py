@@ -116,32 +116,42 @@ def detect_range(dtype: str, low: float, high: float, where: str, state: str = S
     return found
 
 
-def detect_range_of_few(images: Tensor) -> Range:
+def detect_range_of_few(images: Tensor, what: str = "the images", block: int = BLOCK, state: str = "value_range=") -> Range:
     """The values of black and white of some float images.
 
     Images without negative values may be bright images in [-1, 1]. If they were 8-bit images, their values tell: all multiples
     of 1/255 occur in [0, 1], and only the odd ones in [-1, 1].
 
+    Args:
+        images: [N, ...]; they may be mapped from a file.
+        what: What the images are, for messages.
+        block: Images that are in memory at a time.
+        state: How to state the values of black and white, before the values, for messages.
+
     Raises:
         DomtransError: If the range is not clear.
     """
-    low, high = (float(value) for value in images.float().aminmax())
-    has = f"the images have {str(images.dtype).removeprefix('torch.')} values from {low:.4g} to {high:.4g}"
+    extremes = torch.tensor([[float(value) for value in part.float().aminmax()] for part in images.split(block)])
+    low, high = float(extremes[:, 0].min()), float(extremes[:, 1].max())  # NaN if an image has one
+    has = f"{what} have {str(images.dtype).removeprefix('torch.')} values from {low:.4g} to {high:.4g}"
     if not np.isfinite(low) or not np.isfinite(high):
         raise DomtransError(f"{has}; replace the values that are not finite")
     found = _range_of_floats(low, high, FEW_IMAGES)
     if found is None:
         raise DomtransError(
             f"{has}, which are not clearly 0 to 1, -1 to 1 or 0 to 255; undo a normalisation, or say which values are black "
-            "and white: value_range=(black, white)"
+            f"and white: {state}(black, white)"
         )
     if found != UNIT:
         return found
-    levels = images.float() * 255
-    rounding = 510 * max(torch.finfo(images.dtype).eps, torch.finfo(torch.float32).eps)
-    if float((levels - levels.round()).abs().max()) > min(MAX_ROUNDING, rounding):
-        raise DomtransError(f"{has}, which can mean 0 to 1 or -1 to 1; say which: value_range=(0, 1) or value_range=(-1, 1)")
-    return SIGNED if bool((levels.round() % 2 == 1).all()) else UNIT
+    rounding = min(MAX_ROUNDING, 510 * max(torch.finfo(images.dtype).eps, torch.finfo(torch.float32).eps))
+    is_odd = True
+    for part in images.split(block):
+        levels = part.float() * 255
+        if float((levels - levels.round()).abs().max()) > rounding:
+            raise DomtransError(f"{has}, which can mean 0 to 1 or -1 to 1; say which: {state}(0, 1) or {state}(-1, 1)")
+        is_odd = is_odd and bool((levels.round() % 2 == 1).all())
+    return SIGNED if is_odd else UNIT
 
 
 def check_range(stated: Any, name: str) -> Range:

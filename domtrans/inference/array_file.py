@@ -3,69 +3,116 @@
 from __future__ import annotations
 
 import io
-import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from domtrans.errors import DomtransError, Stopped
+from domtrans.data.axes import set_axes
+from domtrans.data.value_range import detect_range_of_few
+from domtrans.errors import DomtransError
 from domtrans.inference.options import TransferOptions
 from domtrans.inference.output_files import write_output
+from domtrans.model.inference_engine import InferenceEngine
+from domtrans.runs.inputs import known_channels
 from domtrans.runs.run import Run
+from domtrans.storage.paths import expand_home
 
 SUFFIX = ".npy"
 
 
-def is_array_file(source: Any) -> bool:
-    """Whether the input of a transfer is one .npy file."""
-    return isinstance(source, str | Path) and Path(source).suffix.lower() == SUFFIX
+def find_array_file(source: Any) -> Path | None:
+    """The .npy file that is the only input of a transfer, or None. Raises DomtransError for one among several inputs."""
+    several = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    files = [Path(expand_home(str(item))) for item in several if isinstance(item, str | Path)]
+    arrays = [file for file in files if file.suffix.lower() == SUFFIX]
+    if arrays and len(several) > 1:
+        raise DomtransError(f"{arrays[0]} is an array file, which is transferred alone; give it as the only input")
+    return arrays[0] if arrays else None
 
 
-def transfer_array(run: Run, source: Path, destination: Any, options: TransferOptions, stop: threading.Event) -> Path:
-    """Transfer the images of an .npy file to another, in the shapes that ``Run.transfer`` takes and returns.
+def array_target(source: Path, destination: Any, options: TransferOptions) -> Path:
+    """The output. Raises DomtransError for an output or an option that does not go with an array file."""
+    if not isinstance(destination, str | Path) or Path(destination).suffix.lower() != SUFFIX:
+        raise DomtransError(f"the images of {source} are written to one file, so give an output that ends in {SUFFIX}")
+    refused = {
+        "format": options.format,
+        "size": options.size,
+        "keep_size": options.keep_size,
+        "side_by_side": options.side_by_side,
+        "crop": options.crop,
+        "sheet": options.sheet,
+        "parameters": options.parameters,
+        "project": options.project,
+        "tiles": options.tiles,
+        "max_pixels": options.max_pixels is not None,
+    }
+    for name, value in refused.items():
+        if value:
+            raise DomtransError(f"{name.replace('_', '-')} is for image files, and {source} is an array file; leave it out")
+    if options.part[1] > 1:
+        raise DomtransError(f"{source} is one array file, and several processes cannot share it; transfer it with one process")
+    target = Path(expand_home(str(destination)))
+    if target.exists() and source.exists() and target.samefile(source):
+        raise DomtransError(f"the output {target} would replace the input; choose another")
+    if target.exists() and not options.force and not options.skip_existing:
+        raise DomtransError(f"the output {target} exists; choose another, or replace it with --force (Python: force=True)")
+    return target
+
+
+def transfer_array(
+    run: Run,
+    source: Path,
+    target: Path,
+    options: TransferOptions,
+    engine: InferenceEngine,
+    on_images: Callable[[int, int], None],
+) -> Path:
+    """Transfer the images of an .npy file to another, in the shapes that ``Run.transfer`` takes and returns for a batch.
 
     Args:
         run: The loaded run.
         source: The input, [N, H, W], [N, H, W, C] or [N, C, H, W].
-        destination: The output, an .npy file.
-        options: Of these, ``batch_size``, ``force`` and ``aspect`` are used.
-        stop: Once set, Stopped is raised and nothing is written.
+        target: The output, an .npy file.
+        options: Of these, ``batch_size`` and ``aspect`` are used.
+        engine: What computes G.
+        on_images: Called with the number of images that are done, and of all; if it raises, nothing is written.
 
     Returns:
         The output.
 
     Raises:
-        DomtransError: If the input cannot be read, the output is no .npy file or exists, or an option does not apply.
-        Stopped: If ``stop`` was set.
+        DomtransError: If the input cannot be read, or it is not clear which values are black and white.
     """
-    _check(source, destination, options)
+    images = _read(source)
+    what = f"the images in {source}"
+    axes = set_axes(images.shape, known_channels(run.encoder.encoder.channels), what)
+    if 0 in images.shape:
+        raise DomtransError(f"{source} has no images: it is an array of shape {list(images.shape)}")
+    value_range = None
+    if images.dtype.kind == "f":  # of all images, because a batch alone may look as if it had another range
+        value_range = detect_range_of_few(torch.from_numpy(images), what, options.batch_size, "Run.transfer with value_range=")
+    batches = images[..., None] if axes == "NHW" else images  # Run.transfer refuses [3, H, W]
+    outputs = []
+    for start in range(0, len(batches), options.batch_size):
+        on_images(start, len(batches))
+        batch = batches[start : start + options.batch_size]
+        outputs.append(run.transfer(batch, aspect=options.aspect, value_range=value_range, engine=engine))
+    on_images(len(batches), len(batches))
+    made = np.concatenate(outputs)
+    content = io.BytesIO()
+    np.save(content, made[..., 0] if axes == "NHW" and made.shape[-1] == 1 else made, allow_pickle=False)
+    return write_output(target, content.getvalue())
+
+
+def _read(source: Path) -> np.ndarray:
+    """The array of a file, mapped into memory. Changes of it, which nothing makes, would stay in memory."""
     try:
-        images = np.load(source, mmap_mode="r", allow_pickle=False)
+        images = np.load(source, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DomtransError(f"{source} cannot be read as an .npy file: {' '.join(str(error).split())[:120]}") from None
-    if not isinstance(images, np.ndarray) or images.ndim not in (3, 4) or 0 in images.shape:
-        shape = list(images.shape) if isinstance(images, np.ndarray) else "several arrays"
-        raise DomtransError(f"{source} must hold images [N, H, W], [N, H, W, C] or [N, C, H, W], not {shape}")
-    images = images[:, None] if images.ndim == 3 else images
-    outputs = []
-    for start in range(0, len(images), options.batch_size):
-        if stop.is_set():
-            raise Stopped(f"stopped after {start:,} of {len(images):,} images, and nothing was written")
-        outputs.append(run.transfer(np.array(images[start : start + options.batch_size]), aspect=options.aspect))
-    content = io.BytesIO()
-    np.save(content, np.concatenate(outputs), allow_pickle=False)
-    return write_output(Path(destination), content.getvalue())
-
-
-def _check(source: Path, destination: Any, options: TransferOptions) -> None:
-    """Raise DomtransError for an output or an option that does not go with arrays."""
-    if not isinstance(destination, str | Path) or Path(destination).suffix.lower() != SUFFIX:
-        raise DomtransError(f"the images of {source} are written to one file, so give an output that ends in {SUFFIX}")
-    for name in ("size", "side_by_side", "crop", "sheet", "parameters", "project", "tiles", "keep_size", "format"):
-        if getattr(options, name, None):
-            raise DomtransError(f"{name.replace('_', '-')} is for image files, and {source} is an array file; leave it out")
-    if Path(destination).exists() and not options.force:
-        raise DomtransError(f"the output {destination} exists; choose another, or replace it with --force (Python: force=True)")
-    if Path(destination).absolute() == Path(source).absolute():
-        raise DomtransError(f"the output {destination} would replace the input; choose another")
+    if not isinstance(images, np.ndarray):
+        raise DomtransError(f"{source} holds several arrays; save the images alone with np.save")
+    return np.require(images, images.dtype.newbyteorder("="), ["C", "W"])

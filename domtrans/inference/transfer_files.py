@@ -18,7 +18,7 @@ from domtrans.data.image_formats import image_format
 from domtrans.data.image_scan import SkippedFile
 from domtrans.data.pixel_limit import pixel_limit
 from domtrans.errors import DomtransError, Stopped
-from domtrans.inference.array_file import is_array_file, transfer_array
+from domtrans.inference.array_file import array_target, find_array_file, transfer_array
 from domtrans.inference.contact_sheet import ContactSheet
 from domtrans.inference.framing import Framing
 from domtrans.inference.jobs import Job, Plan, plan_jobs, read_stream
@@ -103,7 +103,7 @@ def transfer(
     suffixes: ``a.jpg.png`` and ``a.png.png``. An unreadable image of a folder is skipped and listed in ``failed``, and every
     file that is not read in ``passed_over``. Links to folders are followed. A destination inside the source folder is not
     read. Every file is written whole or not at all. The output has the alpha channel of the input if its format supports one.
-    An .npy file of images becomes another .npy file.
+    An .npy file of images becomes another .npy file, and takes no options that are for image files.
     All frames of an animation (GIF, APNG, WebP, AVIF) or a video are transferred; of an animation only the first, if the
     output format is not animated.
 
@@ -180,10 +180,10 @@ def transfer(
         project=project,
         tiles=tiles,
     )
-    if is_array_file(source):
+    array = find_array_file(source)
+    if array is not None:
         run = _load(run, device, precision, registry, variant)
-        array = Path(expand_home(str(source)))
-        return Transferred((transfer_array(run, array, destination, options, stop or threading.Event()),), ())
+        return _transfer_array(run, array, destination, options, engine, listeners, progress, stop or threading.Event())
     sheet_format = None if options.sheet is None else image_format(options.sheet)
     plan = _plan(source, destination, options)
     jobs, single = plan.jobs, plan.single
@@ -226,6 +226,25 @@ def transfer(
     written = tuple(path for result in results for path in result.written)
     existing = tuple(job.target for job in skipped if isinstance(job.target, Path))
     return Transferred(written, failed, existing, plan.passed_over, projected)
+
+
+def _transfer_array(
+    run: Run,
+    source: Path,
+    destination: str | Path | BinaryIO,
+    options: TransferOptions,
+    engine: InferenceEngine,
+    listeners: Listeners,
+    progress: bool | None,
+    stop: threading.Event,
+) -> Transferred:
+    """Transfer an .npy file; its images are reported as the frames of a single file are."""
+    target = array_target(source, destination, options)
+    if options.skip_existing and target.exists():
+        return Transferred((), (), (target,))
+    with with_display(listeners, progress) as everyone:
+        on_images = ProgressReporter(everyone, stop).frames_done
+        return Transferred((transfer_array(run, source, target, options, engine, on_images),), ())
 
 
 def _check_local(*outputs: str | Path | BinaryIO | None) -> None:
