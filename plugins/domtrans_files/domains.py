@@ -14,7 +14,7 @@ from domtrans import Aspect, Attribute, DataPath, DomtransError, ImageSet, Memor
 from domtrans_files.array_files import read_arrays
 from domtrans_files.folder_reading import read_folder
 from domtrans_files.reading import Layout, Part
-from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
+from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out_splits
 
 ChannelCount = Annotated[int, Field(ge=2, le=64)]
 ShownChannels = Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1, max_length=3)]
@@ -65,18 +65,14 @@ def arrays(
     )
     count = len(everything)
     if found.test is None:
-        groups = everything.labels if split_by == "class" else None
-        index = split_index(groups, count, split, holdout, path)
-        targets = torch.zeros(count, dtype=torch.int64) if groups is None else groups
-        parts = {name: hold_out(targets, name, holdout) for name in SPLITS}
+        parts = hold_out_splits(everything.labels if split_by == "class" else None, count, holdout, split, path)
     else:
         parts = {"train": torch.arange(count - found.test), "test": torch.arange(count - found.test, count)}
-        index = parts[split]
     notes = [*found.notes, *everything.notes, *shown_notes(everything.channels, show_channels)]
     if everything.labels is not None:
         share = holdout if found.test is None and split_by == "class" else None
         notes += class_notes(everything.labels, everything.classes, parts["train"], parts["test"], share)
-    return replace(everything.take(index), notes=tuple(notes), shown=positions(show_channels))
+    return replace(everything.take(parts[split]), notes=tuple(notes), shown=positions(show_channels))
 
 
 def folder(
@@ -133,21 +129,16 @@ def folder(
         raise DomtransError(
             f"{root} is a file, not a folder{_advice(root)}" if root.is_file() else f"there is no folder {root}"
         )
-    if grey and channels is not None:
-        raise DomtransError("grey=true reads one channel, so leave out channels, or grey")
-    read_channels = channels or (1 if grey else 3)
+    read_channels = channels_to_read(channels, grey=grey)
     found = read_folder(root, layout, part, labels)
-    count, targets = len(found.files), found.labels
+    targets = found.labels
     if found.reading.splits:
         parts = {name: found.split(name) for name in SPLITS}
-        index = parts[split]
-        if not len(index):
+        if not len(parts[split]):
             raise DomtransError(f"there are no images for the {split} split in {root}")
     else:
-        index = split_index(targets, count, split, holdout, path)
-        grouped = torch.zeros(count, dtype=torch.int64) if targets is None else targets
-        parts = {name: hold_out(grouped, name, holdout) for name in SPLITS}
-    notes = found.notes
+        parts = hold_out_splits(targets, len(found.files), holdout, split, path)
+    index, notes = parts[split], found.notes
     if targets is not None:
         share = None if found.reading.splits else holdout
         notes += class_notes(targets, found.reading.classes, parts["train"], parts["test"], share)
@@ -175,6 +166,13 @@ def _advice(file: Path) -> str:
     if name.endswith(".tar"):
         return "; the domain 'webdataset' reads it"
     return "; unpack it first" if name.endswith((".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")) else ""
+
+
+def channels_to_read(channels: int | None, *, grey: bool) -> int:
+    """The channels that image files are read with. Raises DomtransError for options that contradict each other."""
+    if grey and channels is not None:
+        raise DomtransError("grey=true reads one channel, so leave out channels, or grey")
+    return channels or (1 if grey else 3)
 
 
 def positions(show_channels: list[int] | None) -> tuple[int, ...]:

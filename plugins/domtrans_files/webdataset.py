@@ -27,10 +27,10 @@ from domtrans import (
     list_names,
     natural_key,
 )
-from domtrans_files.domains import about
+from domtrans_files.domains import ChannelCount, ShownChannels, about, channels_to_read, positions, shown_notes
 from domtrans_files.shard_files import find_shards, find_split_shards, read_vocabulary
 from domtrans_files.shards import CLASS_LABEL, Shard, read_shard
-from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out, split_index
+from domtrans_files.splits import Holdout, Split, class_notes, hold_out_splits
 
 DOWNLOADS = 8
 """Remote shards that are read at a time."""
@@ -51,6 +51,8 @@ def webdataset(
     block: PositiveInt = 1,
     aspect: Aspect = "crop",
     max_pixels: NonNegativeInt | None = None,
+    channels: ChannelCount | None = None,
+    show_channels: ShownChannels | None = None,
 ) -> ImageSet:
     """Images in WebDataset tar shards: members ``KEY.png``, ``.jpg`` and other formats, with ``KEY.json`` or ``KEY.cls``.
 
@@ -71,10 +73,13 @@ def webdataset(
         block: Neighbours in a shard that stay together in every shuffle, for a disk that is slow to seek.
         aspect: How images that are not square become square: "crop" to the centre, "pad" with the border pixels, or "squeeze".
         max_pixels: Limit of an image's width times height; 0: none; by default that of DOMTRANS_MAX_PIXELS, or Pillow's.
+        channels: The number of channels, if the images are neither grey nor RGB, as in the domain ``folder``.
+        show_channels: The channels that pictures show, counted from 1, as in the domain ``arrays``.
 
     Raises:
         DomtransError: If a shard is missing, compressed or damaged, or labels do not fit together.
     """
+    read_channels = channels_to_read(channels, grey=grey)
     if test_path is None:
         train_files, test_files, notes = find_split_shards(path)
     elif is_remote(path) != is_remote(test_path):
@@ -91,14 +96,11 @@ def webdataset(
     classes, labels, attributes = _join_labels(files, shards, read_vocabulary(files[0]), path)
     count = len(spans)
     if test_files is None:
-        index = split_index(labels, count, split, holdout, path)
-        grouped = torch.zeros(count, dtype=torch.int64) if labels is None else labels
-        parts = {name: hold_out(grouped, name, holdout) for name in SPLITS}
+        parts = hold_out_splits(labels, count, holdout, split, path)
     else:
         border = sum(len(shard.spans) for shard in shards[: len(train_files)])
         parts = {"train": torch.arange(border), "test": torch.arange(border, count)}
-        index = parts[split]
-        if not len(index):
+        if not len(parts[split]):
             raise DomtransError(
                 f"there are no images for the {split} split in {path if split == 'train' else test_path or path}"
             )
@@ -107,10 +109,11 @@ def webdataset(
     else:
         notes += class_notes(labels, classes, parts["train"], parts["test"], holdout if test_files is None else None)
     remote = {file.address: file for file in files if is_remote(file.address)}
-    channels = 1 if grey else 3
-    stored = StoredImages(root, names, spans, size, channels, block, aspect=aspect, max_pixels=max_pixels, remote=remote)
-    images = ImageSet(stored, labels, classes, about("webdataset", path, split), attributes, tuple(notes))
-    return images.take(index).kept(memory)
+    notes += shown_notes(read_channels, show_channels)
+    stored = StoredImages(root, names, spans, size, read_channels, block, aspect=aspect, max_pixels=max_pixels, remote=remote)
+    words, shown = about("webdataset", path, split), positions(show_channels)
+    images = ImageSet(stored, labels, classes, words, attributes, tuple(notes), shown=shown)
+    return images.take(parts[split]).kept(memory)
 
 
 def _read_shards(files: Sequence[DataFile]) -> list[Shard]:
