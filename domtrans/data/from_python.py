@@ -95,7 +95,7 @@ def read_data(data: Any, size: int, where: str, *, split_only: Part | None = Non
     train: ImageSet | None
     if splits:
         sets = {name: read_set(value, size, f"{name} split of the {where}", stated) for name, value in splits.items()}
-        train, test = _same_form(sets) if "test" in sets else _split(sets["train"], where)
+        train, test = _same_form(sets, where) if "test" in sets else _split(sets["train"], where)
     else:
         whole = read_set(data, size, where, stated)
         train, test = (None, whole) if split_only and not _can_split(whole) else _split(whole, where)
@@ -182,11 +182,16 @@ def _split(images: ImageSet, where: str) -> tuple[ImageSet, ImageSet]:
     return images.take(index["train"]), images.take(index["test"])
 
 
-def _same_form(sets: Mapping[str, ImageSet]) -> tuple[ImageSet, ImageSet]:
-    """Training and test images with the same classes and channels."""
+def _same_form(sets: Mapping[str, ImageSet], where: str) -> tuple[ImageSet, ImageSet]:
+    """Training and test images with the same classes and channels; grey ones become as many channels as the others have."""
     train, test = sets["train"], sets["test"]
-    if train.channels != test.channels:
-        train, test = _to_rgb(train), _to_rgb(test)
+    channels = {train.channels, test.channels}
+    if len(channels - {1}) > 1:
+        raise DomtransError(
+            f"the training images of the {where} have {train.channels} channels and its test images {test.channels}; give both "
+            "the same channels"
+        )
+    train, test = train.in_channels(max(channels)), test.in_channels(max(channels))
     if train.labels is not None and test.labels is not None and train.classes != test.classes:
         new = set(test.classes) - set(train.classes)
         classes = class_list([*train.classes, *test.classes]) if new else train.classes
@@ -202,7 +207,3 @@ def _notes_of_splits(train: ImageSet, test: ImageSet) -> list[str]:
     labels = torch.cat([train.labels.cpu(), test.labels.cpu()])
     index = torch.arange(len(labels))
     return class_notes(labels, train.classes, index[: len(train)], index[len(train) :], None)
-
-
-def _to_rgb(images: ImageSet) -> ImageSet:
-    return images if images.channels == 3 else replace(images, pixels=images.images.expand(-1, 3, -1, -1).contiguous())

@@ -233,6 +233,17 @@ class ImageSet:
             pixels[index] = self.batch(index)
         return replace(self, pixels=pixels)
 
+    def in_channels(self, channels: int) -> ImageSet:
+        """The same set with another number of channels, as ``to_channels`` makes them, in memory.
+
+        Raises:
+            DomtransError: If the images have several channels, and others are wanted than one.
+        """
+        if channels == self.channels:
+            return self
+        pixels = torch.cat([to_channels(block.float(), channels).round().to(torch.uint8) for block in self.blocks()])
+        return replace(self, pixels=pixels.contiguous(), shown=())
+
     def unlabelled(self) -> ImageSet:
         """The same images without labels, attributes and parameters. They keep their engine."""
         return ImageSet(self.pixels, about=self.about, notes=self.notes, engine=self.engine, shown=self.shown)

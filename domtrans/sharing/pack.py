@@ -142,4 +142,13 @@ def _sample_grid(run: Run, samples: Path) -> bytes | None:
     except DomtransError:
         grids = sorted(samples.glob("*.png"))
         return grids[-1].read_bytes() if grids else None
-    return pair_grid(images.images, run.model.apply_to(images))
+    transferred = run.model.apply_to(images)
+    return pair_grid(images.images, transferred, source_shown=images.shown, target_shown=_target_shown(run))
+
+
+def _target_shown(run: Run) -> tuple[int, ...]:
+    """The channels that pictures of the target show, which only its data knows; without it, the usual ones."""
+    try:
+        return load_domain(run.registry, run.recipe.target, "test", run.recipe.image_size).shown
+    except DomtransError:
+        return ()

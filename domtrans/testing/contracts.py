@@ -23,7 +23,7 @@ CONTRACTS = {
     "any-documented": "a part has a docstring: the first line says what it is, and ``Args:`` explains every option",
     "any-options": "every option has a type, and a default of that type unless the option is required",
     "any-picklable": "a part can be pickled for worker processes, so it is defined at the top level of a module",
-    "domain-gives": "a domain returns an ImageSet of the requested size: uint8 [N, 1 or 3, size, size]",
+    "domain-gives": "a domain returns an ImageSet of the requested size: uint8 [N, C, size, size]",
     "domain-splits": 'the splits "train" and "test" have the same channels and classes, but different images',
     "domain-deterministic": "a domain returns the same images in every call, whatever the state of the global generators",
     "domain-seed": "a domain with an option ``seed`` returns other images for another seed",
@@ -48,8 +48,8 @@ CONTRACTS = {
     "same results",
     "network-copy": "a network can be copied with copy.deepcopy, because the engine keeps the EMA of g in a copy",
     "network-autocast": "a network works under bfloat16 autocast",
-    "encoder-attributes": "an encoder has ``channels`` (1 or 3) and ``feature_size`` (a positive integer); one of maps has "
-    "``feature_shape`` (C, h, w) instead",
+    "encoder-attributes": "an encoder has ``channels`` (from 1 to 64) and ``feature_size`` (a positive integer); one of maps "
+    "has ``feature_shape`` (C, h, w) instead",
     "encoder-head": "``logits`` turns features into [B, K], the logits of all ``heads`` side by side",
     "generator-range": "the images of a generator are in [-1, 1]",
     "generator-parameters": "a generator that draws by parameters gives the logits of every slot and an index within each, the "

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from domtrans.data.image_set import MAX_CHANNELS
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Discriminator, Encoder, Generator, head_sizes
 from domtrans.model.image_sizes import reads_maps
@@ -45,7 +46,7 @@ def check_encoder(where: Any, name: str | None = None, /, **options: Any) -> Non
     f = seeded(0, build)
     subject.require(isinstance(f, Encoder), "network-forward", f"it is a {type(f).__name__}, not a domtrans.Encoder")
     channels = getattr(f, "channels", None)
-    subject.require(channels in (1, 3), "encoder-attributes", f"its ``channels`` is {channels}")
+    subject.require(channels in range(1, MAX_CHANNELS + 1), "encoder-attributes", f"its ``channels`` is {channels}")
     shape = feature_shape_of(f)
     fits = len(shape) in (1, 3) and all(isinstance(length, int) and length > 0 for length in shape)
     subject.require(fits, "encoder-attributes", f"its ``feature_size`` is {shape[0] if len(shape) == 1 else list(shape)}")

@@ -10,12 +10,10 @@ from torch import Tensor
 from domtrans import (
     AugmentationOption,
     EncoderOption,
-    ImageSet,
     MetricInput,
     MetricValue,
     NotMeasurableError,
     predict,
-    to_channels,
     to_float,
 )
 from domtrans_dtn.metrics import MILD_VIEW, feature_network
@@ -76,7 +74,7 @@ def content(
     edges, fake_edges = (edge_map(to_float(images.images)) for images in (source, transferred))
     extract = feature_network(inputs, encoder, steps=steps, batch_size=batch_size, view=view)
     if encoder is None:
-        source = _in_channels(source, inputs.target_train.channels)
+        source = source.in_channels(inputs.target_train.channels)
     features, fake_features = (_standardised(predict(extract, images, inputs.session)) for images in (source, transferred))
     similarities = F.normalize(features) @ F.normalize(fake_features).T
     results = {
@@ -114,8 +112,3 @@ def _standardised(features: Tensor) -> Tensor:
     """Features [N, F] with mean 0 and standard deviation 1 over the set, because domains differ in both."""
     deviation, mean = torch.std_mean(features.float(), 0)
     return (features.float() - mean) / deviation.clamp_min(1e-6)
-
-
-def _in_channels(images: ImageSet, channels: int) -> ImageSet:
-    """The same images, without labels, in another number of channels."""
-    return ImageSet(to_channels(images.images.float(), channels).round().to(torch.uint8), about=images.about)

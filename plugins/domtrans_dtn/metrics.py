@@ -28,6 +28,7 @@ from domtrans import (
     predict,
     seeded,
     spread,
+    to_channels,
 )
 
 MIN_IMAGES = 10
@@ -42,7 +43,7 @@ class TurnClassifier(Evaluator):
     """Tells by how many quarter turns an image is rotated, which takes no labels (Gidaris, Singh, Komodakis, 2018).
 
     Args:
-        channels: 1 or 3.
+        channels: Those of the images.
         width: Channels of the first layer.
     """
 
@@ -72,7 +73,7 @@ class Pretrained(Evaluator):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, C, H, W] in [-1, 1] to features [B, F]; maps are averaged over positions."""
-        features = self.encoder(images.expand(-1, self.encoder.channels, -1, -1) if images.shape[1] == 1 else images)
+        features = self.encoder(to_channels(images, self.encoder.channels))
         return features.flatten(2).mean(2) if features.ndim > 2 else features
 
 

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from domtrans import Attribute, DomainOption, DomtransError, ImageSet, to_channels
+from domtrans import Attribute, DomainOption, DomtransError, ImageSet
 
 OTHERS_CLASS = "others"
 """The class of images whose own class the domain does not have."""
@@ -38,7 +38,7 @@ def extended(
     """
     own: ImageSet = of(split, size)
     if own.labels is not None:
-        own = replace(own, classes=(*own.classes, OTHERS_CLASS))
+        own = replace(own, classes=tuple(dict.fromkeys((*own.classes, OTHERS_CLASS))))  # it may be an extended domain itself
     if split == "test":
         return own
     parts = [own, *(domain(split, size) for domain in by)]
@@ -46,23 +46,23 @@ def extended(
     labels = None if own.labels is None else torch.cat([relabel(images, own.classes) for images in parts])
     about = " and ".join(images.about or "a domain" for images in parts)
     notes = tuple(note for images in parts for note in images.notes)
-    return ImageSet(pixels, labels, own.classes, about, join_attributes(parts), notes)
+    return ImageSet(pixels, labels, own.classes, about, join_attributes(parts), notes, shown=own.shown)
 
 
 def pixels_of(images: ImageSet, channels: int) -> Tensor:
     """The pixels of a set in memory, uint8 [N, channels, H, W]."""
-    pixels = images.pixels
-    if not isinstance(pixels, Tensor):
+    if not images.in_memory:
         raise DomtransError(f"extended: {images.about or 'a domain'} leaves its images in files; give it memory=yes")
-    return pixels if images.channels == channels else to_channels(pixels.float(), channels).round().to(torch.uint8)
+    return images.in_channels(channels).images
 
 
 def relabel(images: ImageSet, classes: Sequence[str]) -> Tensor:
-    """The labels as indices into ``classes``, int64 [N]; the last class stands for all that are not in it."""
-    if images.labels is None:
-        return torch.full((len(images),), len(classes) - 1)
+    """The labels as indices into ``classes``, int64 [N]; the class "others" stands for all that are not in it."""
     index = {name: number for number, name in enumerate(classes)}
-    return torch.tensor([index.get(name, len(classes) - 1) for name in images.classes])[images.labels]
+    others = index[OTHERS_CLASS]
+    if images.labels is None:
+        return torch.full((len(images),), others)
+    return torch.tensor([index.get(name, others) for name in images.classes])[images.labels]
 
 
 def join_attributes(parts: Sequence[ImageSet]) -> dict[str, Attribute]:

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 
 from commands import in_process
-from domtrans import DomtransError, ImageSet, load, to_channels, train, transfer
+from domtrans import DomtransError, ImageSet, load, pack, to_channels, train, transfer
 from domtrans.data.grid import pair_grid, show_channels
 from domtrans.registry.parts import Part
 from tiny import SMALL_FOLDERS, registry
+from tiny_shards import encoded, write_tar
 
 
 def bands(count, channels=5, side=32, dtype=np.uint16, seed=0):
@@ -62,6 +63,17 @@ def test_a_folder_of_tiff_stacks_has_a_channel_on_each_page(tmp_path):
         domain("folder", path=str(tmp_path), channels=4, holdout=0.0)
 
 
+def test_shards_hold_images_of_any_number_of_channels(tmp_path):
+    pixels = np.moveaxis(bands(4, 4, dtype=np.uint8), 1, -1)
+    write_tar(tmp_path / "a.tar", {f"{number}.png": encoded(image) for number, image in enumerate(pixels)})
+    shards = {"path": str(tmp_path / "a.tar"), "holdout": 0.0}
+    images = domain("webdataset", **shards, channels=4, show_channels=[4])
+    assert np.array_equal(images.images.numpy(), np.moveaxis(pixels, -1, 1))
+    assert images.shown == (3,) and "pictures show channel 4 of 4" in images.notes
+    with pytest.raises(DomtransError, match="grey=true reads one channel, so leave out channels, or grey"):
+        domain("webdataset", **shards, channels=4, grey=True)
+
+
 def test_the_four_channels_of_rgba_are_kept_as_they_are(tmp_path):
     pixels = np.moveaxis(bands(2, 4, dtype=np.uint8), 1, -1)
     for number, image in enumerate(pixels):
@@ -87,6 +99,18 @@ def test_channels_become_others_only_where_that_has_a_meaning():
         to_channels(images, 3)
 
 
+def test_a_set_changes_its_channels():
+    labels, rgb = torch.tensor([0, 1]), torch.from_numpy(bands(2, 3, dtype=np.uint8))
+    images = ImageSet(rgb, labels, ("a", "b"), "two", shown=(2,))
+    grey = images.in_channels(1)
+    assert grey.channels == 1 and grey.classes == images.classes and grey.shown == () and torch.equal(grey.labels, labels)
+    assert torch.equal(grey.images, to_channels(rgb.float(), 1).round().to(torch.uint8))
+    assert torch.equal(grey.in_channels(5).images, grey.images.expand(-1, 5, -1, -1))
+    assert images.in_channels(3) is images
+    with pytest.raises(DomtransError, match="images have 3 channels, where 5 are needed"):
+        images.in_channels(5)
+
+
 def test_a_transfer_of_five_channels_is_trained_and_used(tmp_path):
     for seed, name in enumerate(("source", "target")):
         np.save(tmp_path / f"{name}.npy", bands(8, seed=seed))
@@ -100,6 +124,8 @@ def test_a_transfer_of_five_channels_is_trained_and_used(tmp_path):
     assert run.recipe.encoder.options["channels"] == 5 and "5-channel images" in run.recipe.choices[0]
     assert (tmp_path / "run" / "report.html").is_file()
     loaded = load(tmp_path / "run", device="cpu", registry=registry())
+    grid = np.asarray(Image.open(pack(loaded, tmp_path / "packed").folder / "samples.png").convert("RGB"))
+    assert np.ptp(grid, axis=-1).max() == 0 < np.ptp(grid), "one channel, as grey"
     values = bands(3, dtype=np.uint16)
     assert loaded.transfer(values).shape == (3, 5, 32, 32)
     assert loaded.transfer(np.moveaxis(values, 1, -1)).shape == (3, 32, 32, 5)

@@ -225,6 +225,17 @@ def test_class_names_come_from_the_data_set(images):
     assert unlabelled.labels is None and unlabelled.notes == ("all labels are -1, so the images are taken as unlabelled",)
 
 
+def test_grey_images_become_as_many_channels_as_those_of_the_other_split():
+    grey, bands = (ImageSet(torch.full((4, channels, 8, 8), 7, dtype=torch.uint8)) for channels in (1, 4))
+    found = read_data({"train": grey, "test": bands}, 8, "source")
+    assert found.train.shape == (4, 4, 8, 8) and found.test.channels == 4 and bool((found.train.images == 7).all())
+    rgb = ImageSet(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(
+        DomtransError, match="the training images of the source have 3 channels and its test images 4; give both"
+    ):
+        read_data({"train": rgb, "test": bands}, 8, "source")
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -56,6 +56,22 @@ def test_the_test_split_is_the_domains_own(bars, faces):
     assert torch.equal(found.images, one.images) and found.labels.tolist() == one.labels.tolist()
 
 
+def test_an_extended_domain_can_be_extended_again(bars, faces):
+    inner = use("extended", of=bars, by=[faces])
+    one, found = load_domain(registry(), bars, "train", 32), load("train", inner, faces)
+    assert found.classes == load("test", inner, faces).classes == (*one.classes, "others")
+    assert found.labels.tolist() == one.labels.tolist() + [len(one.classes)] * 12
+
+
+def test_both_splits_show_the_channels_of_the_domain(tmp_path, faces):
+    np.save(tmp_path / "bands.npy", np.zeros((8, 5, 32, 32), np.uint8))
+    bands = use("arrays", path=str(tmp_path / "bands.npy"), channels=5, show_channels=[4, 2, 1], holdout=0.25)
+    grey = use("arrays", path=write_bars(tmp_path / "grey.npz", channels=1), holdout=0.25)
+    assert [load(split, bands, grey).shown for split in ("train", "test")] == [(3, 1, 0)] * 2
+    with pytest.raises(DomtransError, match="images have 3 channels, where 5 are needed"):
+        load("train", bands, faces)
+
+
 def test_different_values_of_an_attribute_are_refused(faces):
     def hatted(split, size):
         shape = torch.zeros(2, 3, size, size, dtype=torch.uint8)

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from domtrans import FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, Session, Transfer, precision_and_recall, use
+from domtrans import (
+    DomtransError,
+    FrozenEncoder,
+    ImageSet,
+    MetricInput,
+    NotMeasurableError,
+    Session,
+    Transfer,
+    precision_and_recall,
+    use,
+)
 from domtrans.testing import check_metric
 from domtrans_dtn.metrics import turned
 from made_up_transfers import Headless, ImageFunction
@@ -33,6 +43,14 @@ def test_real_images_are_more_real_than_constant_ones():
 def test_an_encoder_can_replace_the_fitted_network():
     own = measured(lambda x: x, encoder={"name": "colour-grid", "fields": 2})
     assert own["fid"] >= 0 and own["fid"] != measured(lambda x: x)["fid"]
+
+
+def test_an_encoder_of_other_channels_is_refused_in_a_sentence():
+    several = ImageSet(torch.zeros(20, 4, 32, 32, dtype=torch.uint8))
+    transfer = Transfer(FrozenEncoder(Headless()), ImageFunction(lambda x: x.expand(-1, 4, -1, -1))).eval()
+    inputs = MetricInput(transfer, images(20, 0), several, several, Session.start("cpu", precision="float32"))
+    with pytest.raises(DomtransError, match="images have 4 channels, where 3 are needed"):
+        registry().build("metric", use("image-realism", encoder={"name": "colour-grid", "fields": 2}))(inputs)
 
 
 def test_few_images_are_refused():

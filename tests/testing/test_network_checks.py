@@ -7,6 +7,7 @@ from torch import nn
 import domtrans
 from domtrans import testing
 from domtrans.testing.contracts import CONTRACTS, page_of
+from tiny import registry
 
 
 class Sound(domtrans.Encoder):
@@ -66,6 +67,12 @@ class StaysBehind(Sound):
         return super().forward(images) + self.shift
 
 
+class TooWide(Sound):
+    """An f that reads more channels than an image can have."""
+
+    channels = 65
+
+
 class Miscounts(Sound):
     """An f that gives fewer features than it says."""
 
@@ -116,6 +123,16 @@ def test_a_broken_encoder_is_told_what_it_breaks(encoder, contract):
 def test_a_sound_encoder_passes_as_a_class_and_at_another_size():
     testing.check_encoder(Sound)
     testing.check_encoder(Sound, size=16, classes=0)
+
+
+@pytest.mark.parametrize("channels", [1, 5, 64])
+def test_an_encoder_may_read_any_number_of_channels(channels):
+    testing.check_encoder(registry(), "map-encoder", channels=channels, width=4, features=4)
+
+
+def test_an_encoder_without_a_number_of_channels_is_told_so():
+    with pytest.raises(AssertionError, match="its ``channels`` is 65"):
+        testing.check_encoder(TooWide)
 
 
 def test_a_local_class_cannot_be_handed_to_workers():

@@ -15,9 +15,6 @@ from domtrans import (
     MetricValue,
     NotMeasurableError,
     align_labels,
-    to_channels,
-    to_float,
-    to_uint8,
 )
 from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_digit_evaluator, predict_classes, share_correct
 
@@ -72,7 +69,7 @@ def digit_accuracy(
             f"({', '.join(source.classes[:12])}), the target {len(train.classes)} ({', '.join(train.classes[:12])})"
         )
     evaluator = fit_digit_evaluator(train, inputs.session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    images = inputs.transferred if of == "transferred" else with_channels(source, train.channels)
+    images = inputs.transferred if of == "transferred" else source.in_channels(train.channels)
     predicted = predict_classes(evaluator, images, inputs.session)
     confusion = confusion_matrix(predicted, source.labels, len(source.classes), len(train.classes))
     fitted = torch.isin(labels, train.labels.cpu().unique())  # the evaluator cannot know a class without training images
@@ -157,12 +154,6 @@ def check_labels(inputs: MetricInput, metric: str) -> None:
     for name, images in (("source", inputs.source), ("target", inputs.target_train), ("target", inputs.target_test)):
         if images.labels is None:
             raise NotMeasurableError(f"{metric} needs labels of the {name}, which has none")
-
-
-def with_channels(images: ImageSet, channels: int) -> ImageSet:
-    """The same images with 1 (grey) or 3 (RGB) channels."""
-    pixels = torch.cat([to_uint8(to_channels(to_float(block), channels)).cpu() for block in images.blocks()])
-    return ImageSet(pixels, images.labels, images.classes, notes=images.notes)
 
 
 def confusion_matrix(predicted: Tensor, labels: Tensor | None, rows: int, columns: int) -> list[list[int]]:
