@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from domtrans.data.batches import evenly
 from domtrans.data.domains import load_domain
 from domtrans.data.image_files import to_pil
 from domtrans.data.image_scan import SYSTEM_NAMES
@@ -113,7 +114,7 @@ def generate(
         raise DomtransError(f"count={count} is out of range; it must be at least 1")
     source = load_domain(run.registry, run.recipe.source, split, run.recipe.image_size)
     if count is not None and count < len(source):
-        source = source.take(torch.linspace(0, len(source) - 1, count).long())
+        source = source.take(evenly(len(source), count))
     with new_folder(folder) as unfinished, session_with_display(run.session, progress) as session:
         WRITERS[format](unfinished, source, transfer_set(run, source, session.during("generate")))
         (unfinished / "about.json").write_text(json.dumps(_about(run, source, split), indent=2) + "\n", encoding="utf-8")

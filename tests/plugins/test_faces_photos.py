@@ -16,7 +16,7 @@ from domtrans import DomtransError, load_domain, use
 from domtrans.testing import check_domain
 from domtrans_faces.domains import lfw_labels
 from domtrans_faces.domains.lfw_labels import labels_by_photo, photo_key
-from domtrans_faces.domains.photo_files import MAX_PHOTO_BYTES, in_test_split
+from domtrans_faces.domains.photo_files import MAX_PHOTO_BYTES, find_photos, in_test_split
 from domtrans_faces.vocabulary import VOCABULARY
 from paths import ROOT, SHARED
 from tiny import registry
@@ -145,6 +145,16 @@ def test_an_empty_split_is_a_clear_error(tmp_path):
     other = "train" if split_of("Person 00", 0.2) == "test" else "test"
     with pytest.raises(DomtransError, match=f"the {other} split has none of the 1 people"):
         domain("lfw", path, other)
+
+
+def test_a_zip_and_a_folder_hold_the_same_formats(tmp_path):
+    for ending, form in (("webp", "WEBP"), ("bmp", "BMP"), ("JPG", "JPEG")):
+        (tmp_path / "photos" / "A").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / "photos" / "A" / f"1.{ending}", form)
+    (tmp_path / "photos" / "A" / "notes.txt").write_text("none")
+    members = {f"A/{file.name}": file.read_bytes() for file in (tmp_path / "photos" / "A").iterdir()}
+    places = (tmp_path / "photos", write_zip(tmp_path / "photos.zip", members))
+    assert [len(find_photos(path, None)) for path in places] == [3, 3]
 
 
 def test_names_in_a_zip_cannot_escape(tmp_path):

@@ -17,6 +17,7 @@ from commands import in_process
 from domtrans import Attribute, DomtransError, ImageSet, generate, load, load_domain, load_plugins, use
 from tiny import bars, registry
 
+COUNTED = tuple(map(str, range(17)))
 PIXELS = torch.from_numpy(bars(6)[0]).permute(0, 3, 1, 2).contiguous()
 
 
@@ -98,8 +99,15 @@ def attributed(trained):
 
     found = load_plugins().registry
     found.domain("people", people)
+    found.domain("seventeen", lambda split, size: ImageSet(PIXELS[:1].repeat(17, 1, 1, 1), torch.arange(17), COUNTED))
     found.domain("strangers", lambda split, size: ImageSet(PIXELS))
     return load(trained[0], device="cpu", registry=found)
+
+
+def test_a_count_takes_exactly_every_nth_image(attributed, tmp_path):
+    generate(of(attributed, "seventeen"), tmp_path / "made", count=15)
+    chosen = sorted(int(file.parent.name) for file in (tmp_path / "made").rglob("*.png"))
+    assert chosen == [k * 16 // 14 for k in range(15)]
 
 
 def of(run, name):

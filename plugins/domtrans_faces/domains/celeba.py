@@ -13,7 +13,8 @@ from torch import Tensor
 
 from domtrans import Attribute, Cache, DomtransError, ImageSet
 from domtrans_faces.domains.people import Crop, Share, dataset_path
-from domtrans_faces.domains.photo_files import Photo, PhotoCrop, evenly_spaced, find_photos, images_by_person
+from domtrans_faces.domains.photo_files import Photo, PhotoCrop, find_photos, images_by_person
+from domtrans_faces.spacing import evenly_spaced
 from domtrans_faces.vocabulary import VOCABULARY
 
 PARTITION, IDENTITY, ATTRIBUTES = "list_eval_partition.txt", "identity_CelebA.txt", "list_attr_celeba.txt"

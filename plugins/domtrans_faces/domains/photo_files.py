@@ -12,22 +12,19 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from domtrans import Attribute, DomtransError, ImageSet, decode_image, find_images
+from domtrans import Attribute, DomtransError, ImageSet, decode_image, find_images, image_suffixes
 from domtrans_faces.domains.alignment import Points, align, landmarks_of, read_landmarks
+from domtrans_faces.spacing import evenly_spaced
 
 MAX_PHOTO_BYTES = 32 * 2**20
 """Largest encoded photograph that is read."""
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,10 @@ def photos_in_zip(path: Path) -> Iterator[Photo]:
         members = [PurePosixPath(name) for name in sorted(archive.namelist())]
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise DomtransError(f"{path} cannot be read as a zip: {error}") from None
+    suffixes = image_suffixes()
     for member in members:
         hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in member.parts)
-        if member.suffix.lower() in SUFFIXES and member.parent.name and not hidden:
+        if member.suffix.lower() in suffixes and member.parent.name and not hidden:
             yield Photo(member.parent.name, str(member), partial(read_zip_member, archive, str(member)))
 
 
@@ -116,12 +114,6 @@ def decode_base64(text: str, name: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise DomtransError(f"the photograph {name} cannot be read: {error}") from None
-
-
-def evenly_spaced(items: Sequence[Item], count: int | None) -> list[Item]:
-    """At most ``count`` of the items, evenly spaced."""
-    count = len(items) if count is None else min(count, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
 
 
 def in_test_split(person: str, share: float) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from domtrans import Encoder, EncoderOption, Evaluator, FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, predict
-from domtrans_faces.domains.photo_files import evenly_spaced
+from domtrans_faces.spacing import evenly_spaced
 
 
 class Recogniser(Evaluator):
