@@ -75,12 +75,12 @@ class ImageSet:
     pixels: Tensor | StoredImages
     labels: Tensor | None = None
     classes: tuple[str, ...] = ()
-    about: str = field(default="", compare=False)
+    about: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
-    notes: tuple[str, ...] = field(default=(), compare=False)
-    engine: DrawingEngine | None = field(default=None, compare=False)
-    parameters: Tensor | None = field(default=None, compare=False)
-    shown: tuple[int, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = ()
+    engine: DrawingEngine | None = None
+    parameters: Tensor | None = None
+    shown: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         count, shape = len(self), list(self.shape)

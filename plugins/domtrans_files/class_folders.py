@@ -27,7 +27,7 @@ def read_class_folders(folder: Folder, places: Mapping[Names, list[int]], *, for
     if not by_class:
         if forced:
             raise DomtransError(f"{folder.path}: layout=classes needs a subfolder for every class, and there is none")
-        return Reading("flat", everything)
+        return Reading(everything)
     notes = []
     vocabulary = next((names for place in places for at in (place, place[:-1]) if (names := folder.vocabulary(at))), ())
     if unknown := sorted(set(by_class) - set(vocabulary)):
@@ -43,7 +43,7 @@ def read_class_folders(folder: Folder, places: Mapping[Names, list[int]], *, for
             f"{len(here):,} images are directly in {where}, beside the folders {list_names(sorted(by_class))}",
             [f"layout=classes (without these {len(here):,} images)", FLAT],
         )
-    reading = Reading("classes", [i for members in by_class.values() for i in members], notes=notes)
+    reading = Reading([i for members in by_class.values() for i in members], notes=notes)
     reading.classes = vocabulary or class_list([*by_class, *empty])
     reading.labels = {i: name for name, members in by_class.items() for i in members}
     if here:
@@ -64,7 +64,7 @@ def _read_only_folder(
         reading = read_class_folders(folder, inside)
         skip(reading, here, f"beside the folder {name}")
         return reading
-    reading = Reading("flat", everything)
+    reading = Reading(everything)
     if not here:
         reading.notes.append(
             f"all images are in one folder, '{name}', so they have no classes; layout=classes makes it a class"

@@ -44,7 +44,7 @@ def read_labelled(
         depth = len(base) + (used is not None)
         if layout == "auto":
             _refuse_other_labels(folder, len(index), depth, labels, name)
-        reading = Reading("labels", list(labels), *_apply_vocabulary(labels, folder.vocabulary(base)), notes=notes)
+        reading = Reading(list(labels), *_apply_vocabulary(labels, folder.vocabulary(base)), notes=notes)
         skip(reading, (i for i in index if i not in labels), f"without a label in {name}")
         if used is None and not roles:
             here, subfolders = below(folder, index, base)

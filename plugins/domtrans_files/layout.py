@@ -39,7 +39,7 @@ def recognise(folder: Folder, layout: Layout = "auto", part: Part | None = None)
     """
     everything = list(range(len(folder.names)))
     if layout == "flat":
-        reading = Reading("flat", everything)
+        reading = Reading(everything)
     elif layout == "classes":
         reading = read_class_folders(folder, {(): everything}, forced=True)
     else:

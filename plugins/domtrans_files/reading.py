@@ -42,7 +42,6 @@ class Reading:
     """How the images of a folder are read.
 
     Attributes:
-        kind: The layout, e.g. "splits".
         index: The images that are read, as positions in the given names.
         classes: Names of the classes; empty without.
         labels: By image: the class name. Empty without classes.
@@ -52,7 +51,6 @@ class Reading:
         part_used: Whether the option ``part`` chose the images.
     """
 
-    kind: str
     index: list[int]
     classes: tuple[str, ...] = ()
     labels: dict[int, str] = field(default_factory=dict)
@@ -70,8 +68,8 @@ class Folder:
         path: For messages.
         names: The images: their folders below ``path`` and their file name.
         empty_folders: Of a folder, given by its names below ``path``: the names of its folders without any file.
-        label_files: Label files by their folder, "" for ``path``.
-        vocabulary: Of a folder: the class names in its ``classes.txt``; empty without one.
+        label_files: Label files by their folder, given by its names below ``path``.
+        vocabulary: Of a folder, given likewise: the class names in its ``classes.txt``; empty without one.
     """
 
     path: Path

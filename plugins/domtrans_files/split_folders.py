@@ -47,7 +47,6 @@ def read_pairs(
     chosen = {name: role for name, (role, letter) in pairs.items() if letter == (part or parts[0])}
     mine = {name: subfolders[name] for name in chosen}
     reading = read_splits(folder, chosen, [], mine, base, "splits")
-    reading.kind = "pairs"
     reading.part_used = True
     skip(reading, here, "outside the recognised folders")
     for name in others:
@@ -84,7 +83,6 @@ def read_splits(
         reading = read_labelled(folder, index, base, files, layout, by_folders, used)
     else:
         reading = by_folders()
-    reading.kind = "splits"
     if len(used) > 1:
         reading.splits = {i: split for name, split in used.items() for i in subfolders.get(name, ())}
     if "val" in by_role and test == "test":
@@ -120,7 +118,7 @@ def have_inner_splits(folder: Folder, subfolders: Mapping[str, list[int]], base:
 
 def read_inner_splits(folder: Folder, subfolders: Mapping[str, list[int]], base: Names) -> Reading:
     """Classes with a folder for each split, such as cat/train and cat/test."""
-    reading = Reading("splits", [], classes=class_list(subfolders))
+    reading = Reading([], classes=class_list(subfolders))
     for name, index in subfolders.items():
         _, inner = below(folder, index, (*base, name))
         roles = roles_of(inner)
