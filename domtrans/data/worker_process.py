@@ -82,19 +82,19 @@ class WorkerPool:
         """One request and its response, by the process of this thread."""
         thread, message = threading.get_ident(), request() if callable(request) else request
         for _ in range(2):  # the system may kill a process when memory is short: retry once with a new one
+            is_new = thread not in self.processes
+            if is_new:  # outside of the try: where no process could start, there is none to end
+                self.processes[thread] = start(self.module)
+            process = self.processes[thread]
             try:
-                if thread not in self.processes:
-                    process = self.processes[thread] = start(self.module)
-                    if self.setup is not None:
-                        send(_pipe(process.stdin), self.setup)
-                process = self.processes[thread]
+                if is_new and self.setup is not None:
+                    send(_pipe(process.stdin), self.setup)
                 send(_pipe(process.stdin), message)
                 return receive(_pipe(process.stdout))
             except (BrokenPipeError, EOFError, ValueError):
-                process = self.processes.pop(thread)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(1)  # killed at once, it would lose its own exit code
-                end(process)
+                end(self.processes.pop(thread))
             except BaseException:
                 end(self.processes.pop(thread))  # unread bytes may be left in its pipe
                 raise

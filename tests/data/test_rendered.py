@@ -15,6 +15,7 @@ from PIL import Image
 import domtrans
 from commands import in_process
 from domtrans import Cache, DomtransError, RenderedSet, load_domain, load_plugins, use
+from domtrans.data import worker_process
 from domtrans.data.render_worker import encode_png
 from domtrans.data.rendered import receive_block
 from domtrans.data.worker_process import WorkerPool, end, start
@@ -120,6 +121,15 @@ def test_killed_render_processes_are_replaced(stripes):
         for process in list(pool.processes.values()):
             process.kill()
         assert [first, *blocks] == list(rendered.blocks([(n, n + 1) for n in range(20)], files=False, workers=1))
+
+
+def test_a_process_that_cannot_start_is_the_error(monkeypatch):
+    def refuse(module):
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(worker_process, "start", refuse)
+    with closing(WorkerPool("any", 1, task="render", advice="")) as pool, pytest.raises(OSError, match="no more processes"):
+        pool.submit({}, receive_block).result()
 
 
 def test_the_old_names_still_work(stripes):
