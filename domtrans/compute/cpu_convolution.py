@@ -47,7 +47,7 @@ class FasterConvolutions(TorchFunctionMode):
 
 def conv2d(
     dtype: torch.dtype,
-    images: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -55,11 +55,11 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    """Compute ``torch.conv2d`` in a faster form; None if there is none."""
+    """Compute ``torch.conv2d`` in a faster form; None if there is none. Arguments have torch's names: callers may use them."""
     s, p = same_on_both_axes(stride), same_on_both_axes(padding)
-    if s is None or p is None or not is_plain(images, dilation, groups):
+    if s is None or p is None or not is_plain(input, dilation, groups):
         return None
-    x, w, b = images.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    x, w, b = input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if p == 0 and x.shape[1:] == w.shape[1:]:
         return functional.linear(flatten_channels_last(x), flatten_channels_last(w), b)[:, :, None, None]
     return Convolution.apply(x, w, b, s, p) if torch.is_grad_enabled() and p < min(w.shape[2:]) else None
@@ -67,7 +67,7 @@ def conv2d(
 
 def conv_transpose2d(
     dtype: torch.dtype,
-    images: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Any = 1,
@@ -76,11 +76,11 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Tensor | None:
-    """Compute ``torch.conv_transpose2d`` in a faster form; None if there is none."""
+    """Compute ``torch.conv_transpose2d`` in a faster form, likewise."""
     s, p = same_on_both_axes(stride), same_on_both_axes(padding)
-    if s is None or p is None or same_on_both_axes(output_padding) != 0 or not is_plain(images, dilation, groups):
+    if s is None or p is None or same_on_both_axes(output_padding) != 0 or not is_plain(input, dilation, groups):
         return None
-    x, w, b = images.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    x, w, b = input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if p == 0 and x.shape[2:] == (1, 1):
         y = (x.flatten(1) @ flatten_channels_last(w)).unflatten(1, (*w.shape[2:], w.shape[1])).permute(0, 3, 1, 2)
         return y if b is None else y + b[:, None, None]

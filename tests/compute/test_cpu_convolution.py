@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,14 @@ def test_a_form_gives_the_same_values_and_gradients(name: str) -> None:
     with FasterConvolutions(torch.float64):
         for ours, theirs in zip(output_and_gradients(layer, images), expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("convolution", [torch.conv2d, torch.conv_transpose2d])
+def test_the_arguments_have_torchs_names(convolution: Callable[..., Tensor]) -> None:
+    images, weight = torch.ones(2, 3, 4, 4, dtype=torch.float64), torch.ones(3, 3, 4, 4, dtype=torch.float64)
+    expected = convolution(images, weight)
+    with FasterConvolutions(torch.float64):
+        torch.testing.assert_close(convolution(input=images, weight=weight, stride=1, dilation=1, groups=1), expected)
 
 
 @pytest.mark.parametrize("name", ["to-one-channel", "from-one-channel", "to-few-pixels", "to-many"])
