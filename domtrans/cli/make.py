@@ -82,7 +82,7 @@ def make(
                     if stop.is_set():
                         raise Stopped
 
-                shards.write(missing, workers or max(1, launcher.cores()), report)
+                shards.write(missing, workers or launcher.cores(), report)
         except (Stopped, KeyboardInterrupt):
             finished = len(missing) - len(shards.missing(share))
             terminal.print_note(f"stopped; {finished} of {len(missing)} shards are finished; the next one starts from scratch")

@@ -35,11 +35,11 @@ def gpu() -> int:
 
 
 def cores() -> int:
-    """Return the number of CPU cores for each process on this machine."""
+    """Return the number of CPU cores for each process on this machine; 1 where the processes are more than the cores."""
     cores = os.cpu_count() or 1
     if name() == "srun":
-        return _number("SLURM_CPUS_PER_TASK", max(1, cores // _tasks_on_this_machine()))
-    return cores // max(1, _number("LOCAL_WORLD_SIZE", 1))
+        return max(1, _number("SLURM_CPUS_PER_TASK", cores // _tasks_on_this_machine()))
+    return max(1, cores // max(1, _number("LOCAL_WORLD_SIZE", 1)))
 
 
 def processes_option() -> str:

@@ -74,4 +74,4 @@ class TransferOptions:
 
 def default_workers() -> int:
     """One thread per core, up to ``MAX_DEFAULT_WORKERS``."""
-    return min(MAX_DEFAULT_WORKERS, max(1, launcher.cores()))
+    return min(MAX_DEFAULT_WORKERS, launcher.cores())

@@ -37,6 +37,12 @@ def test_torchrun(monkeypatch):
     assert launcher.init_method() == "env://"
 
 
+def test_more_processes_than_cores_have_one_each(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    set_all(monkeypatch, WORLD_SIZE="4", RANK="0", LOCAL_WORLD_SIZE="4")
+    assert launcher.cores() == 1
+
+
 def test_srun(monkeypatch):
     tasks = {"SLURM_STEP_TASKS_PER_NODE": "4(x2)", "SLURM_NODEID": "1", "SLURM_STEP_NODELIST": "node[07-08]"}
     set_all(monkeypatch, **SRUN, **tasks)
