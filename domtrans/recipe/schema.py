@@ -54,8 +54,9 @@ class OptimizerConfig(Part):
     Attributes:
         name: The optimizer.
         lr: The highest learning rate.
-        schedule: How the learning rate changes after the warm-up; linear and cosine end at ``final_lr`` times ``lr``.
-        final_lr: The learning rate of the last step, as a share of ``lr``.
+        schedule: How the learning rate changes after the warm-up: not at all, or to ``final_lr``.
+        final_lr: The share of ``lr`` that the linear and the cosine schedule approach, and would reach in the step after the
+            last.
         warmup: Share of the steps over which the learning rate rises linearly from 0.
     """
 

@@ -265,7 +265,7 @@ class Registry:
     def resolve(self, kind: str, part: Part) -> Part:
         """Return the same part with every option written out, so that a later change of a default does not change it."""
         model = self.options(kind, part)
-        full = {name: self._plain(getattr(model, name), model, name) for name in type(model).model_fields}
+        full = {name: self._plain(getattr(model, name)) for name in type(model).model_fields}
         return part.model_copy(update={"options": full})
 
     def arguments(self, kind: str, part: Part) -> dict[str, Any]:
@@ -293,13 +293,13 @@ class Registry:
             fault.add_note(f"raised while building the {kind} '{part.name}' of plugin '{entry.owner}'")
             raise
 
-    def _plain(self, value: Any, model: BaseModel, name: str) -> Any:
+    def _plain(self, value: Any) -> Any:
         if isinstance(value, Nested):
             return self.resolve(value.kind, value.part).model_dump(mode="json")
         if isinstance(value, list | tuple):
-            return [self._plain(item, model, name) for item in value]
+            return [self._plain(item) for item in value]
         if isinstance(value, dict):
-            return {key: self._plain(item, model, name) for key, item in value.items()}
+            return {key: self._plain(item) for key, item in value.items()}
         return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
     def _built(self, value: Any) -> Any:

@@ -70,7 +70,7 @@ class Rollbacks:
         return {"diverged_at": torch.tensor(self.diverged_at), "went_back_to": torch.tensor(self.went_back_to)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load a saved state; one without these entries changes nothing but sets them to 0."""
+        """Load a saved state. Without these entries it is that of a run that never went back, for which both are 0."""
         self.diverged_at, self.went_back_to = (int(state.get(name, 0)) for name in ("diverged_at", "went_back_to"))
 
 
