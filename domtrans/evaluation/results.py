@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.registry import MetricValue, Registry
 
-SECTIONS = {
-    "metrics": (),
-    "run": (
-        "source", "target", "steps", "seconds", "images_per_second", "device", "precision", "computed_on", "seed", "processes",
-    ),
-    "checks": (
-        "supervision", "data_from_python", "not_measured", "health", "test_images_in_training", "measured_before_at", "changed",
-        "best", "begins_with", "enlarged", "drawn_by", "reading",
-    ),
-}  # fmt: skip
+
+class RunFacts(TypedDict, total=False):
+    """The section "run": how a run was computed, and on which data it was measured."""
+
+    source: str
+    target: str
+    steps: int
+    seconds: Mapping[str, float]
+    images_per_second: float
+    device: str
+    precision: str
+    computed_on: Mapping[str, Any]
+    seed: int
+    processes: int
+
+
+class CheckFacts(TypedDict, total=False):
+    """The section "checks": what a reader needs to judge the metrics. What does not apply is left out."""
+
+    supervision: str
+    test_images_in_training: Mapping[str, int | None]
+    health: Mapping[str, str]
+    changed: Sequence[str]
+    data_from_python: Sequence[str]
+    data_notes: Mapping[str, Sequence[str]]
+    enlarged: Mapping[str, int]
+    begins_with: Mapping[str, Any]
+    measured_before_at: Sequence[int]
+    best: Mapping[str, float]
+    not_measured: Mapping[str, str]
+    drawn_by: str
+    reading: Mapping[str, float]
+
+
+SECTIONS = {"metrics": (), "run": tuple(RunFacts.__annotations__), "checks": tuple(CheckFacts.__annotations__)}
 """The sections with their keys. Every other key of a file without sections is a metric."""
 
 KEYS = frozenset({*SECTIONS, *(key for keys in SECTIONS.values() for key in keys)})

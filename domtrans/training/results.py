@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from domtrans.evaluation.label_free_score import SCORE
+from domtrans.evaluation.results import CheckFacts, RunFacts
 from domtrans.recipe.data import python_domains
 from domtrans.recipe.schema import Recipe
 from domtrans.runs.folder import RunFolder
@@ -16,7 +16,7 @@ from domtrans.training.begin import begun_with
 
 def run_facts(
     recipe: Recipe, session: Session, *, steps: int, seconds: Mapping[str, float], images_per_second: float
-) -> dict[str, Any]:
+) -> RunFacts:
     """The section "run" of a run that was just measured.
 
     Args:
@@ -26,7 +26,7 @@ def run_facts(
         seconds: Seconds of each phase.
         images_per_second: Images of both domains that g and D learned from in a second.
     """
-    facts: dict[str, Any] = {
+    facts: RunFacts = {
         "steps": steps,
         "seconds": {phase: round(taken, 1) for phase, taken in seconds.items()},
         "images_per_second": round(images_per_second, 1),
@@ -35,7 +35,9 @@ def run_facts(
         "computed_on": computed_on(session, deterministic=recipe.train.deterministic),
         "seed": recipe.seed,
     }
-    return facts | ({"processes": session.group.size} if session.group.size > 1 else {})
+    if session.group.size > 1:
+        facts["processes"] = session.group.size
+    return facts
 
 
 def check_facts(
@@ -48,7 +50,7 @@ def check_facts(
     drawn_size: int | None,
     measured_before: Sequence[int],
     best: tuple[float, int],
-) -> dict[str, Any]:
+) -> CheckFacts:
     """The section "checks" of a run that was just measured. What does not apply is left out.
 
     Args:
@@ -61,14 +63,20 @@ def check_facts(
         measured_before: The steps at which the run was measured before.
         best: The highest label-free score, and its step.
     """
-    facts: dict[str, Any] = {"supervision": supervision, "test_images_in_training": repeats, **_noted_in_log(folder)}
-    from_python = python_domains(recipe)
-    facts |= {"data_from_python": from_python} if from_python else {}
-    facts |= {"data_notes": data_notes} if data_notes else {}
-    facts |= {"enlarged": {"from": drawn_size, "to": recipe.image_size}} if drawn_size else {}
-    facts |= {"begins_with": begun_with(recipe)} if recipe.train.begin else {}
-    facts |= {"measured_before_at": measured_before} if measured_before else {}
-    return facts | ({"best": {SCORE: best[0], "step": best[1]}} if recipe.train.validate_every else {})
+    facts: CheckFacts = {"supervision": supervision, "test_images_in_training": repeats, **_noted_in_log(folder)}
+    if from_python := python_domains(recipe):
+        facts["data_from_python"] = from_python
+    if data_notes:
+        facts["data_notes"] = data_notes
+    if drawn_size:
+        facts["enlarged"] = {"from": drawn_size, "to": recipe.image_size}
+    if recipe.train.begin:
+        facts["begins_with"] = begun_with(recipe)
+    if measured_before:
+        facts["measured_before_at"] = measured_before
+    if recipe.train.validate_every:
+        facts["best"] = {SCORE: best[0], "step": best[1]}
+    return facts
 
 
 def is_finished(folder: RunFolder, steps: int) -> bool:
@@ -87,9 +95,9 @@ def measured_before(folder: RunFolder) -> list[int]:
     return [] if before is None else [*before["checks"].get("measured_before_at", []), steps_measured(folder)]
 
 
-def _noted_in_log(folder: RunFolder) -> dict[str, Any]:
+def _noted_in_log(folder: RunFolder) -> CheckFacts:
     """The alarms of the health watch and the changes on resuming, each with its step."""
     log = folder.metrics()
     alarms = {name: f"step {line['step']}: {sentence}" for line in log for name, sentence in line.get("alarms", {}).items()}
     changes = [f"from step {line['step']}: {change}" for line in log for change in line.get("changed", ())]
-    return {"health": alarms} | ({"changed": changes} if changes else {})
+    return {"health": alarms, "changed": changes} if changes else {"health": alarms}

@@ -55,12 +55,13 @@ def test_a_metric_whose_key_domtrans_uses_keeps_it_under_its_own_name(tmp_path):
     class Clashing:
         @domtrans.hookimpl
         def register(self, registry):
-            registry.metric("clashing", lambda inputs: {"seed": 1, "metrics": 2.0, "mine": 3})
+            registry.metric("clashing", lambda inputs: {"seed": 1, "data_notes": 4, "metrics": 2.0, "mine": 3})
 
     extended = load_plugins(Clashing()).registry
     recipe = domtrans.override(tiny_recipe(tmp_path), {"metrics": {"c": {"name": "clashing"}}}, extended)
     results = domtrans.train(recipe, tmp_path / "run", device="cpu", registry=extended).results
-    assert results["metrics"] == {"c.seed": 1, "c.metrics": 2.0, "mine": 3} and results["run"]["seed"] == results["seed"] == 0
+    assert results["metrics"] == {"c.seed": 1, "c.data_notes": 4, "c.metrics": 2.0, "mine": 3}
+    assert results["run"]["seed"] == results["seed"] == 0
 
 
 def test_labels_and_order_come_from_the_plugin_that_registers_the_metric():
