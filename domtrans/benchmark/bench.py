@@ -31,6 +31,7 @@ from domtrans.training.domain import LoadingStatistics
 from domtrans.training.experiment import Experiment, prepare
 from domtrans.training.out_of_memory import guarded_step
 from domtrans.training.trainer import Trainer
+from domtrans.training.updates import images_per_step
 
 OURS, PLAIN, PLAIN_WITH_DATA = "domtrans", "plain loop", "plain loop and its data"
 """What is timed: domtrans with its data, the plain loop with one fixed batch, and the plain loop with its DataLoader."""
@@ -95,6 +96,7 @@ def bench(
             "recipe": resolved.name,
             "image_size": resolved.image_size,
             "batch_size": resolved.train.batch_size,
+            "images_in_a_step": images_per_step(resolved.train),
             "steps": steps,
             **environment(resolved, session),
             "setup_seconds": setup_seconds,

@@ -39,6 +39,7 @@ from domtrans.storage.atomic import write_bytes, write_json
 from domtrans.training.experiment import Experiment
 from domtrans.training.out_of_memory import bytes_per_image, guarded_step
 from domtrans.training.trainer import Trainer
+from domtrans.training.updates import images_per_step
 
 FILES = ("growth.json", "growth.md", "growth.png")
 MAX_FILE_IMAGES = 2_000
@@ -121,9 +122,8 @@ def measure_scaling(
             trainer, setup_seconds = build_trainer(changed, registry, session, alter)
             contenders = {OURS: lambda: guarded_step(trainer), PLAIN_WITH_DATA: plain_steps(trainer)[PLAIN_WITH_DATA]}
             times = time_in_turns(contenders, steps, trainer)
-            images = 2 * changed.train.batch_size
             return {
-                "images_in_a_step": images,
+                "images_in_a_step": images_per_step(changed.train),
                 "setup_seconds": setup_seconds,
                 "times": times,
                 **memory_of_step(trainer, times[OURS]),

@@ -19,7 +19,7 @@ def tables(data: Data) -> Iterator[Table]:
 
 def times_table(data: Data) -> Table:
     """The step of every contender, and its time relative to domtrans."""
-    times, images = data["times"], 2 * data["batch_size"]
+    times, images = data["times"], data["images_in_a_step"]
     has_memory = any("memory_mb" in one for one in times.values())
     header = ["step of", "median", "quartiles", "images/s", "time / domtrans", "CPU time / domtrans"]
     rows = [

@@ -58,9 +58,7 @@ Trial = MetricInput
 """The former name."""
 
 
-def measure(
-    transfer: Transfer, recipe: Recipe, registry: Registry, session: Session, classes: Sequence[str] = ()
-) -> dict[str, Any]:
+def measure(transfer: Transfer, recipe: Recipe, registry: Registry, session: Session, classes: Sequence[str]) -> dict[str, Any]:
     """Compute all metrics of a recipe. The processes of ``session.group`` share the work, and all return the same.
 
     Args:

@@ -337,7 +337,7 @@ class Run:
         check_data_is_here(recipe, registry, "evaluate")
         # A metric may seed what it fits; the caller's random state stays.
         with torch.random.fork_rng(devices=[]), session_with_display(self.session, progress) as session:
-            results = measure(self.model, recipe, registry, session, self.about.get("classes", ()))
+            results = measure(self.model, recipe, registry, session, self.about["classes"])
         supervision = self.about.get("supervision")
         results |= {"supervision": supervision} if isinstance(supervision, str) else {}
         return results | ({"reading": dict(self.model.reading)} if isinstance(self.model, ProjectedTransfer) else {})

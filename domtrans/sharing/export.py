@@ -253,7 +253,7 @@ def _compare(graph: Graph, original: PixelTransfer, pixels: np.ndarray) -> tuple
 
 def _measure(transfer: Transfer, recipe: Recipe, run: Run, session: Session) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; this keeps the caller's generator as it is
-        results = measure(transfer, recipe, run.registry, session)
+        results = measure(transfer, recipe, run.registry, session, run.about["classes"])
     declared = declared_values(run.registry, recipe)
     return {key: value for key, value in results.items() if key not in declared or declared[key].measures_g}
 

@@ -28,6 +28,7 @@ from domtrans.training.meter import Meter
 from domtrans.training.out_of_memory import out_of_memory_guard
 from domtrans.training.rollback import DivergedError, Rollbacks, logged_rollbacks
 from domtrans.training.trainer import Trainer
+from domtrans.training.updates import images_per_step
 
 HEALTH_IMAGES = 500
 """Source training images, at most, over whose features the health watch is set up."""
@@ -161,7 +162,7 @@ class Loop:
 
     def _log(self) -> None:
         """Write a line of the log, run the health watch on it, and report progress. Raises DivergedError before that."""
-        record: dict[str, Any] = self.meter.read(self.trainer.step_number, 2 * self.config.batch_size)
+        record: dict[str, Any] = self.meter.read(self.trainer.step_number, images_per_step(self.config))
         record |= self.loading.read() | peak_memory(self.session.device)
         bad = [name for name, value in record.items() if not math.isfinite(value)]
         if bad:
@@ -258,7 +259,7 @@ class Loop:
         trainer = self.trainer
         features = trainer.f.encode(trainer.source.some(HEALTH_IMAGES))
         losses = {f"generator.{item.name}": item.loss for item in trainer.experiment.generator_losses}
-        return const_chance_levels(losses, features, trainer.f.classify), saturation_alarm(features)
+        return const_chance_levels(losses, features, trainer.f.classifier), saturation_alarm(features)
 
 
 def follow(trainer: Trainer) -> None:

@@ -44,6 +44,7 @@ from domtrans.training.loop import Loop, follow
 from domtrans.training.out_of_memory import check_memory
 from domtrans.training.results import check_facts, is_finished, measured_before, run_facts
 from domtrans.training.trainer import Trainer
+from domtrans.training.updates import images_per_step
 
 SAMPLES = 32
 """Source test images in a sample grid."""
@@ -203,8 +204,8 @@ def _train_and_measure(
     trained = time.perf_counter()
     experiment.transfer.generator.load_state_dict(trainer.average.module.state_dict())
     with enough_memory("measuring", "the training is saved, and the same command continues; try --device cpu"):
-        measured = measure(experiment.transfer, recipe, registry, session)
-    images = 2 * (trainer.step_number - loop.first_step) * recipe.train.batch_size
+        measured = measure(experiment.transfer, recipe, registry, session, experiment.source.classes)
+    images = (trainer.step_number - loop.first_step) * images_per_step(recipe.train)
     seconds = {
         "data_and_encoder": prepared - began,
         "training": folder.seconds(),
@@ -240,7 +241,7 @@ def _follow_and_measure(recipe: Recipe, registry: Registry, session: Session) ->
     with evaluators_kept_out(oracle=recipe.oracle):
         follow(trainer)
     experiment.transfer.generator.load_state_dict(trainer.average.module.state_dict())
-    measure(experiment.transfer, recipe, registry, session)
+    measure(experiment.transfer, recipe, registry, session, experiment.source.classes)
 
 
 def _trainer(experiment: Experiment, session: Session) -> Trainer:

@@ -34,6 +34,11 @@ def turns_per_step(config: TrainConfig) -> int:
     return max(config.discriminator_steps, config.generator_steps)
 
 
+def images_per_step(config: TrainConfig) -> int:
+    """Images of both domains that a step draws, over all processes."""
+    return len(DOMAINS) * turns_per_step(config) * config.batch_size
+
+
 def updates_per_step(config: TrainConfig) -> tuple[Update, ...]:
     """The updates of one step, in order.
 

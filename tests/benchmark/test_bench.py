@@ -159,6 +159,7 @@ def test_bench_compares_with_the_plain_loop_and_with_itself(tmp_path):
     words = "\n".join(" ".join(cell for row in (header, *rows) for cell in row) for header, rows in tables(found))
     assert "plain loop and its data" in words and "GFLOP/s" in words and "optimizers" in words
     assert circumstances(found).endswith("medians of 3 steps at batch size 4")
+    assert found["images_in_a_step"] == 8
 
 
 def test_digits_of_milliseconds():

@@ -14,7 +14,7 @@ from domtrans import DomtransError, Stopped, override
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.atomic import UNFINISHED_PREFIX
 from domtrans.storage.tensors import read_tensors, write_tensors
-from tiny import registry, tiny_recipe
+from tiny import bars, registry, tiny_recipe
 from tiny_runs import TENSOR_FILES, go, losses, metrics, stop_at, unlike
 
 # Resuming
@@ -94,6 +94,25 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
     other = unlike(first, go(override(recipe, ["seed=1"], registry()), tmp_path / "c"))
     assert any(key.startswith("model.safetensors:generator.") for key in other)
     assert any(key.startswith("model.safetensors:encoder.") for key in other)
+
+
+def test_f_is_measured_by_the_classes_that_it_learned(tmp_path):
+    class Reversed:
+        @domtrans.hookimpl
+        def register(self, registry):
+            @registry.domain("reversed")
+            def reversed_test_split(split: str, size: int) -> domtrans.ImageSet:
+                """Bars whose test images have their classes in another order."""
+                images, labels = bars(32)
+                names = ("0", "1", "2", "3")
+                if split == "train":
+                    return domtrans.ImageSet.from_arrays(images, labels, size=size, classes=names)
+                return domtrans.ImageSet.from_arrays(images, 3 - labels, size=size, classes=names[::-1])
+
+    extended = domtrans.load_plugins(Reversed()).registry
+    recipe = override(tiny_recipe(tmp_path, fit__steps=20, train__steps=1), {"source": {"name": "reversed"}}, extended)
+    run = domtrans.train(recipe, tmp_path / "run", device="cpu", registry=extended)
+    assert run.results["encoder_accuracy"] == run.evaluate()["encoder_accuracy"] > 0.5
 
 
 @pytest.mark.parametrize("save_every", [1, 100])

@@ -13,6 +13,7 @@ from domtrans.evaluation.health import DIVERSITY
 from domtrans.recipe.schema import Term
 from domtrans.training import experiment
 from domtrans.training.trainer import Trainer
+from domtrans.training.updates import images_per_step
 from published_weights import NEED_A_FILE
 from tiny import registry, tiny_recipe, tiny_trainer, write_bars
 
@@ -46,6 +47,17 @@ def test_one_network_learns_while_the_other_is_fixed(trainer):
     assert changes(trainer, lambda: trainer.train_generator([outputs])) == ({"g"}, {"g"})
     if trainer.judges_jointly:  # power iteration is off too
         assert all(torch.equal(value, buffers[name]) for name, value in trainer.D.named_buffers() if name in buffers)
+
+
+@pytest.mark.parametrize("updates", ["joint", "separate"])
+def test_the_images_of_a_step_are_those_that_it_loads(tmp_path, updates):
+    trainer = tiny_trainer(tiny_recipe(tmp_path, train__updates=updates, train__generator_steps=3, train__accumulate=2))
+    loaded = []
+    for domain in trainer.domains.values():
+        load = domain.load_batch
+        domain.load_batch = lambda k, rng, load=load: loaded.append(load(k, rng)) or loaded[-1]
+    trainer.step()
+    assert sum(len(images) for _, images, _ in loaded) == images_per_step(trainer.config) == 2 * 3 * 4
 
 
 def test_f_never_changes(trainer):
