@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
@@ -14,7 +13,6 @@ from domtrans.data.image_set import to_channels
 from domtrans.errors import DomtransError
 from domtrans.model import onnx_graph
 from domtrans.model.transfer import Transfer
-from domtrans.storage.atomic import write_bytes
 from domtrans.storage.cache import Cache
 from domtrans.storage.tensors import fingerprint
 
@@ -28,7 +26,7 @@ TOLERANCE_LEVELS = {torch.float32: 1, torch.bfloat16: 8}
 absolute differences in bfloat16."""
 CHECKED_IMAGES = 8
 GRAPH_VERSION = 1
-"""Part of the name of a graph in the cache; raise it when ``make_graph`` gives another graph for the same network."""
+"""Part of the key of a graph in the cache; raise it when ``make_graph`` gives another graph for the same network."""
 
 
 def pick_engine(engine: InferenceEngine, transfer: Transfer, dtype: torch.dtype) -> InferenceEngine:
@@ -77,7 +75,6 @@ def graph_network(
     cache, channels = Cache(), input_channels(transfer)
     weights = fingerprint(transfer.state_dict())
     key = {"weights": weights, "code": code, "size": image_size, "torch": torch.__version__, "graph": GRAPH_VERSION}
-    file = cache.path("graphs", key).with_suffix(".onnx")
 
     def start(graph: bytes) -> Network:
         if engine == "openvino":
@@ -87,16 +84,13 @@ def graph_network(
             run = onnx_graph.onnxruntime_runner(graph, spin=False)
         return lambda images: torch.from_numpy(run(to_channels(images, channels).contiguous().numpy()))
 
-    with suppress(OSError, RuntimeError, ValueError):  # there is none, or it is damaged
-        network = start(file.read_bytes())
-        network(noise(1, channels, image_size))  # the first images take longest
-        return network
-    graph = onnx_graph.traced("an ONNX graph", lambda: _graph(transfer, noise(2, channels, image_size)))
-    network = start(graph)
-    check(network, transfer, noise(CHECKED_IMAGES, channels, image_size), dtype, engine)
-    with suppress(DomtransError, OSError):  # a full disk or a read-only home costs time, never the transfer
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(file, graph)
+    def trace() -> dict[str, Tensor]:
+        graph = onnx_graph.traced("an ONNX graph", lambda: _graph(transfer, noise(2, channels, image_size)))
+        check(start(graph), transfer, noise(CHECKED_IMAGES, channels, image_size), dtype, engine)
+        return {"graph": torch.frombuffer(bytearray(graph), dtype=torch.uint8)}  # the checksum of tensors finds damage
+
+    network = start(cache.tensors("graphs", key, trace)["graph"].numpy().tobytes())
+    network(noise(1, channels, image_size))  # the first images take longest
     return network
 
 

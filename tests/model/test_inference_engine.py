@@ -9,7 +9,7 @@ from PIL import Image
 
 import dots
 from commands import in_process
-from domtrans import DomtransError, load
+from domtrans import Cache, DomtransError, load
 from domtrans.model import inference_engine, onnx_graph
 from image_folders import opened, photo
 from tiny import registry
@@ -57,6 +57,17 @@ def test_a_graph_is_made_once_for_the_same_weights(trained, engine, monkeypatch)
     with pytest.raises(DomtransError, match="cannot be traced into an ONNX graph: ZeroDivisionError"):
         other.transfer(IMAGES, engine=engine)
     assert made, "other weights are another network"
+
+
+def test_a_damaged_graph_is_made_again(trained, engine):
+    graphs = [file for file in (Cache().folder / "graphs").iterdir() if file.is_file()]
+    assert graphs
+    for graph in graphs:
+        content = bytearray(graph.read_bytes())
+        content[-200:] = bytes(200)
+        graph.write_bytes(content)
+    again = load(trained[0], device="cpu", registry=registry())
+    assert largest_difference(again.transfer(IMAGES, engine=engine), again.transfer(IMAGES)) <= 1
 
 
 @pytest.mark.parametrize(
