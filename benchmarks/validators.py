@@ -50,14 +50,16 @@ class Measures:
         some = target.take(evenly(len(target), 4000)).unlabelled()
         labels = self.predicted(some).argmax(1)
         pseudo = ImageSet(some.images, labels, source.classes)
-        with seeded(1):
-            untrained, self.evaluator = (DigitEvaluator(target.channels, len(source.classes)) for _ in range(2))
+        build_evaluator = partial(DigitEvaluator, target.channels, len(source.classes))
+        with seeded(0):
+            untrained = build_evaluator()
         view = build("augmentation", use(**HANDWRITING_VIEW))
 
         def loss(logits: Tensor, index: Tensor) -> Tensor:
             return F.cross_entropy(logits, labels[index], label_smoothing=0.05)
 
-        fit_evaluator(self.evaluator, pseudo, self.session, loss, steps=800, batch_size=128, lr=3e-3, view=view, seed=1)
+        options = {"steps": 800, "batch_size": 128, "lr": 3e-3, "view": view, "seed": 1}
+        self.evaluator = fit_evaluator(build_evaluator, pseudo, self.session, loss, **options)
         mild = build("augmentation", use(**MILD_VIEW))
         turns = fit_turn_classifier(some, self.session, steps=400, batch_size=64, lr=3e-3, view=mild)
         networks = {"turns": turns, "random": untrained.eval(), "pseudo-labels": self.evaluator}

@@ -162,6 +162,11 @@ class Session:
         """
         return BatchLoader(images, batches, self.device, self.decode_pool)
 
+    @property
+    def computed(self) -> str:
+        """Kind of device and precision, such as "cpu torch.float32"; part of the cache key of whatever is fitted."""
+        return f"{self.device.type} {self.dtype}"
+
     def autocast(self) -> AbstractContextManager[object]:
         """Mixed precision, as the recipe says."""
         return autocast(self.dtype, self.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -24,9 +24,16 @@ def seeded(seed: int) -> Iterator[None]:
     Args:
         seed: Seed of torch's generators, on the CPU and on all GPUs.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with _LOCK, torch.random.fork_rng(devices=devices):
+    with _LOCK, _restored():
         torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def reseeded(seed: int) -> Iterator[None]:
+    """Run a block with seeded global generators, and restore them afterwards. Other threads do not wait, as for ``reseed``."""
+    with _restored():
+        reseed(seed)
         yield
 
 
@@ -38,3 +45,9 @@ def reseed(seed: int) -> None:
     """
     with _LOCK:
         torch.manual_seed(seed)
+
+
+def _restored() -> AbstractContextManager[None]:
+    """A block after which the global generators are as before."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    return torch.random.fork_rng(devices=devices)

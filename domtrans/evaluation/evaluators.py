@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from domtrans.compute.seeding import reseeded, seeded
 from domtrans.data.batches import Batches
 from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.evaluation.leak_guard import Evaluator
@@ -17,9 +19,11 @@ from domtrans.interfaces import Augmentation
 from domtrans.schedules import warmup_cosine
 from domtrans.session import Session
 
+Network = TypeVar("Network", bound=Evaluator)
+
 
 def fit_evaluator(
-    evaluator: Evaluator,
+    build: Callable[[], Network],
     images: ImageSet,
     session: Session,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -29,13 +33,13 @@ def fit_evaluator(
     lr: float,
     view: Augmentation,
     seed: int = 0,
-) -> None:
-    """Fit a metric's network on images (AdamW, warm-up, cosine decay), or load it from the cache.
+) -> Network:
+    """Build a metric's network, and fit it on images (AdamW, warm-up, cosine decay) or load it from the cache.
 
     When processes measure together, the main process fits it and the others receive its weights.
 
     Args:
-        evaluator: The network; it is in eval mode afterwards.
+        build: Builds the network, on the CPU. Called with torch's global generators seeded.
         images: The images. What ``loss`` reads must be their labels or attributes.
         session: Device, cache and processes.
         loss: (output of the network for a batch, index of its images int64 [B]) -> scalar. The cache identifies it by its
@@ -44,10 +48,21 @@ def fit_evaluator(
         batch_size: Images per step.
         lr: Highest learning rate.
         view: Augmentation of the images.
-        seed: Seed of batches and augmentation. It is not the run's, so that all runs are measured by the same evaluator.
-    """
+        seed: Seed of initial weights, dropout, batches and augmentation. It is not the run's, so that all runs are measured by
+            the same evaluator.
 
+    Returns:
+        The network, on the session's device and in eval mode.
+    """
+    if isinstance(build, Evaluator):  # as plugins for version 0.1 call it
+        warnings.warn("fit_evaluator now takes a function that builds the evaluator", DeprecationWarning, stacklevel=2)
+        build = functools.partial(_itself, build)
+    with seeded(seed):
+        evaluator = build().to(session.device)
+
+    @reseeded(seed)
     def learn() -> None:
+        build()  # so that dropout draws the numbers after those of the initial weights
         evaluator.train().to(memory_format=torch.channels_last)
         loader = session.batch_loader(images, Batches(len(images), batch_size, seed=seed))
         optimizer = torch.optim.AdamW(evaluator.parameters(), lr, weight_decay=0.02, fused=True)
@@ -73,13 +88,14 @@ def fit_evaluator(
         "lr": lr,
         "view": view_key(view),
         "seed": seed,
+        "computed": session.computed,
         "code": "".join(map(inspect.getsource, code)),
     }
     if session.group.is_main:
         session.cache.fitted(evaluator, "evaluators", key, learn)
     if session.group.size > 1:
         evaluator.load_state_dict(session.group.broadcast(evaluator.state_dict()))
-    evaluator.eval()
+    return evaluator.eval()
 
 
 @torch.no_grad()
@@ -99,6 +115,10 @@ def predict(network: Callable[[Tensor], Tensor], images: ImageSet, session: Sess
         session.raise_if_stopped()
         outputs.append(network(to_float(images.batch(index).to(session.device))).float().cpu())
     return session.group.all_gather(outputs)
+
+
+def _itself(evaluator: Any) -> Any:
+    return evaluator
 
 
 def view_key(view: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans.compute.seeding import reseed
+from domtrans.compute.seeding import reseeded, seeded
 from domtrans.data.batches import Batches
 from domtrans.data.image_set import ImageSet, inference_batches, to_float
 from domtrans.errors import DomtransError
@@ -79,13 +79,16 @@ def fit_parameter_reader(
     """
     if drawings.engine is None or drawings.parameters is None:
         raise DomtransError("a parameter reader is fitted on drawings with their parameters, and these images have none")
-    reseed(0)
-    reader = ParameterReader(drawings.engine.space.sizes).to(session.device)
+    sizes = drawings.engine.space.sizes
+    with seeded(0):
+        reader = ParameterReader(sizes).to(session.device)
     parameters = drawings.parameters.to(session.device)
     everything = torch.arange(len(drawings))
     held_out, fitted = everything[::HELD_OUT], everything[everything % HELD_OUT != 0]
 
+    @reseeded(0)
     def fit() -> None:
+        ParameterReader(sizes)  # so that dropout draws the numbers after those of the initial weights
         reader.train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(reader.parameters(), lr, weight_decay=0.02, fused=True)
         batches = Batches(len(fitted), batch_size, 0)
@@ -112,7 +115,7 @@ def fit_parameter_reader(
         "steps": steps,
         "batch_size": batch_size,
         "lr": lr,
-        "computed": f"{session.device.type} {session.dtype}",
+        "computed": session.computed,
         "code": "".join(map(inspect.getsource, code)),
     }
     session.cache.fitted(reader, "readers", key, fit)

@@ -34,7 +34,7 @@ def fit_encoder(
     key: dict[str, Any] = {
         "encoder": identity(registry, "encoder", recipe.encoder),
         "size": recipe.image_size,
-        "computed": f"{session.device.type} {session.dtype}",
+        "computed": session.computed,
     }
     stages: list[tuple[Literal["fit", "adapt"], Part | None]] = [("fit", recipe.fit), ("adapt", recipe.adapt)]
     if recipe.encoder.weights is not None:

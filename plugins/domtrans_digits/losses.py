@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from domtrans import AugmentationOption, DomainOption, DomtransError, Evaluator, Loss, Outputs, Session, list_names, seeded
+from domtrans import AugmentationOption, DomainOption, DomtransError, Evaluator, Loss, Outputs, Session, list_names
 from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_classifier
 
 
@@ -73,9 +73,8 @@ class OracleConsistency(Loss):
             raise DomtransError("the loss 'oracle-consistency' needs a target with labels, but this one has none")
         # float32 and seed 0: the oracle is the same for every seed and precision of the run
         session = replace(session or Session.start(), dtype=torch.float32, seed=0).during("oracle")
-        with seeded(1):
-            self.classifier = DigitOracle(images.channels, len(images.classes)).to(session.device)
-            fit_classifier(self.classifier, images, session, steps=steps, batch_size=batch_size, lr=lr, view=view, seed=1)
+        options = {"steps": steps, "batch_size": batch_size, "lr": lr, "view": view}
+        self.classifier = fit_classifier(DigitOracle, images, session, **options, seed=1)
         # One from the cache must compute as one that was just fitted: the memory format decides how sums are rounded.
         self.classifier.requires_grad_(False).to(memory_format=torch.channels_last)
         self.classes = images.classes

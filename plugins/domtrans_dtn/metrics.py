@@ -26,7 +26,6 @@ from domtrans import (
     kernel_distance,
     precision_and_recall,
     predict,
-    seeded,
     spread,
     to_channels,
 )
@@ -145,11 +144,8 @@ def fit_turn_classifier(
     images: ImageSet, session: Session, *, steps: int, batch_size: int, lr: float, view: Augmentation
 ) -> TurnClassifier:
     """The network of the metric, fitted on images or taken from the cache. The arguments are those of ``image_realism``."""
-    with seeded(0):
-        network = TurnClassifier(images.channels).to(session.device)
-    view = partial(turned, view=view)
-    fit_evaluator(network, images.unlabelled(), session, turn_loss, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    return network
+    build, view = partial(TurnClassifier, images.channels), partial(turned, view=view)
+    return fit_evaluator(build, images.unlabelled(), session, turn_loss, steps=steps, batch_size=batch_size, lr=lr, view=view)
 
 
 def turned(images: Tensor, rng: torch.Generator, *, view: Augmentation) -> Tensor:

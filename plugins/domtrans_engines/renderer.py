@@ -137,7 +137,7 @@ def fit_renderer(renderer: DifferentiableRenderer, drawings: ImageSet, session: 
         "slots": drawings.engine.space.json_schema()["properties"],
         "shapes": {name: list(tensor.shape) for name, tensor in renderer.state_dict().items()},
         **asdict(how),
-        "computed": f"{session.device.type} {session.dtype}",
+        "computed": session.computed,
         "code": "".join(map(inspect.getsource, code)),
     }
     session.cache.fitted(renderer, "renderers", key, fit)

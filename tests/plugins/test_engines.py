@@ -407,7 +407,9 @@ def test_parts_that_need_parameters_say_so():
 
 def test_c_reads_damaged_drawings(drawings):
     session = Session.start("cpu", precision="float32")
+    before = torch.get_rng_state()
     reader, shares = fit_parameter_reader(drawings, session, steps=100, batch_size=16, lr=5e-3)
+    assert torch.equal(torch.get_rng_state(), before)
     assert set(shares) == set(SPACE.names) and min(shares.values()) > 0.7
     test = flags("test", 32, count=40)
     read, known = reader.read(test), test.parameters

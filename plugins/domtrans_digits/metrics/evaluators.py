@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans import Augmentation, Evaluator, ImageSet, Session, fit_evaluator, predict, seeded
+from domtrans import Augmentation, Evaluator, ImageSet, Session, fit_evaluator, predict
 from domtrans_digits.networks.dtn import DigitEvaluator
+
+Network = TypeVar("Network", bound=Evaluator)
 
 HANDWRITING_VIEW: Mapping[str, Any] = {
     "name": "chain",
@@ -27,21 +29,25 @@ def fit_digit_evaluator(
     more than 10,000 images.
     """
     steps = steps or (800 if len(images) <= 10_000 else 2_500)
-    with seeded(0):
-        evaluator = DigitEvaluator(images.channels, len(images.classes)).to(session.device)
-        fit_classifier(evaluator, images, session, steps=steps, batch_size=batch_size, lr=lr, view=view)
-    return evaluator
+    return fit_classifier(DigitEvaluator, images, session, steps=steps, batch_size=batch_size, lr=lr, view=view)
 
 
-def fit_classifier(classifier: Evaluator, images: ImageSet, session: Session, **options: Any) -> None:
-    """Fit a classifier on labelled images, or load it from the cache; ``options`` are those of ``fit_evaluator``."""
+def fit_classifier(kind: Callable[[int, int], Network], images: ImageSet, session: Session, **options: Any) -> Network:
+    """Fit a classifier on labelled images, or load it from the cache.
+
+    Args:
+        kind: Builds it: (channels, classes) -> network.
+        images: The images.
+        session: Device, cache and processes.
+        options: Those of ``fit_evaluator``.
+    """
     assert images.labels is not None
     labels = images.labels.to(session.device)
 
     def loss(logits: Tensor, index: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels[index], label_smoothing=0.05)
 
-    fit_evaluator(classifier, images, session, loss, **options)
+    return fit_evaluator(lambda: kind(images.channels, len(images.classes)), images, session, loss, **options)
 
 
 def predict_classes(classifier: nn.Module, images: ImageSet, session: Session) -> Tensor:

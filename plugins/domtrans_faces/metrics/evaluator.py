@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from domtrans import Augmentation, Evaluator, ImageSet, NotMeasurableError, Session, fit_evaluator, predict, seeded
+from domtrans import Augmentation, Evaluator, ImageSet, NotMeasurableError, Session, fit_evaluator, predict
 
 MAX_SIZE = 64
 """Side of the input in pixels; larger images are resized to it."""
@@ -85,10 +85,8 @@ def fit_avatar_evaluator(
         losses = [F.cross_entropy(logit, label, ignore_index=-1, reduction="sum") for logit, label in pairs]
         return torch.stack(losses).sum() / len(index)
 
-    with seeded(0):
-        evaluator = AvatarEvaluator(avatars.channels, sizes).to(session.device)
-        fit_evaluator(evaluator, avatars, session, loss, steps=steps, batch_size=batch_size, lr=2e-3, view=view)
-    return evaluator
+    build = partial(AvatarEvaluator, avatars.channels, sizes)
+    return fit_evaluator(build, avatars, session, loss, steps=steps, batch_size=batch_size, lr=2e-3, view=view)
 
 
 def predict_attributes(evaluator: AvatarEvaluator, images: ImageSet, session: Session) -> list[Tensor]:
