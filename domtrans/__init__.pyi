@@ -65,6 +65,7 @@ from .inference.transfer_files import transfer as transfer
 from .interfaces import AdaptiveAugmentation as AdaptiveAugmentation
 from .interfaces import Augmentation as Augmentation
 from .interfaces import AugmentationOption as AugmentationOption
+from .interfaces import Classifier as Classifier
 from .interfaces import Discriminator as Discriminator
 from .interfaces import Distance as Distance
 from .interfaces import DistanceOption as DistanceOption

@@ -164,6 +164,19 @@ def head_sizes(heads: Heads) -> list[int]:
     return [values if isinstance(values, int) else len(values) for values in heads.values()]
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """f's own heads as losses and distances call them: standardised features to the logits of all heads side by side [B, K]."""
+
+    logits: Callable[[Tensor], Tensor]
+    head_sizes: tuple[int, ...]
+    """The number of logits of each head."""
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Standardised features [B, F], or maps [B, C, h, w], to logits [B, K]."""
+        return self.logits(features)
+
+
 def _heads_of_classifier(encoder: Encoder) -> Heads:
     """The heads of an encoder that declares none: what ``logits`` returns for one image is the head of its classes."""
     if type(encoder).logits is Encoder.logits:
@@ -348,7 +361,8 @@ class Outputs:
     """D itself, for a loss that needs its gradient with respect to images, or its logits of other images: (images
     [B, C, H, W], the domain of the x that they belong to, "source" or "target") -> logits [B, 3], or [B * P, 3]"""
     classify: Callable[[Tensor], Tensor] | None = None
-    """f's own head: standardised features -> class logits [B, K]"""
+    """f's own heads: standardised features -> the logits of all heads side by side [B, K]. Its attribute ``head_sizes`` has the
+    number of logits of each head; a function without it counts as one head."""
     align: Callable[[Tensor], Tensor] | None = None
     """Features of target images -> features like the source's. Only with ``align_features=true``"""
 

@@ -77,7 +77,7 @@ class PlainLoop:
     def load_batch(self, names: Sequence[str]) -> Outputs:
         """The next batch of the domains in ``names``: x, f(x) and G(x)."""
         batch = next(self.batches)
-        outputs = Outputs(classify=self.f.classify, align=lambda features: features)  # this loop aligns nothing
+        outputs = Outputs(classify=self.f.classifier, align=lambda features: features)  # this loop aligns nothing
         for name in names:
             images = batch[name].to(self.device)
             augmentation = getattr(self.experiment, f"{name}_augmentation")

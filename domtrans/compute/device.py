@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 
 from domtrans.compute.cpu_convolution import FasterConvolutions
 from domtrans.compute.precision import Precision
@@ -41,6 +42,11 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         "cpu": lambda: bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()),
     }.get(device.type, lambda: False)
     return torch.bfloat16 if native() else torch.float32
+
+
+def to_float64(values: Tensor) -> Tensor:
+    """The values of any tensor in float64, on the CPU: the MPS of a Mac has no float64."""
+    return values.cpu().double()
 
 
 @contextmanager

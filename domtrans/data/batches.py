@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from domtrans.compute.device import to_float64
+
 
 def derive_seed(seed: int, *path: str | int) -> int:
     """A 63-bit seed for one purpose, e.g. ``derive_seed(0, "views", step)``, the same on every machine."""
@@ -45,7 +47,7 @@ class Batches:
         ranks: int = 1,
     ) -> None:
         self.n, self.batch_size, self.seed, self.block, self.rank, self.ranks = n, batch_size, seed, block, rank, ranks
-        self.weights = None if weights is None else weights.double().cpu()
+        self.weights = None if weights is None else to_float64(weights)
         self._epochs: dict[int, Tensor] = {}
 
     def __getitem__(self, k: int) -> Tensor:
@@ -76,9 +78,9 @@ class Batches:
 
 
 def balanced(groups: Tensor) -> Tensor:
-    """Sampling weights [N] that make all groups equally frequent; ``groups``: int64 [N]."""
+    """Sampling weights float64 [N], on the CPU, that make all groups equally frequent; ``groups``: int64 [N]."""
     counts = torch.bincount(groups).clamp_min(1)
-    return 1.0 / counts[groups].double()
+    return 1.0 / to_float64(counts[groups])
 
 
 def evenly(total: int, count: int) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from domtrans.compute.device import to_float64
 from domtrans.data.image_set import ImageSet, to_channels, to_float
 from domtrans.model.transfer import FrozenEncoder, Transfer
 
@@ -48,7 +49,7 @@ class LabelFreeScore:
         self.source, self.target = source.some(MAX_IMAGES), target.some(MAX_IMAGES)
         self.target_pixels = to_float(self.target.images).flatten(1)
         source_pixels = to_channels(to_float(self.source.images), target.channels).flatten(1)
-        self.target_spread = float(torch.cdist(self.target_pixels, self.target_pixels).double().mean())
+        self.target_spread = float(to_float64(torch.cdist(self.target_pixels, self.target_pixels)).mean())
         least = MIN_DISTANCE * self.target_spread
         self.initial_distance = max(energy_distance(source_pixels, self.target_pixels), least, 1e-6)
 
@@ -72,12 +73,12 @@ class LabelFreeScore:
         if len(f.encoder.heads) != 1:
             return {}
         real = self.target_pixels
-        wanted, seen = (f.classify(f.encode(images)).argmax(1).to(real.device) for images in (self.source, self.target))
+        wanted, seen = (f.predictions(f.encode(images))[:, 0].to(real.device) for images in (self.source, self.target))
         distances = torch.cdist(real, real).fill_diagonal_(math.inf)  # an image is not its own neighbour
-        of_real = float(class_margins(distances, seen, seen).double().mean())
+        of_real = float(to_float64(class_margins(distances, seen, seen)).mean())
         if of_real <= MIN_MARGIN * self.target_spread:
             return {}
-        of_generated = float(class_margins(torch.cdist(pixels, real), wanted, seen).double().mean())
+        of_generated = float(to_float64(class_margins(torch.cdist(pixels, real), wanted, seen)).mean())
         return {MARGIN: max(0.0, of_generated) / of_real}
 
 
@@ -99,16 +100,16 @@ def class_margins(distances: Tensor, wanted: Tensor, seen: Tensor) -> Tensor:
 
 @torch.no_grad()
 def prediction_agreement(transfer: Transfer, images: ImageSet, generated: ImageSet) -> float:
-    """The share of images for which f's head predicts the same for x and G(x); without a head, their mean cosine."""
+    """The share of f's predictions, one for each head, that are the same for x and G(x); without a head, their mean cosine."""
     f = transfer.encoder
     before, after = f.encode(images), f.encode(generated)
     if f.has_head():
-        return float((f.classify(before).argmax(1) == f.classify(after).argmax(1)).double().mean())
-    return float(F.cosine_similarity(before.flatten(1), after.flatten(1)).double().mean())
+        return float(to_float64(f.predictions(before) == f.predictions(after)).mean())
+    return float(to_float64(F.cosine_similarity(before.flatten(1), after.flatten(1))).mean())
 
 
 def energy_distance(a: Tensor, b: Tensor) -> float:
     """The energy distance (Szekely and Rizzo, 2013) of two samples [N, D] and [M, D]; 0 for equal distributions."""
-    between = torch.cdist(a, b).double().mean()
-    within = [torch.cdist(x, x).double().sum() / max(len(x) * (len(x) - 1), 1) for x in (a, b)]
+    between = to_float64(torch.cdist(a, b)).mean()
+    within = [to_float64(torch.cdist(x, x)).sum() / max(len(x) * (len(x) - 1), 1) for x in (a, b)]
     return max(0.0, float(2 * between - within[0] - within[1]))

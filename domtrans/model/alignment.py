@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from domtrans.compute.device import to_float64
 from domtrans.data.batches import evenly
 from domtrans.errors import DomtransError
 
@@ -51,7 +52,7 @@ class FeatureAlignment:
                 raise DomtransError(
                     f"f gives every {name} image the same features, so align_features=true cannot work; set it to false"
                 )
-        source, target = (vectors_of(features).cpu().double() for features in (source, target))  # not every device has float64
+        source, target = (to_float64(vectors_of(features)) for features in (source, target))
         source_covariance, target_covariance = covariance(source), covariance(target)
         root, inverse = power(target_covariance, 0.5), power(target_covariance, -0.5)
         matrix = inverse @ power(root @ source_covariance @ root, 0.5) @ inverse

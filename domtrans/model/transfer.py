@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from domtrans.compute.device import to_float64
 from domtrans.compute.distributed import SINGLE_PROCESS, Group
 from domtrans.data.batches import evenly
 from domtrans.data.engine import DrawingEngine
 from domtrans.data.image_set import ImageSet, inference_batches, to_channels, to_float, to_uint8
 from domtrans.errors import DomtransError
-from domtrans.interfaces import Encoder, Generator, head_sizes
+from domtrans.interfaces import Classifier, Encoder, Generator, head_sizes
 
 MAX_STATISTICS_IMAGES = 20_000
 """Images, at most, for means and covariances of feature vectors: enough for a standard deviation to within 1 %."""
@@ -76,6 +77,27 @@ class FrozenEncoder(nn.Module):
         """
         return self.encoder.logits(features * self.std + self.mean).float()
 
+    @property
+    def classifier(self) -> Classifier:
+        """``classify`` with the sizes of the heads, as losses and distances get it."""
+        return Classifier(self.classify, tuple(head_sizes(self.encoder.heads)))
+
+    @torch.no_grad()
+    def predictions(self, features: Tensor) -> Tensor:
+        """The most likely value of every head.
+
+        Args:
+            features: Standardised features [B, F], or maps [B, C, h, w].
+
+        Returns:
+            int64 [B, number of heads], in the order of f's ``heads``.
+
+        Raises:
+            DomtransError: If f has no head.
+        """
+        logits = self.classify(features).split(head_sizes(self.encoder.heads), 1)
+        return torch.stack([logit.argmax(1) for logit in logits], 1)
+
     @torch.no_grad()
     def class_condition(self, features: Tensor) -> Tensor:
         """What a class-conditional discriminator is given: the most likely value of every head, one-hot.
@@ -89,9 +111,8 @@ class FrozenEncoder(nn.Module):
         Raises:
             DomtransError: If f has no head.
         """
-        logits = self.classify(features)
-        predictions = logits.split(head_sizes(self.encoder.heads), 1)
-        return torch.cat([F.one_hot(logit.argmax(1), logit.shape[1]) for logit in predictions], 1).float()
+        values, sizes = self.predictions(features).unbind(1), head_sizes(self.encoder.heads)
+        return torch.cat([F.one_hot(value, size) for value, size in zip(values, sizes, strict=True)], 1).float()
 
     def opinion(self, features: Tensor) -> Tensor:
         """The former name of ``class_condition``."""
@@ -113,7 +134,7 @@ class FrozenEncoder(nn.Module):
         Raises:
             DomtransError: If a feature is not a finite number.
         """
-        raw = (self.encode(self.statistics_sample(source)) * self.std + self.mean).double()
+        raw = to_float64(self.encode(self.statistics_sample(source)) * self.std + self.mean)
         if not bool(torch.isfinite(raw).all()):
             raise DomtransError(
                 "the encoder gives features that are not finite numbers on the source images; check its weights"

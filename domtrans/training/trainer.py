@@ -102,20 +102,18 @@ class Trainer:
         self._begin_step()
         losses: dict[str, Tensor] = {}
         for update in self.updates:
-            batch: Sequence[Outputs] = self.load_batch(update)
-            if self.captured:
-                losses |= self.captured.learn(self._variant(update), partial(self.learn, update), batch)
-                continue
-            batch = self.with_fakes(update, batch)
-            if update.discriminator:
-                losses |= self.train_discriminator(batch)
-            if update.generator:
-                losses |= self.train_generator(batch)
+            batch, learn = self.load_batch(update), partial(self.learn, update)
+            losses |= self.captured.learn(self._variant(update), learn, batch) if self.captured else learn(batch)
         self.step_number += 1
         return dict(zip(losses, self.session.group.mean(list(losses.values())), strict=True))
 
     def learn(self, update: Update, batch: Sequence[Outputs]) -> dict[str, Tensor]:
-        """One update, as ``step`` runs it, in one function that can be recorded."""
+        """One update after its batch is loaded: all that ``train.capture`` records.
+
+        Args:
+            update: Which networks learn.
+            batch: The micro-batches of one batch.
+        """
         batch = self.with_fakes(update, batch)
         losses = self.train_discriminator(batch) if update.discriminator else {}
         return losses | (self.train_generator(batch) if update.generator else {})
@@ -196,7 +194,7 @@ class Trainer:
 
     def load_micro_batch(self, domains: Sequence[str], k: int) -> Outputs:
         """Micro-batch ``k`` of some domains: images x, features f(x), and the source labels where there are any."""
-        outputs = Outputs(classify=self.f.classify, align=self.alignment)
+        outputs = Outputs(classify=self.f.classifier, align=self.alignment)
         for name in domains:
             index, images, features = self.domains[name].load_batch(k, self.rng)
             loaded: dict[str, Any] = {name: images, f"{name}_features": features}

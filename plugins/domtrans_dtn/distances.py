@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Tensor
@@ -32,7 +33,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 def cross_entropy(
     a: Tensor, b: Tensor, classify: Classify | None = None, *, temperature: PositiveFloat = 1.0, sharpen: PositiveFloat = 1.0
 ) -> Tensor:
-    """KL(p_a || p_b) between the predictions of f's own head for two batches of features [B, F].
+    """KL(p_a || p_b) between the predictions of f's own head for two batches of features [B, F]; of several heads, the sum.
 
     This is the cross-entropy minus the entropy of p_a, which g cannot change. It has the same gradient and is 0 where
     both agree. It uses no labels and no evaluator: it compares f's prediction for x with f's prediction for G(x).
@@ -46,9 +47,13 @@ def cross_entropy(
     """
     if classify is None:
         raise DomtransError("the distance 'cross-entropy' compares the predictions of f's head and cannot compare images")
-    log_p = (sharpen * classify(a) / temperature).log_softmax(1).detach()
-    log_q = (classify(b) / temperature).log_softmax(1)
-    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    a_logits, b_logits = sharpen * classify(a) / temperature, classify(b) / temperature
+    sizes = getattr(classify, "head_sizes", a_logits.shape[1:])  # a plain function is one head
+    terms = [
+        F.kl_div(q.log_softmax(1), p.log_softmax(1).detach(), reduction="batchmean", log_target=True)
+        for p, q in zip(a_logits.split(list(sizes), 1), b_logits.split(list(sizes), 1), strict=True)
+    ]
+    return torch.stack(terms).sum()
 
 
 def contrastive(a: Tensor, b: Tensor, *, temperature: PositiveFloat = 0.1) -> Tensor:

@@ -28,6 +28,17 @@ class BrighterSide(Encoder):
         return features
 
 
+class SideAndNothing(BrighterSide):
+    """Predicts the side, and has a second head whose logits are larger and always the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = {"side": 2, "nothing": 2}
+
+    def logits(self, features):
+        return torch.cat([features, torch.tensor([[8.0, 9.0]]).expand(len(features), 2)], 1)
+
+
 def sides(count, ink, seed):
     """Images with a bright side and noise: the source has faint ink, the target dark."""
     rng = torch.Generator().manual_seed(seed)
@@ -75,6 +86,11 @@ def test_images_of_other_classes_have_no_margin():
     found = scores(lambda images: as_floats(sides(len(images), 190, seed=2)).roll(1, 0))
     assert found["validation.realism"] > 0.8 and found["validation.agreement"] == 0
     assert found["validation.margin"] == 0 and found["validation.score"] == 0
+
+
+def test_the_agreement_counts_the_predictions_of_every_head():
+    found = scores(lambda images: as_floats(sides(len(images), 190, seed=2)).roll(1, 0), SideAndNothing())
+    assert found["validation.agreement"] == 0.5 and "validation.margin" not in found
 
 
 def test_images_that_only_f_reads_have_a_low_margin():

@@ -62,6 +62,13 @@ def test_a_discriminator_is_given_one_value_of_every_head():
     assert torch.equal(condition.sum(1), torch.full((5,), 2.0)) and bool((condition[:, 2] == 1).all())
 
 
+def test_every_head_has_a_prediction():
+    f, features = FrozenEncoder(Attributes()), torch.randn(5, 4)
+    found, logits = f.predictions(features), f.classify(features)
+    assert found.dtype == torch.int64 and torch.equal(found, torch.stack([logits[:, :2].argmax(1), torch.zeros(5).long()], 1))
+    assert f.classifier.head_sizes == (2, 1) and torch.equal(f.classifier(features), logits)
+
+
 def test_the_old_name_of_the_condition_warns():
     f, features = FrozenEncoder(Attributes()), torch.randn(5, 4)
     with pytest.warns(DeprecationWarning, match="class_condition"):

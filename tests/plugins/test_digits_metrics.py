@@ -182,13 +182,23 @@ def test_f_consistency_is_the_share_of_equal_predictions(handwriting):
         def logits(self, features):
             return features
 
+    class BrightAndNothing(Bright):
+        """The same, and a second head whose logits are larger and always the same."""
+
+        heads = {"side": 2, "nothing": 2}  # noqa: RUF012
+
+        def logits(self, features):
+            return torch.cat([features, torch.tensor([[8.0, 9.0]]).expand(len(features), 2)], 1)
+
     session = Session.start("cpu", precision="float32")
-    found = {}
-    for name, draw in {"same": lambda x: x, "mirrored": lambda x: x.flip(3)}.items():
-        inputs = MetricInput(Transfer(FrozenEncoder(Bright()), ImageFunction(draw)).eval(), source, test, test, session)
-        found[name] = registry().build("metric", use("f-consistency"))(inputs)
-    assert found["same"] == {"f_consistency": 1.0, "n": 333}
-    assert found["mirrored"]["f_consistency"] < 0.02
+
+    def found(f, draw):
+        inputs = MetricInput(Transfer(FrozenEncoder(f), ImageFunction(draw)).eval(), source, test, test, session)
+        return registry().build("metric", use("f-consistency"))(inputs)
+
+    assert found(Bright(), lambda x: x) == {"f_consistency": 1.0, "n": 333}
+    assert found(Bright(), lambda x: x.flip(3))["f_consistency"] < 0.02
+    assert found(BrightAndNothing(), lambda x: x.flip(3))["f_consistency"] == pytest.approx(0.5, abs=0.01)
     headless = MetricInput(Transfer(FrozenEncoder(Headless()), ImageFunction(lambda x: x)).eval(), source, test, test, session)
     with pytest.raises(NotMeasurableError, match="head"):
         registry().build("metric", use("f-consistency"))(headless)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from domtrans import DomtransError, use
+from domtrans import Classifier, DomtransError, use
 from loss_formulas import by_hand_cosine
 from tiny import registry
 
@@ -49,6 +49,13 @@ def test_cosine_is_the_mean_over_pairs_of_flattened_vectors(shape):
 def test_cross_entropy_is_kl_between_the_heads_predictions(temperature):
     found = distance("cross-entropy", temperature=temperature)
     assert found.item() == pytest.approx(by_hand_kl(A, B, temperature), rel=1e-10)
+
+
+def test_cross_entropy_is_the_sum_over_heads():
+    heads = Classifier(lambda features: torch.cat([classify(features), 5 * classify(features)[:, :2]], 1), (3, 2))
+    p, q = ([softmax(x @ HEAD), softmax(5 * x @ HEAD[:, :2])] for x in (A, B))
+    expected = sum((one * (np.log(one) - np.log(other))).sum(1).mean() for one, other in zip(p, q, strict=True))
+    assert distance("cross-entropy", head=heads).item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_cross_entropy_has_the_gradient_of_plain_cross_entropy():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ from domtrans import (
     MetricValue,
     NotMeasurableError,
     align_labels,
+    predict,
 )
 from domtrans_digits.metrics.evaluators import HANDWRITING_VIEW, fit_digit_evaluator, predict_classes, share_correct
 
@@ -52,7 +54,7 @@ def digit_accuracy(
         - ``accuracy``: share of source test images whose transfer the evaluator assigns to the source's label
         - ``per_class``: the same for each class; none for a class without source test or target training images
         - ``confusion``: counts [label][prediction]
-        - ``encoder_accuracy``: accuracy of f's own head on the source images of its classes; absent without a head
+        - ``encoder_accuracy``: accuracy of f's own head on the source images of its classes; only of an f with one head
         - ``evaluator_accuracy``: accuracy of the evaluator on real target test images of the classes it was fitted on
         - ``n``: number of source test images whose class has target training images; the others are left out
 
@@ -82,7 +84,7 @@ def digit_accuracy(
         "per_class": per_class_shares(predicted[fitted], labels[fitted], source.take(fitted.nonzero()[:, 0])),
         "confusion": confusion,
     }
-    if inputs.transfer.encoder.has_head():
+    if len(inputs.transfer.encoder.encoder.heads) == 1:
         own = predict_classes(EncoderClassifier(inputs), source, inputs.session)
         aligned = align_labels(source, inputs.head_classes or source.classes)
         if bool((aligned >= 0).any()):
@@ -91,7 +93,7 @@ def digit_accuracy(
 
 
 def f_consistency(inputs: MetricInput) -> dict[str, float | int]:
-    """Share of source test images for which f's own head predicts the same class in x and G(x).
+    """Share of source test images for which f's own head predicts the same class in x and G(x); of several heads, the mean.
 
     It needs no labels and no evaluator, but counts images that only f takes for the right class.
 
@@ -102,10 +104,11 @@ def f_consistency(inputs: MetricInput) -> dict[str, float | int]:
     Raises:
         NotMeasurableError: If f has no head.
     """
-    if not inputs.transfer.encoder.has_head():
+    f = inputs.transfer.encoder
+    if not f.has_head():
         raise NotMeasurableError("f-consistency needs an f with a classification head")
-    f = EncoderClassifier(inputs)
-    before, after = (predict_classes(f, images, inputs.session) for images in (inputs.source, inputs.transferred))
+    predicted = partial(predict, lambda images: f.predictions(f(images)), session=inputs.session)
+    before, after = predicted(inputs.source), predicted(inputs.transferred)
     return {"f_consistency": share_correct(after, before), "n": len(inputs.source)}
 
 
