@@ -1,12 +1,13 @@
 """Evaluators are fitted alike in every run, are cached, and disturb no other training in the process."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
 
 from domtrans import Cache, Evaluator, ImageSet, Session, fit_evaluator, seeded
+from domtrans.compute import seeding
 from tiny import bars
 
 
@@ -61,21 +62,21 @@ def test_dropout_draws_the_numbers_after_those_of_the_initial_weights(tmp_path):
 
 
 def test_other_threads_that_seed_do_not_wait_for_a_fit(tmp_path):
-    waiting = []
+    def may_seed():
+        free = seeding._LOCK.acquire(blocking=False)
+        if free:
+            seeding._LOCK.release()
+        return free
 
-    def seed():
-        with seeded(1):
-            pass
+    found = []
+    with ThreadPoolExecutor(1) as other:
 
-    def loss(outputs, index):
-        other = threading.Thread(target=seed)
-        other.start()
-        other.join(10)
-        waiting.append(other.is_alive())
-        return outputs.square().mean()
+        def loss(outputs, index):
+            found.append(other.submit(may_seed).result())
+            return outputs.square().mean()
 
-    fit(tmp_path, loss)
-    assert waiting == [False] * 3
+        fit(tmp_path, loss)
+    assert found == [True] * 3
 
 
 def test_an_evaluator_itself_is_the_old_argument(tmp_path):
