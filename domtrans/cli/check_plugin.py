@@ -33,15 +33,17 @@ WITHOUT = ignore_patterns(".git", ".venv", "venv", "build", "dist", "__pycache__
 
 CHECK = """
 import importlib, sys, time
+from contextlib import redirect_stdout
 from importlib import metadata
 import torch, domtrans
 from domtrans.cli.app import main
 domtrans.Loss, domtrans.load_plugins
 before = time.perf_counter()
 try:
-    for point in metadata.distribution(sys.argv[1]).entry_points:
-        if point.group == "domtrans":
-            importlib.import_module(point.module)
+    with redirect_stdout(sys.stderr):
+        for point in metadata.distribution(sys.argv[1]).entry_points:
+            if point.group == "domtrans":
+                importlib.import_module(point.module)
     print(time.perf_counter() - before)
 except BaseException:
     print("nan")
@@ -116,6 +118,7 @@ def _check_package(path: Path, options: Sequence[str]) -> list[PluginFinding]:
 
     if not path.exists():
         raise DomtransError(f"there is no folder or file {path}; name an installed plugin without a slash")
+    path = path.absolute()  # the commands run in another folder
     with tempfile.TemporaryDirectory(prefix="domtrans-") as temporary:
         folder = Path(temporary)
         wheel = path if path.suffix == ".whl" else _build(path, folder)

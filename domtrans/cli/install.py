@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from packaging.utils import canonicalize_name
 
 from domtrans.cli.shared import explain, load_plugins
 from domtrans.errors import DomtransError
@@ -60,9 +61,9 @@ def install(
 
 def uninstall(packages: Annotated[list[str], typer.Argument(metavar="PACKAGE", help="The name of a package.")]) -> None:
     """Run the command."""
-    known = {_normalised(plugin.distribution) for plugin in load_plugins(warn=False).infos} - {"domtrans"}
+    known = {str(canonicalize_name(plugin.distribution)) for plugin in load_plugins(warn=False).infos} - {"domtrans"}
     for package in packages:
-        if _normalised(package) not in known:
+        if canonicalize_name(package) not in known:
             others = f"; the installed ones are {', '.join(sorted(known))}" if known else ""
             raise DomtransError(f"{package} is not an installed package with a plugin{others}")
     _run([*_installer("uninstall"), *packages])
@@ -100,7 +101,3 @@ def _plugins() -> list[dict[str, Any]]:
     listed = subprocess.run([sys.executable, "-m", "domtrans", "plugins", "--json"], check=True, capture_output=True, text=True)
     plugins: list[dict[str, Any]] = json.loads(listed.stdout)
     return plugins
-
-
-def _normalised(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from domtrans import testing
 from domtrans.errors import DomtransError, one_line
 from domtrans.registry.describe import describe
@@ -48,8 +50,8 @@ def check_plugin(name: str, options: Mapping[str, Mapping[str, Any]] | None = No
     Raises:
         DomtransError: If no such plugin is installed.
     """
-    wanted = name.replace("_", "-")
-    infos = [info for info in load_plugins().infos if wanted in (info.name, info.distribution.replace("_", "-"))]
+    package = canonicalize_name(name)
+    infos = [info for info in load_plugins().infos if name == info.name or package == canonicalize_name(info.distribution)]
     if not infos:
         raise DomtransError(f"no plugin '{name}' is installed; `domtrans plugins` lists those that are")
     findings = []

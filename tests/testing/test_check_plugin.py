@@ -58,6 +58,7 @@ def test_a_bad_plugin(plugins):
     assert found["distance flat", "options"].fault == "its docstring does not explain slope"
     assert found["domain lost", "options"] == PluginFinding("domain lost", "options", detail="1 explained")
     assert found["domain lost", "contracts"].skipped == "it needs options: give lost.path=VALUE"
+    assert check_plugin("Domtrans__Bad") == check_plugin("bad")
     with pytest.raises(DomtransError, match="no plugin 'other' is installed"):
         check_plugin("other")
 
@@ -70,18 +71,28 @@ def test_the_command(plugins, capsys):
     assert code == 1 and lost["fault"] and not lost["skipped"]
 
 
-def test_a_wheel_is_checked_in_a_new_environment(tmp_path, capsys):
-    about = installed_plugins.install(tmp_path, "brand-new")
+def wheel_of(folder):
+    """The wheel of a plugin that prints while it is imported."""
+    about = installed_plugins.install(folder, "brand-new")
+    module = folder / "neighbour_brand_new.py"
+    module.write_text('print("hello")\n' + module.read_text())
     (about / "METADATA").write_text(STATED.replace("domtrans-good", "domtrans-brand-new"))
     (about / "WHEEL").write_text("Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-    files = [tmp_path / "neighbour_brand_new.py", *about.iterdir(), about / "RECORD"]
-    names = [str(file.relative_to(tmp_path)) for file in files]
+    files = [module, *about.iterdir(), about / "RECORD"]
+    names = [str(file.relative_to(folder)) for file in files]
     (about / "RECORD").write_text("".join(f"{name},,\n" for name in names))
-    wheel = tmp_path / "domtrans_brand_new-1.0-py3-none-any.whl"
+    wheel = folder / "dist" / "domtrans_brand_new-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as archive:
         for file, name in zip(files, names, strict=True):
             archive.write(file, name)
-    code, output, error = in_process(capsys, "check-plugin", wheel, "--json")
+    return wheel
+
+
+def test_a_wheel_is_checked_in_a_new_environment(tmp_path, capsys, monkeypatch):
+    wheel = wheel_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, output, error = in_process(capsys, "check-plugin", wheel.relative_to(tmp_path), "--json")
     assert code == 0, error
     found = {(finding["subject"], finding["check"]): finding for finding in json.loads(output)}
     assert found["package", "builds"]["detail"].startswith(f"{wheel.name}, ")
