@@ -23,7 +23,9 @@ from .data.image_files import read_images as read_images
 from .data.image_files import read_pictures as read_pictures
 from .data.image_formats import image_suffixes as image_suffixes
 from .data.image_scan import ImageScan as ImageScan
+from .data.image_scan import SkipKind as SkipKind
 from .data.image_scan import SkippedFile as SkippedFile
+from .data.image_scan import count_skipped as count_skipped
 from .data.image_scan import describe_skipped as describe_skipped
 from .data.image_scan import find_images as find_images
 from .data.image_scan import find_pictures as find_pictures

@@ -228,15 +228,13 @@ def _summarise(done: Transferred, sources: list[Path], destination: Path) -> str
 
 def _describe_expected(passed_over: Sequence[SkippedFile]) -> list[str]:
     """One line for each reason why files that a user expects to be transferred were not: the first file, and how many more."""
+    from domtrans.data.image_scan import SkipKind, count_skipped
+
     lines = []
-    by_reason: dict[str, list[SkippedFile]] = {}
-    for file in passed_over:
-        if file.expected:
-            by_reason.setdefault(file.reason, []).append(file)
-    for reason, files in by_reason.items():
-        more = f" and {len(files) - 1:,} more" if len(files) > 1 else ""
-        advice = "; install it with: pip install 'domtrans[heif]'" if reason.startswith("needs the extra heif") else ""
-        lines.append(f"{files[0].path}{more}: {reason}{advice}")
+    for file, count in count_skipped(file for file in passed_over if file.expected).items():
+        more = f" and {count - 1:,} more" if count > 1 else ""
+        advice = "; install it with: pip install 'domtrans[heif]'" if file.kind is SkipKind.NEEDS_HEIF else ""
+        lines.append(f"{file.path}{more}: {file.reason}{advice}")
     return lines
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from domtrans.data.image_formats import HEIF_SUFFIXES, UNSUPPORTED_SUFFIXES, image_suffixes
@@ -19,19 +20,33 @@ SYSTEM_NAMES = {
 }
 """Files and folders that operating systems and file servers create, in lower case."""
 
-PLURALS = {
-    "not an image": "not images",
-    "no label file": "no label files",
-    "a regular file": "regular files",
-    "that leads back": "that lead back",
-    "link to a folder": "links to folders",
-    "broken link": "broken links",
-    "link that": "links that",
-    "unreadable folder": "unreadable folders",
-    "needs the": "need the",
-    "that is read": "that are read",
-}
-"""How the reasons of several skipped files differ from those of one."""
+
+class SkipKind(Enum):
+    """Why a file or folder is passed over, with the phrases for one and for several."""
+
+    NOT_AN_IMAGE = "not an image", "not images"
+    NO_LABEL_FILE = "no label file", "no label files"
+    """A table that a user may expect to be read as a label file."""
+    NOT_A_REGULAR_FILE = "not a regular file", "not regular files"
+    UNSUPPORTED_FORMAT = "unsupported image format", "unsupported image format"
+    NEEDS_HEIF = "needs the extra heif", "need the extra heif"
+    BROKEN_LINK = "broken link", "broken links"
+    LINK_BACK = "link that leads back", "links that lead back"
+    LINK_TO_READ_FOLDER = "link to a folder that is read already", "links to folders that are read already"
+    UNREADABLE_FOLDER = "unreadable folder", "unreadable folders"
+    HIDDEN_FILE = "hidden file", "hidden files"
+    HIDDEN_FOLDER = "hidden folder", "hidden folders"
+    SYSTEM_FILE = "system file", "system files"
+    SYSTEM_FOLDER = "system folder", "system folders"
+    NOT_IN_USE = "", ""
+    """An image that the way to read the folder leaves out; the detail says why."""
+
+    def __init__(self, one: str, several: str) -> None:
+        self.one = one
+        self.several = several
+
+
+QUIET = {SkipKind.HIDDEN_FILE, SkipKind.HIDDEN_FOLDER, SkipKind.SYSTEM_FILE, SkipKind.SYSTEM_FOLDER}
 
 
 @dataclass(frozen=True)
@@ -40,16 +55,26 @@ class SkippedFile:
 
     Attributes:
         path: The file, or the folder with all that is in it.
-        reason: A short noun phrase, such as "not an image (.txt)".
-        quiet: Whether nobody expects it to be read: files of the operating system and hidden files.
+        kind: Why.
+        detail: What distinguishes it from others of its kind, such as "(.txt)"; it follows the phrase of the kind.
         expected: Whether a user would expect it to be read: an image in a format that is not supported, a broken link, an
             unreadable folder.
     """
 
     path: Path
-    reason: str
-    quiet: bool = False
+    kind: SkipKind
+    detail: str = ""
     expected: bool = False
+
+    @property
+    def reason(self) -> str:
+        """A short noun phrase, such as "not an image (.txt)"."""
+        return f"{self.kind.one} {self.detail}".strip()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody expects it to be read: files of the operating system and hidden files."""
+        return self.kind in QUIET
 
 
 @dataclass(frozen=True)
@@ -103,25 +128,37 @@ def walk_images(folder: Path, suffixes: Collection[str] | None = None) -> Iterat
     for link in links:  # grows while it is read; last, so that a real folder is found under its own name
         target, parent = os.path.realpath(link), os.path.realpath(link.parent)
         if any(os.path.join(place, "").startswith(os.path.join(target, "")) for place in (root, parent)):  # noqa: PTH118
-            yield SkippedFile(link, "link that leads back")
+            yield SkippedFile(link, SkipKind.LINK_BACK)
         else:
             yield from _walk(link, accepted, walked, links)
 
 
+def count_skipped(skipped: Iterable[SkippedFile]) -> dict[SkippedFile, int]:
+    """Skipped files by reason, most frequent first: the first file of each reason, and how many there are."""
+    counts: Counter[tuple[SkipKind, str]] = Counter()
+    first: dict[tuple[SkipKind, str], SkippedFile] = {}
+    for file in skipped:
+        counts[file.kind, file.detail] += 1
+        first.setdefault((file.kind, file.detail), file)
+    return {first[reason]: count for reason, count in counts.most_common()}
+
+
 def describe_skipped(skipped: Iterable[SkippedFile]) -> str:
     """One sentence that counts skipped files by reason, most frequent first, without the quiet ones; "" if none is left."""
-    counts = Counter(file.reason for file in skipped if not file.quiet)
-    if not counts:
+    return describe_counts(count_skipped(skipped))
+
+
+def describe_counts(counts: Mapping[SkippedFile, int]) -> str:
+    """``describe_skipped`` for files that ``count_skipped`` has counted."""
+    shown = {file: count for file, count in counts.items() if not file.quiet}
+    if not shown:
         return ""
-    total = counts.total()
-    reasons = ", ".join(f"{count:,} {reason if count == 1 else _plural(reason)}" for reason, count in counts.most_common())
+    total = sum(shown.values())
+    reasons = ", ".join(
+        f"{count:,} {file.reason if count == 1 else f'{file.kind.several} {file.detail}'.strip()}"
+        for file, count in shown.items()
+    )
     return f"{total:,} {'file was' if total == 1 else 'files were'} skipped: {reasons}"
-
-
-def _plural(reason: str) -> str:
-    for one, many in PLURALS.items():
-        reason = reason.replace(one, many)
-    return reason
 
 
 def find_images(folder: Path, suffixes: Collection[str] | None = None) -> list[Path]:
@@ -149,21 +186,22 @@ def _walk(
         try:
             status = place.stat()
             if (status.st_dev, status.st_ino) in walked:
-                yield SkippedFile(place, "link to a folder that is read already")
+                yield SkippedFile(place, SkipKind.LINK_TO_READ_FOLDER)
                 continue
             walked.add((status.st_dev, status.st_ino))
             with os.scandir(place) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError:
-            yield SkippedFile(place, "unreadable folder", expected=True)
+            yield SkippedFile(place, SkipKind.UNREADABLE_FOLDER, expected=True)
             continue
         folders: list[Path] = []
         for entry in entries:
             path = place / entry.name
             if entry.name.lower() in SYSTEM_NAMES:
-                yield SkippedFile(path, f"system {'folder' if path.is_dir() else 'file'} {entry.name.strip()}", quiet=True)
+                kind = SkipKind.SYSTEM_FOLDER if path.is_dir() else SkipKind.SYSTEM_FILE
+                yield SkippedFile(path, kind, entry.name.strip())
             elif entry.name.startswith("."):
-                yield SkippedFile(path, "hidden folder" if _is_folder(entry) else "hidden file", quiet=True)
+                yield SkippedFile(path, SkipKind.HIDDEN_FOLDER if _is_folder(entry) else SkipKind.HIDDEN_FILE)
             elif _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(path)
             else:
@@ -185,13 +223,14 @@ def skipped_file(path: Path, suffixes: Collection[str] | None = None) -> Skipped
         if is_wanted:
             return None
         if suffix in HEIF_SUFFIXES:
-            return SkippedFile(path, f"needs the extra heif ({suffix})", expected=True)
+            return SkippedFile(path, SkipKind.NEEDS_HEIF, f"({suffix})", expected=True)
         if suffix in UNSUPPORTED_SUFFIXES:
-            return SkippedFile(path, f"unsupported image format ({suffix})", expected=True)
-        return SkippedFile(path, f"not an image ({suffix or 'no suffix'})")
+            return SkippedFile(path, SkipKind.UNSUPPORTED_FORMAT, f"({suffix})", expected=True)
+        return SkippedFile(path, SkipKind.NOT_AN_IMAGE, f"({suffix or 'no suffix'})")
     try:
         path.stat()
     except OSError as error:
         loop = error.errno == errno.ELOOP
-        return SkippedFile(path, "link that leads back" if loop else "broken link", expected=not loop and is_wanted)
-    return SkippedFile(path, "not a regular file")
+        kind = SkipKind.LINK_BACK if loop else SkipKind.BROKEN_LINK
+        return SkippedFile(path, kind, expected=is_wanted and not loop)
+    return SkippedFile(path, SkipKind.NOT_A_REGULAR_FILE)

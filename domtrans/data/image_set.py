@@ -17,6 +17,7 @@ from domtrans.data.axes import channels_first, set_axes
 from domtrans.data.batches import evenly
 from domtrans.data.classes import read_labels
 from domtrans.data.engine import DrawingEngine
+from domtrans.data.image_scan import SkippedFile
 from domtrans.data.lazy_images import StoredImages
 from domtrans.data.value_range import Range, check_range, to_bytes
 from domtrans.errors import DomtransError
@@ -70,6 +71,7 @@ class ImageSet:
             they are not known.
         shown: The channels that pictures of the images show: one as grey, or three as R, G and B, each from 0. Empty: all
             channels of grey and RGB images, the first three of others, or the first of two.
+        skipped: What a folder of images holds besides them: for each reason the first file, and how many there are.
     """
 
     pixels: Tensor | StoredImages
@@ -81,6 +83,7 @@ class ImageSet:
     engine: DrawingEngine | None = None
     parameters: Tensor | None = None
     shown: tuple[int, ...] = ()
+    skipped: Mapping[SkippedFile, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count, shape = len(self), list(self.shape)
@@ -246,7 +249,7 @@ class ImageSet:
 
     def unlabelled(self) -> ImageSet:
         """The same images without labels, attributes and parameters. They keep their engine."""
-        return ImageSet(self.pixels, about=self.about, notes=self.notes, engine=self.engine, shown=self.shown)
+        return replace(self, labels=None, classes=(), attributes={}, parameters=None)
 
     def take(self, index: Tensor) -> ImageSet:
         """The subset at ``index``, int64 [n], with its labels, attributes and parameters. Images in files stay there."""
@@ -260,7 +263,7 @@ class ImageSet:
     def some(self, count: int) -> ImageSet:
         """At most ``count`` images in memory, without labels. They are spread evenly, so sorted classes all occur."""
         pixels = self.batch(evenly(len(self), count))
-        return ImageSet(pixels, about=self.about, notes=self.notes, engine=self.engine, shown=self.shown)
+        return replace(self.unlabelled(), pixels=pixels)
 
     def to(self, device: torch.device) -> ImageSet:
         """The same set on a device. Images in files go there once they are decoded."""

@@ -18,7 +18,7 @@ from domtrans.data.batches import evenly
 from domtrans.data.decode_worker import Copies, Location, name_of
 from domtrans.data.domains import load_domain
 from domtrans.data.image_files import silence_pillow_warnings
-from domtrans.data.image_scan import SkippedFile, describe_skipped, walk_images
+from domtrans.data.image_scan import describe_counts, walk_images
 from domtrans.data.image_set import ImageSet
 from domtrans.data.lazy_images import StoredImages
 from domtrans.errors import DomtransError
@@ -153,10 +153,9 @@ class DomainInspection:
 
     @property
     def thinned_notes(self) -> list[str]:
-        """The notes without the one that only counts what ``skipped`` lists."""
-        total = sum(one.count for one in self.skipped if not one.quiet)
-        counted = f"{total:,} {'file was' if total == 1 else 'files were'} skipped: "
-        return [note for note in self.notes if not (total and note.startswith(counted))]
+        """The notes without those that only count what ``skipped`` lists."""
+        counted = {describe_counts(images.skipped) for images in self.sets.values()}
+        return [note for note in self.notes if note not in counted]
 
     def name(self, member: Member) -> str:
         """The name of an image: its file, relative to the data, or its split and position."""
@@ -286,7 +285,6 @@ def inspect_domain(
             if report is not None and total > BLOCK and (number % BLOCK == 0 or number == len(images)):
                 report(done + number, total, sum(each.damaged for each in tables.values()))
         done += len(images)
-    skipped, in_folder = _scan(part, sets) if stored else ([], None)
     return DomainInspection(
         part,
         words_of(field, _pin_layout(part, registry, sets), registry),
@@ -294,8 +292,8 @@ def inspect_domain(
         tables,
         problems,
         "headers" if stored else "arrays" if shape else "as read",
-        skipped,
-        in_folder,
+        _skipped(part, sets),
+        _count_images(part, sets) if stored else None,
         None if quick else find_exact(tables),
         None if quick else find_near(tables),
     )
@@ -339,28 +337,19 @@ def _facts(images: ImageSet, width: int, height: int, *, quick: bool) -> Iterato
             yield from pool.map(read, index.tolist(), locations, repeat(pixels.download(locations)))
 
 
-def _scan(part: Part, sets: dict[str, ImageSet]) -> tuple[list[Skipped], int | None]:
-    """What else is in a folder of image files, without the label files that are used, and the number of its images."""
+def _skipped(part: Part, sets: dict[str, ImageSet]) -> list[Skipped]:
+    """What the domain says it skipped."""
+    folder = Path(str(part.options.get("path", ""))).expanduser()
+    counts = {file: count for images in sets.values() for file, count in images.skipped.items()}
+    return [Skipped(file.reason, count, os.path.relpath(file.path, folder), file.quiet) for file, count in counts.items()]
+
+
+def _count_images(part: Part, sets: dict[str, ImageSet]) -> int | None:
+    """The number of images in a folder of image files; None if the data is something else."""
     folder = Path(str(part.options.get("path", ""))).expanduser()
     if not part.options.get("path") or not folder.is_dir() or not all(map(_have_files, sets.values())):
-        return [], None
-    counts: Counter[str] = Counter()
-    first: dict[str, SkippedFile] = {}
-    images = 0
-    for item in walk_images(folder):
-        if isinstance(item, SkippedFile):
-            counts[item.reason] += 1
-            first.setdefault(item.reason, item)
-        else:
-            images += 1
-    notes = " ".join(note for images_of in sets.values() for note in images_of.notes)
-    skipped = []
-    for reason, count in counts.most_common():
-        example = first[reason]
-        if example.quiet or describe_skipped([example] * 2).partition(": 2 ")[2] in notes or reason in notes:
-            name = os.path.relpath(example.path, folder)
-            skipped.append(Skipped(reason, count, name, example.quiet))
-    return skipped, images
+        return None
+    return sum(isinstance(item, Path) for item in walk_images(folder))
 
 
 def _have_files(images: ImageSet) -> bool:

@@ -10,7 +10,18 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, NonNegativeInt
 
-from domtrans import Aspect, Attribute, DataPath, DomtransError, ImageSet, Memory, StoredImages, data_file, is_remote
+from domtrans import (
+    Aspect,
+    Attribute,
+    DataPath,
+    DomtransError,
+    ImageSet,
+    Memory,
+    StoredImages,
+    count_skipped,
+    data_file,
+    is_remote,
+)
 from domtrans_files.array_files import read_arrays
 from domtrans_files.folder_reading import read_folder
 from domtrans_files.reading import Layout, Part
@@ -154,6 +165,7 @@ def folder(
         attributes,
         (*notes, *shown_notes(read_channels, show_channels)),
         shown=positions(show_channels),
+        skipped=count_skipped(found.skipped),
     )
     return images.kept(memory)
 

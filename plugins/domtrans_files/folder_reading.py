@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from domtrans import Attribute, DomtransError, ImageScan, SkippedFile, class_list, describe_skipped, scan_images
+from domtrans import Attribute, DomtransError, ImageScan, SkipKind, SkippedFile, class_list, describe_skipped, scan_images
 from domtrans_files.label_files import SUFFIXES, ImageNames, LabelFile, read_label_file
 from domtrans_files.layout import recognise
 from domtrans_files.reading import ROLES, Folder, Layout, Names, Part, Reading
@@ -128,11 +128,13 @@ def read_folder(root: Path, layout: Layout = "auto", part: Part | None = None, l
     used = [file for place in files.values() for file in place]
     known = {file.path for file in used}
     skipped = [
-        replace(file, reason=f"no label file ({file.path.suffix.lower()})") if file.path.suffix.lower() in TABLES else file
+        replace(file, kind=SkipKind.NO_LABEL_FILE, detail=f"({file.path.suffix.lower()})")
+        if file.path.suffix.lower() in TABLES
+        else file
         for file in scan.skipped
         if file.path not in known and not _is_description(file.path, root)
     ]
-    skipped += [SkippedFile(scan.images[i], reason) for i, reason in sorted(reading.skipped.items())]
+    skipped += [SkippedFile(scan.images[i], SkipKind.NOT_IN_USE, reason) for i, reason in sorted(reading.skipped.items())]
     return FolderReading(names, reading, used, skipped)
 
 

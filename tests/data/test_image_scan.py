@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domtrans import describe_skipped, find_images, image_suffixes, scan_images
+from domtrans import SkipKind, SkippedFile, count_skipped, describe_skipped, find_images, image_suffixes, scan_images
 from domtrans.data import image_formats
 from domtrans.data.image_formats import HEIF_SUFFIXES, IMAGE_SUFFIXES, UNSUPPORTED_SUFFIXES
-from domtrans.data.image_scan import SkippedFile, skipped_file, walk_images
+from domtrans.data.image_scan import skipped_file, walk_images
 from permissions import as_anyone
 
 
@@ -146,11 +146,14 @@ def test_an_unreadable_folder_is_named():
 
 
 def test_a_note_counts_by_reason_and_leaves_quiet_files_out():
-    files = [SkippedFile(Path(f"{i}.txt"), "not an image (.txt)") for i in range(1200)]
-    files += [SkippedFile(Path("a"), "broken link"), SkippedFile(Path("b"), "hidden file", quiet=True)]
+    files = [SkippedFile(Path(f"{i}.txt"), SkipKind.NOT_AN_IMAGE, "(.txt)") for i in range(1200)]
+    files += [SkippedFile(Path("a"), SkipKind.BROKEN_LINK), SkippedFile(Path("b"), SkipKind.HIDDEN_FILE)]
     assert describe_skipped(files) == "1,201 files were skipped: 1,200 not images (.txt), 1 broken link"
     assert describe_skipped(files[-2:]) == "1 file was skipped: 1 broken link"
     assert describe_skipped(files[-1:]) == ""
+    assert count_skipped(files) == {files[0]: 1200, files[-2]: 1, files[-1]: 1}
+    images = [SkippedFile(Path(f"{i}.png"), SkipKind.NOT_IN_USE, "not an image of a regular file") for i in range(2)]
+    assert describe_skipped(images) == "2 files were skipped: 2 not an image of a regular file"
 
 
 SUFFIXES = sorted(IMAGE_SUFFIXES | HEIF_SUFFIXES | UNSUPPORTED_SUFFIXES | {".txt", ".json", ""})

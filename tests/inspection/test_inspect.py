@@ -130,6 +130,17 @@ def test_the_table_says_what_is_skipped_repeated_and_damaged(photos, capsys):
         assert re.search(rf"^{line}", out, re.MULTILINE), line
 
 
+def test_a_table_that_is_no_label_file_is_listed_and_a_label_file_is_not(tmp_path, capsys):
+    for i in range(8):
+        photo(tmp_path / f"{i}.png", (40, 30))
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(8)))
+    (tmp_path / "prices.csv").write_text("fruit,price\napple,3\n")
+    found = as_json(capsys, tmp_path)["domains"]["source"]
+    assert found["skipped"] == [{"reason": "no label file (.csv)", "count": 1, "example": "prices.csv", "quiet": False}]
+    _, out, _ = in_process(capsys, "inspect", tmp_path)
+    assert "1 no label file (.csv), e.g. prices.csv" in out and "file was skipped" not in out
+
+
 def make_npz(folder):
     images = RNG.integers(0, 256, (40, 20, 28, 3), dtype=np.uint8)
     images[1], images[9] = images[0], images[3]
