@@ -6,6 +6,7 @@ import copy
 import json
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -93,11 +94,29 @@ def merge(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
     return make_recipe(data, where)
 
 
-def differences(old: Recipe, new: Recipe) -> list[str]:
-    """``"path: old value -> new value"`` for every path at which two resolved recipes differ."""
+@dataclass(frozen=True)
+class Difference:
+    """A path at which two recipes differ. As a string: ``path: old value -> new value``.
+
+    Attributes:
+        path: The path.
+        old: The value before, which may be None; "absent" if there was none.
+        new: The value after, likewise.
+    """
+
+    path: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.old} -> {self.new}"
+
+
+def differences(old: Recipe, new: Recipe) -> list[Difference]:
+    """Every path at which two resolved recipes differ."""
     before, after = flatten(old), flatten(new)
     paths = [path for path in before | after if before.get(path) != after.get(path)]
-    return [f"{path}: {before.get(path, 'absent')} -> {after.get(path, 'absent')}" for path in paths]
+    return [Difference(path, before.get(path, "absent"), after.get(path, "absent")) for path in paths]
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:

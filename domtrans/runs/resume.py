@@ -9,7 +9,7 @@ from typing import Any
 from domtrans.data.classes import list_names
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import DomtransError
-from domtrans.recipe.overrides import differences
+from domtrans.recipe.overrides import Difference, differences
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.parts import Part
 
@@ -51,21 +51,20 @@ def check_same(path: str | Path, old: Recipe, new: Recipe, *, resume: bool, allo
     """
     changed = differences(old, new)
     if resume:
-        changed = [change for change in changed if change.partition(":")[0] not in FREE_PATHS]
+        changed = [change for change in changed if change.path not in FREE_PATHS]
     allowed = (*allowed, *DATA_PATHS) if DATA in allowed else allowed
-    accepted = [change for change in changed if is_below(change.partition(":")[0], allowed)]
+    accepted = [change for change in changed if is_below(change.path, allowed)]
     changed = [change for change in changed if change not in accepted]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         hint = ""
-        if all(may_change(change.partition(":")[0]) for change in changed):
+        if all(may_change(change.path) for change in changed):
             hint = " (or continue with these changes: --resume --allow-changes path=value, for each of them)"
-        elif all(is_below(change.partition(":")[0], DATA_PATHS) for change in changed):
+        elif all(is_below(change.path, DATA_PATHS) for change in changed):
             hint = f" (or continue on other data: --resume --allow-changes {DATA})"
-        raise DomtransError(
-            f"{path} holds a run of another recipe ({'; '.join(changed[:3])}{more}); choose another folder with --out{hint}"
-        )
-    return [change for change in accepted if not _is_python_data(change, old, new)]
+        named = "; ".join(map(str, changed[:3]))
+        raise DomtransError(f"{path} holds a run of another recipe ({named}{more}); choose another folder with --out{hint}")
+    return [str(change) for change in accepted if not _is_python_data(change, old, new)]
 
 
 def describe_data(images: Mapping[str, ImageSet]) -> dict[str, dict[str, Any]]:
@@ -135,9 +134,9 @@ def is_below(path: str, parents: Sequence[str]) -> bool:
     return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
 
 
-def _is_python_data(change: str, old: Recipe, new: Recipe) -> bool:
+def _is_python_data(change: Difference, old: Recipe, new: Recipe) -> bool:
     """Whether a change is in an option of data from Python, which ``check_data`` describes better."""
-    path, _, option = change.partition(":")[0].partition(".")
+    path, _, option = change.path.partition(".")
     parts = [getattr(recipe, path, None) for recipe in (old, new)]
     return bool(option) and path in DATA_PATHS and all(isinstance(part, Part) and part.name == "python" for part in parts)
 

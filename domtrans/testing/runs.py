@@ -240,7 +240,7 @@ def check_recipe(
         to_toml(whole, subject.registry)
     except DomtransError as error:
         subject.require(False, "recipe-data", str(error))
-    subject.require(not changed, "recipe-data", f"its JSON is another recipe: {'; '.join(changed[:3])}")
+    subject.require(not changed, "recipe-data", f"its JSON is another recipe: {'; '.join(map(str, changed[:3]))}")
     if steps:
         check_training(subject, whole, steps)
 

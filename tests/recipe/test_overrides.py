@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domtrans import DomtransError, Recipe, find_recipe, override, use
-from domtrans.recipe.overrides import differences
+from domtrans.recipe.overrides import Difference, differences
 from tiny import registry
 
 BASE = find_recipe("digits-dtn-paper", registry())
@@ -239,9 +239,9 @@ def test_the_given_recipe_is_not_changed():
 def test_differences_name_path_and_both_values():
     new = changed("train.steps=9", "generator_losses.const.distance=cosine", "generator_losses.tid=none")
     found = differences(BASE, new)
-    assert "train.steps: 600 -> 9" in found
-    assert "generator_losses.const.distance.name: mse -> cosine" in found
-    assert any(line.startswith("generator_losses.tid.") and line.endswith("-> absent") for line in found)
+    assert Difference("train.steps", 600, 9) in found and "train.steps: 600 -> 9" in map(str, found)
+    assert Difference("generator_losses.const.distance.name", "mse", "cosine") in found
+    assert any(one.path.startswith("generator_losses.tid.") and one.new == "absent" for one in found)
     assert differences(BASE, BASE) == []
 
 
