@@ -166,13 +166,14 @@ def train(
     from domtrans.runs.folder import default_folder
     from domtrans.runs.published_folder import local_copy
     from domtrans.storage.address import as_address, is_remote
+    from domtrans.storage.run_files import RECIPE_FILE
 
     changes = [*(changes or []), *([] if seed is None else [f"seed={seed}"])]
     is_main = launcher.rank() == 0  # of several processes, only the first prints, unless another fails
     registry = load_plugins().registry
     resolved = domtrans.find_recipe(recipe, registry, changes)
     if out is None:
-        is_run = is_remote(recipe) or (Path(recipe) / "recipe.json").is_file()
+        is_run = is_remote(recipe) or (Path(recipe) / RECIPE_FILE).is_file()
         out = Path(recipe) if resume and is_run else default_folder(resolved.name)
     place = as_address(out) if is_remote(out) else str(out)
     options = [] if device == "auto" else ["--device", device]

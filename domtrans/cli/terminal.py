@@ -60,16 +60,18 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def show_results(results: Mapping[str, Any], folder: Path, values: Mapping[str, MetricValue], name: str = "") -> None:
     """Print the results of a run: metrics, data, times, and where the files are. ``name`` is the run, if not its folder."""
+    from domtrans.runs.folder import RunFolder
+
     metrics = metric_rows(results, values)
     rows = [(row.label, row.text) for row in metrics]
     rows += [(f"{name}: not measured", why) for name, why in not_measured(results)]
     rows += [*check_rows(results), *run_rows(results)]
     rows.append(("run", name or str(folder)))
-    samples = sorted((folder / "samples").glob("*.png"))
-    if samples:
-        rows.append(("newest sample grid", str(samples[-1])))
-    if (folder / "report.html").is_file():
-        rows.append(("report", str(folder / "report.html")))
+    files = RunFolder(folder)
+    if (grid := files.newest_sample()) is not None:
+        rows.append(("newest sample grid", str(grid)))
+    if files.report_file.is_file():
+        rows.append(("report", str(files.report_file)))
     if _is_terminal():
         sys.stdout.write("\n")  # apart from the bars above
     _print_columns(rows, strong=[row.label for row in metrics if row.main])

@@ -11,6 +11,7 @@ from domtrans.cli.interrupt import parse_duration
 from domtrans.cli.shared import RunContext
 from domtrans.compute import launcher
 from domtrans.errors import DomtransError
+from domtrans.storage.run_files import RECIPE_FILE
 
 if TYPE_CHECKING:
     from domtrans.recipe.schema import Recipe
@@ -37,7 +38,7 @@ def with_steps_for(
         raise DomtransError("--time sets train.steps, so leave out one of them")
     if launcher.size() > 1:
         raise DomtransError(f"--time measures one process; give train.steps to a training that {launcher.name()} starts")
-    if (folder / "recipe.json").is_file():
+    if (folder / RECIPE_FILE).is_file():
         steps = domtrans.find_recipe(str(folder), context.registry).train.steps
     else:
         from domtrans.benchmark.time_budget import steps_within

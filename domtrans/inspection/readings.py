@@ -14,6 +14,7 @@ from domtrans.recipe.overrides import assignment, parse
 from domtrans.registry.parts import Part, schema
 from domtrans.registry.registry import Registry
 from domtrans.storage.address import check_address, is_remote
+from domtrans.storage.run_files import RECIPE_FILE
 
 DOMAINS = ("source", "target")
 RECIPE_SUFFIXES = (".toml", ".json")
@@ -70,7 +71,7 @@ def is_data(data: str) -> bool:
         return True
     path = Path(data).expanduser()
     if path.is_dir():
-        return not (path / "recipe.json").is_file()
+        return not (path / RECIPE_FILE).is_file()
     suffix = path.suffix.lower()
     if path.is_file():
         return suffix not in RECIPE_SUFFIXES

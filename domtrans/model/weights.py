@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from domtrans.errors import DomtransError
+from domtrans.storage.run_files import MODEL_FILE
 from domtrans.storage.tensors import first_difference, read_tensors
 
 F_PREFIX, G_PREFIX = "encoder.encoder.", "generator."
@@ -63,7 +64,7 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
     Raises:
         DomtransError: Unless names and shapes are exactly those of the encoder; it names the first difference.
     """
-    weights = read_weights(path / "model.safetensors" if path.is_dir() else path)
+    weights = read_weights(path / MODEL_FILE if path.is_dir() else path)
     of_f = {name.removeprefix(F_PREFIX): tensor for name, tensor in weights.items() if name.startswith(F_PREFIX)}
     load_exactly(encoder, of_f or weights, path, f"the encoder {type(encoder).__name__}")
 

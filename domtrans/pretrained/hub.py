@@ -7,16 +7,14 @@ from pathlib import Path
 
 from domtrans.errors import DomtransError, reason_of
 from domtrans.optional import require_extra
+from domtrans.storage.run_files import CONFIG_FILE, DISCRIMINATOR_FILE, MODEL_FILE, RECIPE_FILE, RESULTS_FILE
 from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
 
 HUB_NAME = re.compile(r"(?P<repository>(?P<owner>\w[\w.-]{0,95})/\w[\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,200}))?", re.ASCII)
 ADDRESS = re.compile(r"hf:/{1,2}(?P<name>[^/].*)", re.DOTALL)
 """``hf://OWNER/NAME``. A ``Path`` of it has one slash less."""
 
-FILES = [
-    "model.safetensors", "discriminator.safetensors", "config.json", "recipe.json", "results.json",
-    CHECKSUMS_FILE, SIGNATURE_FILE,
-]  # fmt: skip
+FILES = [MODEL_FILE, DISCRIMINATOR_FILE, CONFIG_FILE, RECIPE_FILE, RESULTS_FILE, CHECKSUMS_FILE, SIGNATURE_FILE]
 """The files that are downloaded: tensors and plain data, no code."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.errors import DomtransError
+from domtrans.storage.run_files import CONFIG_FILE, MODEL_FILE, RESULTS_FILE
 
 PREFIX = "models:"
 FOLDER = Path(__file__).parent / "runs"
@@ -56,16 +57,16 @@ def model_folder(name: str) -> Path:
 
 
 def _folders() -> dict[str, Path]:
-    return {file.parent.name: file.parent for file in sorted(FOLDER.glob("*/model.safetensors"))}
+    return {file.parent.name: file.parent for file in sorted(FOLDER.glob(f"*/{MODEL_FILE}"))}
 
 
 def _describe(folder: Path) -> PretrainedModel:
-    config, results = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("config.json", "results.json"))
+    config, results = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (CONFIG_FILE, RESULTS_FILE))
     return PretrainedModel(
         name=f"{PREFIX}{folder.name}",
         folder=folder,
         description=config["recipe"]["description"],
         licence=config["license"],
-        size=(folder / "model.safetensors").stat().st_size,
+        size=(folder / MODEL_FILE).stat().st_size,
         results=results,
     )

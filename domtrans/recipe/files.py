@@ -19,6 +19,7 @@ from domtrans.recipe.overrides import Overrides, assignment, differences, merge,
 from domtrans.recipe.schema import DOMAINS, Recipe, make_recipe
 from domtrans.registry.parts import MAX_DEPTH, Part, positional_parameters
 from domtrans.registry.registry import Registry
+from domtrans.storage.run_files import RECIPE_FILE
 
 MAX_RECIPE_BYTES = 2**24
 """Larger files are refused before they are read. A shipped recipe has a few kilobytes."""
@@ -111,12 +112,12 @@ def _of_domains(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _find(name: str, registry: Registry, extended_by: tuple[Path, ...]) -> _Found:
     if is_address(name):
-        return _read(local_path(name) / "recipe.json", registry, extended_by)
+        return _read(local_path(name) / RECIPE_FILE, registry, extended_by)
     path = Path(name)
     if path.suffix in (".toml", ".json"):
         return _read(path, registry, extended_by)
-    if name not in registry.names("recipe") and os.path.isfile(path / "recipe.json"):  # noqa: PTH113 - raises for no name
-        return _read(path / "recipe.json", registry, extended_by)
+    if name not in registry.names("recipe") and os.path.isfile(path / RECIPE_FILE):  # noqa: PTH113 - raises for no name
+        return _read(path / RECIPE_FILE, registry, extended_by)
     if name not in registry.names("recipe") and os.path.exists(name):  # noqa: PTH110 - raises for no name
         kind = "a folder" if os.path.isdir(name) else "a file"  # noqa: PTH112
         refusal = f"{name} is {kind}, and neither a recipe nor a run; `domtrans recipes` lists the recipes"

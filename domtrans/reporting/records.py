@@ -90,9 +90,8 @@ def _read(path: Path, name: str) -> Record:
         faults.append(str(fault))
     for sentence in faults:
         log.warning("%s", sentence)
-    samples = {int(file.stem[5:]): file for file in folder.samples.glob("step-*.png") if file.stem[5:].isdecimal()}
     lines = [line for line in folder.metrics() if math.isfinite(line["step"]) and math.isfinite(line["seconds"])]
-    return Record(name, path, recipe, lines, results, about, examples, dict(sorted(samples.items())), faults)
+    return Record(name, path, recipe, lines, results, about, examples, folder.sample_grids(), faults)
 
 
 def _about(file: Path) -> dict[str, Any]:

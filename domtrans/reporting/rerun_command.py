@@ -13,6 +13,7 @@ from domtrans.recipe.overrides import assignment, differences, flatten, override
 from domtrans.recipe.schema import DOMAINS, PART_KINDS, Recipe
 from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
+from domtrans.storage.run_files import RECIPE_FILE
 
 NO_VALUE = "\N{EN DASH}"
 
@@ -38,7 +39,7 @@ def changed_options(recipes: list[Recipe]) -> list[tuple[str, list[str]]]:
 
 def rerun_command(record: Record, base: Recipe | None, registry: Registry) -> str:
     """The command that trains a run again: the installed recipe with changes if they give this recipe, else its file."""
-    recipe, words = record.recipe, [str(record.path / "recipe.json")]
+    recipe, words = record.recipe, [str(record.path / RECIPE_FILE)]
     if python_domains(recipe):
         data = ", ".join(f"{name}={name.upper()}" for name in python_domains(recipe))
         return f"domtrans.train({words[0]!r}, {data})  # in Python, with the same data"

@@ -7,10 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from domtrans.runs.folder import FORMAT, RunFolder, check_format
+from domtrans.storage.run_files import DISCRIMINATOR_FILE
 from domtrans.storage.tensors import read_tensors, write_tensors
 
-DISCRIMINATOR_FILE = "discriminator.safetensors"
-"""D in a packed run, which has no training state."""
 PREFIX = "discriminator."
 
 

@@ -36,6 +36,7 @@ from domtrans.evaluation.results import in_sections
 from domtrans.recipe.schema import Recipe, make_recipe
 from domtrans.registry.registry import Registry
 from domtrans.runs.resume import check_same
+from domtrans.storage import run_files
 from domtrans.storage.address import check_local
 from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes, write_json
 from domtrans.storage.tensors import not_finite, read_tensors, write_tensors
@@ -64,17 +65,17 @@ class RunFolder:
         check_local(path, "a run folder")
         self.path = path
         self.name = name or str(path)
-        self.recipe_file = path / "recipe.json"
-        self.data_file = path / "data.json"
-        self.metrics_file = path / "metrics.jsonl"
-        self.model_file = path / "model.safetensors"
-        self.best_file = path / "best.safetensors"
-        self.training_file = path / "training.safetensors"
-        self.results_file = path / "results.json"
-        self.examples_file = path / "examples.safetensors"
-        self.report_file = path / "report.html"
-        self.samples = path / "samples"
-        self.earlier = path / "earlier"
+        self.recipe_file = path / run_files.RECIPE_FILE
+        self.data_file = path / run_files.DATA_FILE
+        self.metrics_file = path / run_files.METRICS_FILE
+        self.model_file = path / run_files.MODEL_FILE
+        self.best_file = path / run_files.BEST_FILE
+        self.training_file = path / run_files.TRAINING_FILE
+        self.results_file = path / run_files.RESULTS_FILE
+        self.examples_file = path / run_files.EXAMPLES_FILE
+        self.report_file = path / run_files.REPORT_FILE
+        self.samples = path / run_files.SAMPLES_FOLDER
+        self.earlier = path / run_files.EARLIER_FOLDER
 
     @contextmanager
     def open(self, recipe: Recipe, registry: Registry, *, resume: bool, allowed: Sequence[str] = ()) -> Iterator[list[str]]:
@@ -339,6 +340,15 @@ class RunFolder:
         path = self.samples / f"step-{step:06d}.png"
         write_bytes(path, png)
         return path
+
+    def sample_grids(self) -> dict[int, Path]:
+        """The sample grids by step, in order."""
+        names = {file: file.stem.removeprefix("step-") for file in self.samples.glob("step-*.png")}
+        return dict(sorted((int(step), file) for file, step in names.items() if step.isdecimal()))
+
+    def newest_sample(self) -> Path | None:
+        """The sample grid of the last step that has one; None if there is none."""
+        return next(reversed(self.sample_grids().values()), None)
 
     def save_results(self, results: Mapping[str, Any]) -> None:
         """Replace results.json."""

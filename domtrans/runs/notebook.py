@@ -34,15 +34,10 @@ def run_html(recipe: Recipe, path: Path, results: Mapping[str, Any], registry: R
     curves = loss_curves(folder.metrics())
     if curves:
         parts.append(_img(curves, "losses by step"))
-    grid = newest_sample(path)
+    grid = folder.newest_sample()
     if grid:
         parts.append(_img(grid.read_bytes(), "test images above, their transfers below"))
     return "\n".join(parts)
-
-
-def newest_sample(path: Path) -> Path | None:
-    """The newest sample grid of a run folder, if there is one."""
-    return max((path / "samples").glob("*.png"), default=None)
 
 
 def loss_curves(history: Sequence[Mapping[str, Any]]) -> bytes | None:

@@ -18,11 +18,11 @@ from domtrans.errors import DomtransError
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import LOCK_FILE, RunFolder
-from domtrans.runs.trackers import IDENTITY_FILE
 from domtrans.storage.address import OBJECT_STORES, as_address, is_remote, name_of_address, protocol_of
 from domtrans.storage.atomic import write_json
 from domtrans.storage.paths import cache_folder
 from domtrans.storage.published import Publication, publish, read_publication, sha256_of
+from domtrans.storage.run_files import RUN_FILES
 
 log = logging.getLogger(__name__)
 
@@ -175,11 +175,7 @@ class PublishedRunFolder(RunFolder):
 
     def _names(self) -> list[str]:
         """The files of the run. Trackers and users may have put others beside them."""
-        own = [
-            self.recipe_file, self.data_file, self.metrics_file, self.model_file, self.best_file, self.training_file,
-            self.results_file, self.examples_file, self.report_file, self.path / IDENTITY_FILE,
-        ]  # fmt: skip
-        files = [*own, *self.samples.glob("step-*.png"), *self._earlier_states()]
+        files = [*(self.path / name for name in RUN_FILES), *self.samples.glob("step-*.png"), *self._earlier_states()]
         return sorted(file.relative_to(self.path).as_posix() for file in files if file.is_file())
 
     def _checksum(self, file: Path) -> str:

@@ -36,7 +36,7 @@ from domtrans.registry.identity import identity
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.inputs import InputReader
-from domtrans.runs.notebook import newest_sample, run_html, run_line
+from domtrans.runs.notebook import run_html, run_line
 from domtrans.runs.projection import ProjectedTransfer, project
 from domtrans.session import Listeners, Session, as_listeners
 
@@ -108,7 +108,7 @@ class Run:
         if ipython is not None and ipython.get_ipython() is not None:
             ipython.display.display(self)
             return
-        grid = newest_sample(self.path)
+        grid = RunFolder(self.path).newest_sample()
         if grid is None:
             raise DomtransError(f"the run in {self.path} has no sample grid to show; train it with `domtrans train --resume`")
         with Image.open(grid) as image:

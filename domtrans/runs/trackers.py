@@ -18,9 +18,7 @@ from domtrans.registry.parts import Part, check_plain, validate
 from domtrans.registry.registry import Registry
 from domtrans.session import Phase, Session
 from domtrans.storage.atomic import write_bytes
-
-IDENTITY_FILE = "identity"
-"""File of a run folder with the identity that trackers get."""
+from domtrans.storage.run_files import IDENTITY_FILE
 
 Note = Callable[[Phase, int, str], None]
 """(phase, step, sentence): tells the user something."""

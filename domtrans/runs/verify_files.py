@@ -15,6 +15,7 @@ from domtrans.pretrained.locate import local_path
 from domtrans.pretrained.trust import read_checksums, signature_fault
 from domtrans.runs.folder import LOCK_FILE
 from domtrans.storage.atomic import UNFINISHED_PREFIX
+from domtrans.storage.run_files import RECIPE_FILE
 from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
 from domtrans.storage.tensors import read_tensors
 
@@ -54,8 +55,8 @@ def verify_files(path: str | Path, *, key: str | Path | None = None) -> tuple[Ch
     path = local_path(path)
     if path.is_file() and key is None:
         return (_check(path, path.name),)
-    if not (path / "recipe.json").is_file():
-        raise DomtransError(f"{one_line(str(path))} is neither a run nor a packed model: it has no recipe.json")
+    if not (path / RECIPE_FILE).is_file():
+        raise DomtransError(f"{one_line(str(path))} is neither a run nor a packed model: it has no {RECIPE_FILE}")
     files = {str(file.relative_to(path)): file for file in sorted(path.rglob("*")) if file.is_file() and not _is_passing(file)}
     checked = {name: _check(file, name) for name, file in files.items()}
     if CHECKSUMS_FILE in files:

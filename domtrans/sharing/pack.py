@@ -13,7 +13,7 @@ from domtrans.data.domains import load_domain
 from domtrans.data.grid import pair_grid
 from domtrans.errors import DomtransError
 from domtrans.model.noise import variant_of
-from domtrans.runs.discriminator import DISCRIMINATOR_FILE, read_discriminator, write_discriminator
+from domtrans.runs.discriminator import read_discriminator, write_discriminator
 from domtrans.runs.folder import RunFolder
 from domtrans.runs.load import as_run
 from domtrans.runs.run import Run
@@ -21,6 +21,7 @@ from domtrans.sharing.half import half_run, in_half
 from domtrans.sharing.model_card import model_card
 from domtrans.storage.address import check_local
 from domtrans.storage.atomic import new_folder
+from domtrans.storage.run_files import CONFIG_FILE, DISCRIMINATOR_FILE, MODEL_FILE, RECIPE_FILE, RESULTS_FILE
 from domtrans.storage.signature import CHECKSUMS_FILE, SIGNATURE_FILE
 from domtrans.storage.signature import sign as signature_of
 
@@ -101,17 +102,17 @@ def pack(
             write_discriminator(unfinished, in_half(discriminator) if fp16 else discriminator)
         if fp16:
             run = half_run(run, unfinished)
-        grid = _sample_grid(run, trained.samples)
+        grid = _sample_grid(run, trained)
         files = {
-            "model.safetensors": run.file.read_bytes(),
-            "config.json": _as_json(config(run, licence)),
-            "recipe.json": run.recipe.to_json().encode(),
+            MODEL_FILE: run.file.read_bytes(),
+            CONFIG_FILE: _as_json(config(run, licence)),
+            RECIPE_FILE: run.recipe.to_json().encode(),
             "README.md": model_card(run, licence=licence, grid=GRID_FILE if grid else None).encode(),
         }
         if discriminator is not None:
             files[DISCRIMINATOR_FILE] = (unfinished / DISCRIMINATOR_FILE).read_bytes()
         if run.results:
-            files["results.json"] = _as_json(run.results)
+            files[RESULTS_FILE] = _as_json(run.results)
         if grid:
             files[GRID_FILE] = grid
         sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
@@ -135,13 +136,13 @@ def _as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def _sample_grid(run: Run, samples: Path) -> bytes | None:
+def _sample_grid(run: Run, trained: RunFolder) -> bytes | None:
     """Source test images above their transfers; the last grid of the training if the data is missing."""
     try:
         images = load_domain(run.registry, run.recipe.source, "test", run.recipe.image_size).some(GRID_IMAGES)
     except DomtransError:
-        grids = sorted(samples.glob("*.png"))
-        return grids[-1].read_bytes() if grids else None
+        grid = trained.newest_sample()
+        return None if grid is None else grid.read_bytes()
     transferred = run.model.apply_to(images)
     return pair_grid(images.images, transferred, source_shown=images.shown, target_shown=_target_shown(run))
 

@@ -70,7 +70,7 @@ class StudyFolder:
         """Write the images of a row."""
         runs = {seed: RunFolder(self.run(name, seed)) for seed in self.seeds(name)}
         images = {"losses.png": losses_png({f"seed {seed}": run.metrics() for seed, run in runs.items()})}
-        grids = [grid for run in runs.values() for grid in sorted(run.samples.glob("*.png"))[-1:]]
+        grids = [grid for run in runs.values() if (grid := run.newest_sample()) is not None]
         if grids:
             images["grid.png"] = grids[0].read_bytes()
         metrics = [results["metrics"] for run in runs.values() if (results := run.results()) is not None]
