@@ -50,6 +50,7 @@ from .data.splits import class_notes as class_notes
 from .data.splits import hold_out as hold_out
 from .errors import DomtransError as DomtransError
 from .errors import Stopped as Stopped
+from .errors import reason_of as reason_of
 from .evaluation.evaluate import MetricInput as MetricInput
 from .evaluation.evaluate import NotMeasurableError as NotMeasurableError
 from .evaluation.evaluate import Trial as Trial
@@ -107,6 +108,7 @@ from .recipe.schema import use as use
 from .registry.compatibility import INTERFACE_VERSION as INTERFACE_VERSION
 from .registry.parts import Part as Part
 from .registry.parts import PartOf as PartOf
+from .registry.parts import did_you_mean as did_you_mean
 from .registry.parts import positional_parameters as positional_parameters
 from .registry.plugins import PluginInfo as PluginInfo
 from .registry.plugins import Plugins as Plugins

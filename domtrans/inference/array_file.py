@@ -12,7 +12,7 @@ import torch
 
 from domtrans.data.axes import set_axes
 from domtrans.data.value_range import detect_range_of_few
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.inference.options import TransferOptions
 from domtrans.inference.output_files import write_output
 from domtrans.model.inference_engine import InferenceEngine
@@ -112,7 +112,7 @@ def _read(source: Path) -> np.ndarray:
     try:
         images = np.load(source, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DomtransError(f"{source} cannot be read as an .npy file: {' '.join(str(error).split())[:120]}") from None
+        raise DomtransError(f"{source} cannot be read as an .npy file: {reason_of(error)}") from None
     if not isinstance(images, np.ndarray):
         raise DomtransError(f"{source} holds several arrays; save the images alone with np.save")
     return np.require(images, images.dtype.newbyteorder("="), ["C", "W"])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from domtrans.errors import DomtransError
+from domtrans.errors import DomtransError, reason_of
 from domtrans.storage.run_files import MODEL_FILE
 from domtrans.storage.tensors import first_difference, read_tensors
 
@@ -110,10 +110,9 @@ def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], path: Path, 
 
 def _reason(error: Exception) -> str:
     """Why torch refused a file. Its own message about a pickle advises to load it in the way that runs its code."""
-    text = " ".join(str(error).split())
     if type(error).__name__ != "UnpicklingError":
-        return text[:160]
-    function = re.search(r"GLOBAL ([\w.]+)", text)
+        return reason_of(error)
+    function = re.search(r"GLOBAL ([\w.]+)", str(error))
     return f"it asks for {function[1]}, which could run code" if function else "its pickle holds more than tensors"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import domtrans
-from domtrans import DomtransError, EncoderPart, ImageSet, OptimizerConfig, Recipe, TrainConfig, term, use
+from domtrans import DomtransError, EncoderPart, ImageSet, OptimizerConfig, Recipe, TrainConfig, reason_of, term, use
 
 domtrans_interface = 1
 
@@ -125,5 +125,5 @@ def download_files(folder: Path) -> None:
     try:
         KMNIST(str(folder), download=True)
     except Exception as error:  # noqa: BLE001 - network, archive and disk errors have many classes
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise DomtransError(f"kmnist could not be downloaded into {folder}: {reason}") from None

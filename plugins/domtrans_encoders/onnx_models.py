@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from domtrans import DomtransError, Encoder
+from domtrans import DomtransError, Encoder, reason_of
 from domtrans_encoders.window import Crop, Shift, Window
 
 Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
@@ -76,7 +76,7 @@ class OnnxEncoder(Encoder):
         try:
             features = self.eval()(torch.zeros(2, 3, size, size))
         except Exception as error:  # noqa: BLE001 - any graph may fail in any way
-            raise DomtransError(f"{path} does not work on a batch of images ({_one_line(error)}); {EXPORT_ADVICE}") from None
+            raise DomtransError(f"{path} does not work on a batch of images ({reason_of(error)}); {EXPORT_ADVICE}") from None
         finally:
             self.train(training)
         if features.ndim != 2 or len(features) != 2:
@@ -101,7 +101,7 @@ def _convert(path: str, output: str | None) -> tuple[Any, list[int]]:
     try:
         model = onnx.load(path)
     except Exception as error:  # noqa: BLE001 - protobuf and onnx raise many exceptions for damaged files
-        raise DomtransError(f"{path} is not a complete ONNX file ({_one_line(error)})") from None
+        raise DomtransError(f"{path} is not a complete ONNX file ({reason_of(error)})") from None
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     shapes = [[dimension.dim_value for dimension in value.type.tensor_type.shape.dim] for value in inputs]
@@ -116,8 +116,4 @@ def _convert(path: str, output: str | None) -> tuple[Any, list[int]]:
         part = onnx.utils.Extractor(typed).extract_model([inputs[0].name], [wanted])
         return onnx2torch.convert(part), shapes[0]
     except Exception as error:  # noqa: BLE001 - an unsupported operator, or an invalid graph
-        raise DomtransError(f"onnx2torch cannot convert {path} to torch ({_one_line(error)})") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+        raise DomtransError(f"onnx2torch cannot convert {path} to torch ({reason_of(error)})") from None

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from domtrans import DomtransError
+from domtrans import DomtransError, reason_of
 
 
 def read_manifest(path: Path) -> dict[str, Tensor]:
@@ -26,7 +26,7 @@ def read_manifest(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise DomtransError(f"there is no file {error.filename}") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise DomtransError(f"{path} is not a complete TensorFlow.js weights manifest ({reason})") from None
 
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 
-from domtrans import DomtransError, Encoder, load_exactly, read_weights
+from domtrans import DomtransError, Encoder, load_exactly, read_weights, reason_of
 from domtrans_encoders.window import Crop, Shift, Window
 
 CONNECT_SECONDS = 10
@@ -98,7 +98,7 @@ class TimmEncoder(Encoder):
                 try:
                     trained = _create(self.model, self.stage, self.embedding, pretrained=True)
                 except Exception as error:  # noqa: BLE001 - hub clients raise many exceptions
-                    reason = " ".join(str(error).split())[:120] if reachable else "the model hub cannot be reached"
+                    reason = reason_of(error) if reachable else "the model hub cannot be reached"
                     raise DomtransError(
                         f"the published weights of timm's {self.model} could not be downloaded ({reason}); connect to the "
                         "network, give a local file with encoder.path=FILE, or train f from scratch with "
@@ -130,7 +130,7 @@ class TimmEncoder(Encoder):
             with torch.no_grad():
                 return tuple(self.eval()(torch.zeros(1, 3, side, side, device=device)).shape[1:])
         except (RuntimeError, AssertionError, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = reason_of(error)
             raise DomtransError(
                 f"timm's {self.model} does not take images of {side} x {side} pixels ({reason}); set encoder.input_size"
             ) from None
@@ -179,6 +179,6 @@ def _build(model: str, stage: int | None, embedding: bool) -> tuple[Any, int]:
             return body, int(body.feature_info.channels()[0])
         return body, int(body.num_classes if embedding else body.num_features)
     except Exception as error:  # noqa: BLE001 - hundreds of models, each with its own errors
-        reason = " ".join(str(error).split())[:120]
+        reason = reason_of(error)
         where = model if stage is None else f"{model} with stage={stage}"
         raise DomtransError(f"timm cannot build {where} ({reason}); timm.list_models() lists the models") from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from domtrans import DataFile, DomtransError, list_names
+from domtrans import DataFile, DomtransError, list_names, reason_of
 
 IMAGE_KEYS = frozenset({"images", "image", "imgs", "x", "data"})
 LABEL_KEYS = frozenset({"labels", "label", "y", "targets", "target", "classes"})
@@ -69,10 +69,10 @@ def read_arrays(file: DataFile, images_key: str | None = None, labels_key: str |
             return _choose(path, loaded, images_key, labels_key)
     except ValueError as error:
         pickled = "pickle" in str(error) or "Object arrays" in str(error)
-        reason = "it holds pickled objects, which are not loaded" if pickled else " ".join(str(error).split())[:120]
+        reason = "it holds pickled objects, which are not loaded" if pickled else reason_of(error)
         raise DomtransError(f"{path} cannot be read as an .npz file: {reason}") from None
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, MemoryError) as error:
-        raise DomtransError(f"{path} cannot be read as an .npz file: {' '.join(str(error).split())[:120]}") from None
+        raise DomtransError(f"{path} cannot be read as an .npz file: {reason_of(error)}") from None
 
 
 def _choose(path: str, file: np.lib.npyio.NpzFile, images_key: str | None, labels_key: str | None) -> Arrays:

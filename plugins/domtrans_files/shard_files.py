@@ -11,7 +11,7 @@ from pathlib import Path
 
 from braceexpand import braceexpand
 
-from domtrans import DataFile, DomtransError, data_file, find_file, is_remote, list_folder, list_names, natural_key
+from domtrans import DataFile, DomtransError, data_file, find_file, is_remote, list_folder, list_names, natural_key, reason_of
 from domtrans_files.reading import ROLES
 
 BRACE_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
@@ -96,7 +96,7 @@ def read_vocabulary(shard: DataFile) -> dict[str, list[str]]:
         with file.fetch([(0, MAX_VOCABULARY_BYTES)]).open("rb") as opened:
             vocabulary = json.loads(opened.read(MAX_VOCABULARY_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        raise DomtransError(f"{file.address} cannot be read: {' '.join(str(error).split())[:160]}") from None
+        raise DomtransError(f"{file.address} cannot be read: {reason_of(error)}") from None
     valid = isinstance(vocabulary, dict) and all(
         isinstance(values, list) and all(isinstance(value, str) for value in values) for values in vocabulary.values()
     )

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 import torch
 from torch import Tensor
 
-from domtrans import Cache, DataFile, DomtransError, image_suffixes, is_remote, natural_key
+from domtrans import Cache, DataFile, DomtransError, image_suffixes, is_remote, natural_key, reason_of
 from domtrans_files.label_files import is_negative
 
 CLASS_LABEL = "class"
@@ -62,7 +62,7 @@ def read_shard(file: DataFile, cache: Cache) -> Shard:
         tensors = cache.tensors("shards", key, lambda: _scan(file))
     except (tarfile.TarError, OSError, ValueError, ArithmeticError, LookupError, RecursionError) as error:  # damaged headers
         raise DomtransError(
-            f"{file.address} cannot be read as an uncompressed tar file: {' '.join(str(error).split())[:160]}; it is cut "
+            f"{file.address} cannot be read as an uncompressed tar file: {reason_of(error)}; it is cut "
             "short, compressed or another kind of file"
         ) from None
     values, skipped, folders = json.loads(tensors["values"].numpy().tobytes())

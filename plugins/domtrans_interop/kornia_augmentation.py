@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from domtrans import DomtransError, require_extra, seeded
+from domtrans import DomtransError, did_you_mean, reason_of, require_extra, seeded
 
 SEEDS = 2**31
 
@@ -53,12 +52,11 @@ def build(name: str, arguments: dict[str, Any]) -> nn.Module:
     base = module.AugmentationBase2D if hasattr(module, "AugmentationBase2D") else nn.Module
     known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, base)]
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        hint = did_you_mean(name, known, "augmentations")
         raise DomtransError(f"kornia.augmentation has no augmentation of images '{name}'{hint}")
     try:
         transform: nn.Module = getattr(module, name)(**arguments)
     except Exception as error:  # noqa: BLE001 - a constructor raises what it likes
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise DomtransError(f"kornia's {name} cannot be built from these arguments: {reason}") from None
     return transform

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from domtrans import DomtransError
+from domtrans import DomtransError, did_you_mean, reason_of
 
 UNSUITABLE = {"LBFGS", "Rprop", "SparseAdam"}
 """LBFGS computes the loss several times in a step, Rprop ignores the schedule, SparseAdam needs sparse gradients."""
@@ -39,8 +38,7 @@ def torch_optimizer(
     """
     known = [name for name, value in vars(torch.optim).items() if _is_optimizer(value) and name not in UNSUITABLE]
     if algorithm not in known:
-        close = difflib.get_close_matches(algorithm, known, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else f" (algorithms: {', '.join(sorted(known))})"
+        hint = did_you_mean(algorithm, known, "algorithms")
         raise DomtransError(f"torch.optim has no optimizer '{algorithm}' that works here{hint}")
     kind = getattr(torch.optim, algorithm)
     if capturable:
@@ -54,7 +52,7 @@ def torch_optimizer(
         if not capturable:
             _step_of(kind([nn.Parameter(torch.zeros_like(parameters[0]))], lr=lr, **(arguments or {})))
     except Exception as error:  # noqa: BLE001 - an optimizer raises what it likes
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise DomtransError(f"torch's {algorithm} cannot {fault} these arguments: {reason}") from None
     return optimizer
 

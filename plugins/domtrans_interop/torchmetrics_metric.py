@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from domtrans import DomtransError, ImageSet, MetricInput, seeded, to_channels
+from domtrans import DomtransError, ImageSet, MetricInput, did_you_mean, reason_of, seeded, to_channels
 
 BATCH_SIZE = 64
 
@@ -64,7 +63,7 @@ def torchmetrics_metric(
         try:
             value = computed.compute()
         except Exception as error:  # noqa: BLE001 - e.g. too few images
-            raise DomtransError(f"torchmetrics cannot compute {metric}: {_one_line(error)}") from None
+            raise DomtransError(f"torchmetrics cannot compute {metric}: {reason_of(error)}") from None
     return dict(named(key or in_snake_case(metric), value))
 
 
@@ -79,13 +78,12 @@ def build(name: str, arguments: dict[str, Any]) -> Any:
 
     known = [key for key in torchmetrics.image.__all__ if _is_metric(getattr(torchmetrics.image, key), torchmetrics.Metric)]
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        hint = did_you_mean(name, known, "metrics")
         raise DomtransError(f"torchmetrics.image has no metric '{name}'{hint}; it may need a library that is not installed")
     try:
         return getattr(torchmetrics.image, name)(**arguments)
     except Exception as error:  # noqa: BLE001 - a constructor raises what it likes
-        raise DomtransError(f"torchmetrics' {name} cannot be built from these arguments: {_one_line(error)}") from None
+        raise DomtransError(f"torchmetrics' {name} cannot be built from these arguments: {reason_of(error)}") from None
 
 
 def batches(images: ImageSet, values: Values, inputs: MetricInput) -> Iterator[Tensor]:
@@ -124,7 +122,3 @@ def in_snake_case(name: str) -> str:
 
 def _is_metric(thing: Any, base: type) -> bool:
     return inspect.isclass(thing) and issubclass(thing, base)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from domtrans import Cache, DomtransError, ImageSet
+from domtrans import Cache, DomtransError, ImageSet, reason_of
 from domtrans_digits.domains.downloads import SOURCES, fetch
 from domtrans_digits.domains.rendering import TEST_FONTS, TRAIN_FONTS, render_digits
 
@@ -279,7 +279,7 @@ def _read(read: Callable[[], tuple[Array, Array]], path: Path, *, mine: bool) ->
 
 def _unreadable(path: Path, error: Exception, *, mine: bool) -> DomtransError:
     """The error for a file that cannot be read; only a published file in the cache is to be deleted."""
-    reason = " ".join(str(error).split())[:160]
+    reason = reason_of(error)
     advice = "copy or save it again, or use the published file" if mine else "delete it and download it again"
     return DomtransError(f"{path} cannot be read: {reason}; {advice}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from domtrans import DomtransError
+from domtrans import DomtransError, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def fetch(name: str, folder: Path) -> Path:
     except (OSError, HTTPException, ValueError) as error:  # no network, not found, a broken connection, a full disk
         if isinstance(error, HTTPError):
             error.close()  # an HTTPError holds the connection
-        raise DomtransError(f"{source.url} cannot be downloaded to {folder}: {' '.join(str(error).split())[:160]}") from None
+        raise DomtransError(f"{source.url} cannot be downloaded to {folder}: {reason_of(error)}") from None
     return path
 
 

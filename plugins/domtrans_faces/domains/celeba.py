@@ -11,7 +11,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from domtrans import Attribute, Cache, DomtransError, ImageSet
+from domtrans import Attribute, Cache, DomtransError, ImageSet, reason_of
 from domtrans_faces.domains.people import Crop, Share, dataset_path
 from domtrans_faces.domains.photo_files import Photo, PhotoCrop, find_photos, images_by_person
 from domtrans_faces.spacing import evenly_spaced
@@ -160,5 +160,5 @@ def download_celeba(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         CelebA(str(root.parent), download=True)
     except Exception as error:  # noqa: BLE001 - network, archive and disk errors have many classes
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise DomtransError(f"celeba could not be downloaded to {root}: {reason}; offline, use 'portraits'") from None
