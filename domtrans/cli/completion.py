@@ -161,7 +161,10 @@ def _paths(incomplete: str) -> list[str]:
     """Folders, and files that can be recipes."""
     parent, slash, start = incomplete.rpartition("/")
     folder = Path(f"{parent}{slash}" or ".")
-    paths = [path for path in folder.iterdir() if path.name.startswith(start)] if folder.is_dir() else []
-    paths = [path for path in paths if path.is_dir() or path.suffix in (".toml", ".json")]
-    names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in paths if not path.name.startswith(".")]
+    try:
+        paths = [path for path in folder.iterdir() if path.name.startswith(start) and not path.name.startswith(".")]
+        paths = [path for path in paths if path.is_dir() or path.suffix in (".toml", ".json")]
+        names = [f"{path.name}{'/' if path.is_dir() else ''}" for path in paths]
+    except OSError:  # it is no folder, or cannot be read
+        return []
     return sorted(f"{parent}{slash}{name}" for name in names)

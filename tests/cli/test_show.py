@@ -10,6 +10,7 @@ import pytest
 from commands import domtrans, in_process
 from domtrans.cli import completion
 from installed_plugins import install
+from permissions import as_anyone
 
 
 def test_show_lists_a_kind_and_describes_a_part(capsys):
@@ -130,6 +131,15 @@ def test_paths_and_the_names_that_they_take_are_completed():
         "generator_losses.const.distance=cosine",
     ]
     assert "fit=none" in words(completion.complete_change(context, "fit="))
+
+
+def test_a_folder_that_cannot_be_read_offers_nothing():
+    completion.known()
+    with as_anyone() as folder:
+        (folder / "closed").mkdir(mode=0)
+        assert completion.complete_run(f"{folder}/clo") == [(f"{folder}/closed/", "")]
+        assert completion.complete_run(f"{folder}/closed/") == []
+        (folder / "closed").chmod(0o700)
 
 
 def test_words_that_bash_splits_at_the_equals_sign_are_completed():
