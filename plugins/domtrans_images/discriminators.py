@@ -29,7 +29,7 @@ class PatchDiscriminator(Discriminator):
         norm: "spectral", with one pass over real and generated images; "batch", with a separate batch for each kind of image;
             or "none".
         classes: Number of classes of f's head, for a class-conditional D: it judges every patch as one of an image of the
-            class that f predicts for x. 0, as in the paper: D is unconditional.
+            class that f predicts for x. "auto": as many as f's head has. 0, as in the paper: D is unconditional.
     """
 
     sizes = SIZES
@@ -38,14 +38,15 @@ class PatchDiscriminator(Discriminator):
         self,
         channels: int,
         size: int,
+        head_size: int = 0,
         *,
         width: Width = 64,
         layers: Annotated[int, Field(ge=1, le=3)] = 2,
         norm: Norm = "spectral",
-        classes: NonNegativeInt = 0,
+        classes: NonNegativeInt | Literal["auto"] = 0,
     ) -> None:
         super().__init__()
-        self.condition_classes = classes
+        self.condition_classes = classes = head_size if classes == "auto" else classes
         strided, last = strided_convolutions(channels, width, layers, norm)
         wide = width * min(2**layers, WIDEST)
         self.layers = nn.Sequential(
@@ -67,16 +68,24 @@ class ImageDiscriminator(Discriminator):
         width: Channels of the first layer; each layer after it has twice as many, up to 8 times.
         norm: "spectral", with one pass over real and generated images; "batch", with a separate batch for each kind of image;
             or "none".
-        classes: Number of classes of f's head, for a class-conditional D. 0, as in the paper: D is unconditional.
+        classes: Number of classes of f's head, for a class-conditional D. "auto": as many as f's head has. 0, as in
+            the paper: D is unconditional.
     """
 
     sizes = SIZES
 
     def __init__(
-        self, channels: int, size: int, *, width: Width = 32, norm: Norm = "spectral", classes: NonNegativeInt = 0
+        self,
+        channels: int,
+        size: int,
+        head_size: int = 0,
+        *,
+        width: Width = 32,
+        norm: Norm = "spectral",
+        classes: NonNegativeInt | Literal["auto"] = 0,
     ) -> None:
         super().__init__()
-        self.condition_classes = classes
+        self.condition_classes = classes = head_size if classes == "auto" else classes
         count = halvings(size)
         strided, last = strided_convolutions(channels, width, count, norm)
         logits = normed(nn.Conv2d(last, 3 * (1 + classes), size // 2**count), norm)

@@ -27,6 +27,15 @@ def build(part, *arguments, kind="discriminator"):
     return registry().build(kind, use(**part), *arguments)
 
 
+@pytest.mark.parametrize("name", ["patch-discriminator", "image-discriminator", "face-discriminator", "digit-discriminator"])
+def test_auto_conditions_d_on_as_many_classes_as_f_has(name):
+    weights = [build({"name": name, "width": 4, "classes": classes}, 3, 32, 5).state_dict() for classes in ("auto", 5)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert build({"name": name, "width": 4, "classes": "auto"}, 3, 32, 5).condition_classes == 5
+    assert build({"name": name, "width": 4}, 3, 32, 5).condition_classes == 0
+
+
 def recipe_with(folder, discriminator, **changes):
     changed = override(tiny_recipe(folder, discriminator__classes=0), {"discriminator": discriminator}, registry())
     return override(changed, {path.replace("__", "."): value for path, value in changes.items()}, registry())

@@ -110,7 +110,8 @@ class FaceDiscriminator(Discriminator):
         norm: "spectral", with one pass over real and generated images; or "batch", as in the study, with a separate batch
             for each kind of image.
         classes: Number of logits of f's heads, for a class-conditional D: it judges an image as one of a face with the
-            attributes that f predicts for x. 32 for the encoder 'attributes'. 0, as in the paper: D is unconditional.
+            attributes that f predicts for x. "auto": as many as f has, which is 32 for the encoder 'attributes'. 0, as in
+            the paper: D is unconditional.
     """
 
     sizes = range(32, 1025)
@@ -119,10 +120,11 @@ class FaceDiscriminator(Discriminator):
         self,
         channels: int,
         size: int,
+        head_size: int = 0,
         *,
         width: Width = 32,
         norm: Literal["spectral", "batch"] = "spectral",
-        classes: NonNegativeInt = 0,
+        classes: NonNegativeInt | Literal["auto"] = 0,
     ) -> None:
         super().__init__()
 
@@ -133,7 +135,7 @@ class FaceDiscriminator(Discriminator):
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise((channels, width, 2 * width, 4 * width, 4 * width, 4 * width)):
             layers += [conv(before, after), *([nn.BatchNorm2d(after)] if norm == "batch" else []), nn.LeakyReLU(0.2)]
-        self.condition_classes = classes
+        self.condition_classes = classes = head_size if classes == "auto" else classes
         last = conv(4 * width, 3 * (1 + classes), size // 32, 1, 0)
         self.layers = nn.Sequential(*layers, last, nn.Flatten(), nn.Unflatten(1, (1 + classes, 3)))
 
