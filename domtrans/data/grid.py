@@ -1,4 +1,4 @@
-"""Grids of images as PNG files: each row of source images above the row of their transferred images."""
+"""Grids of images: each row of source images above the row of their transferred images."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def pair_grid(
     *,
     source_shown: Sequence[int] = (),
     target_shown: Sequence[int] = (),
-) -> bytes:
-    """A grid of image pairs.
+) -> Image.Image:
+    """A grid of image pairs in RGB.
 
     Args:
         sources: uint8 [N, C, H, W].
@@ -34,9 +34,6 @@ def pair_grid(
         scale: Enlarges every pixel by this factor.
         source_shown: The channels of the sources that are shown, as ``ImageSet.shown``.
         target_shown: Those of the transferred images.
-
-    Returns:
-        The bytes of a PNG file.
     """
     sources, transferred = to_rgb(show_channels(sources, source_shown)), to_rgb(show_channels(transferred, target_shown))
     side = max(sources.shape[-1], transferred.shape[-1])
@@ -44,7 +41,8 @@ def pair_grid(
     rows = []
     for start in range(0, len(sources), columns):
         rows += [sources[start : start + columns], transferred[start : start + columns]]
-    return png(tile(rows, columns), scale)
+    image = Image.fromarray(tile(rows, columns).permute(1, 2, 0).contiguous().numpy())
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST) if scale > 1 else image
 
 
 def tile(rows: list[Tensor], columns: int) -> Tensor:
@@ -74,11 +72,8 @@ def to_rgb(images: Tensor) -> Tensor:
     return to_channels(images.cpu(), 3)
 
 
-def png(pixels: Tensor, scale: int = 1) -> bytes:
-    """uint8 [3, H, W] as the bytes of a PNG file."""
-    image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-    if scale > 1:
-        image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+def png(image: Image.Image) -> bytes:
+    """A grid as the bytes of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from domtrans.data.batches import evenly
 from domtrans.data.grid import pair_grid
-from domtrans.data.image_files import decode_image, encode_image
+from domtrans.data.image_files import encode_image
 from domtrans.inference.framing import Pixels
 from domtrans.inference.output_mark import mark_options
 
@@ -43,5 +42,5 @@ class ContactSheet:
 def encode_pairs(pairs: Sequence[tuple[Pixels, Pixels]], format_name: str) -> bytes:
     """A grid of (input, output) pairs as an image file of a Pillow format."""
     before, after = (torch.from_numpy(np.stack(images)) for images in zip(*pairs, strict=True))
-    grid = decode_image(io.BytesIO(pair_grid(before, after, min(MAX_COLUMNS, len(pairs)))), "the contact sheet")
+    grid = pair_grid(before, after, min(MAX_COLUMNS, len(pairs)))
     return encode_image(grid, format_name, "the contact sheet", **mark_options(format_name))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.data.domains import load_domain
-from domtrans.data.grid import pair_grid
+from domtrans.data.grid import pair_grid, png
 from domtrans.errors import DomtransError
 from domtrans.model.noise import variant_of
 from domtrans.runs.discriminator import read_discriminator, write_discriminator
@@ -144,7 +144,7 @@ def _sample_grid(run: Run, trained: RunFolder) -> bytes | None:
         grid = trained.newest_sample()
         return None if grid is None else grid.read_bytes()
     transferred = run.model.apply_to(images)
-    return pair_grid(images.images, transferred, source_shown=images.shown, target_shown=_target_shown(run))
+    return png(pair_grid(images.images, transferred, source_shown=images.shown, target_shown=_target_shown(run)))
 
 
 def _target_shown(run: Run) -> tuple[int, ...]:

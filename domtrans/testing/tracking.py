@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from domtrans.data.grid import pair_grid
+from domtrans.data.grid import pair_grid, png
 from domtrans.evaluation.results import results_of
 from domtrans.recipe.schema import EncoderPart, Recipe, term, use
 from domtrans.runs.folder import RunFolder
@@ -42,7 +42,7 @@ def check_tracker(where: Any, name: str | None = None, /, **options: Any) -> Non
         folder.samples.mkdir()
         folder.recipe_file.write_text(example_recipe().to_json())
         for step, line in enumerate(lines, 1):
-            folder.save_sample(step, pair_grid(images, images))
+            folder.save_sample(step, png(pair_grid(images, images)))
             folder.log({"step": step, "seconds": float(step), **line})
         before = contents(folder.path)
         with subject.works("tracker-receives", "it receives a training"):

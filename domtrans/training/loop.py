@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from domtrans.compute.memory import peak_memory
-from domtrans.data.grid import pair_grid
+from domtrans.data.grid import pair_grid, png
 from domtrans.data.image_set import ImageSet
 from domtrans.errors import Stopped
 from domtrans.evaluation.health import HealthWatch, const_chance_levels, saturation_alarm
@@ -148,7 +148,7 @@ class Loop:
         source, target = self.samples, self.trainer.target
         transferred = self.transfer.apply_to(source)
         grid = pair_grid(source.images, transferred, source_shown=source.shown, target_shown=target.shown)
-        path = self.folder.save_sample(step, grid)
+        path = self.folder.save_sample(step, png(grid))
         self.trackers.image("samples", path, step)
 
     def _score(self, label_free_score: LabelFreeScore) -> None:
