@@ -13,6 +13,7 @@ import typer
 from domtrans.cli.completion import complete_study
 from domtrans.cli.exit_codes import INTERRUPTED, SOME_FAILED
 from domtrans.cli.shared import Changes, Device, Json, Quiet, Verbose, explain, run_context
+from domtrans.compute import launcher
 from domtrans.errors import Stopped
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _run_jobs(study: Reproduction, *, quiet: bool, verbose: bool) -> None:
                     study.run(job, listeners=listener, stop=stop)
             except (Stopped, KeyboardInterrupt) as stopped:
                 terminal.print_note(str(stopped) or "aborted; what was saved before is intact")
-                terminal.print_note(f"continue with: {shlex.join(['domtrans', *sys.argv[1:]])}")
+                terminal.print_note(f"continue with: {shlex.join([*launcher.command(), *sys.argv[1:]])}")
                 raise typer.Exit(INTERRUPTED) from None
             if job.seed in study.failed.get(job.name, {}):
                 terminal.print_warning(f"{job} failed: {study.failed[job.name][job.seed]}")

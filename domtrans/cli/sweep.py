@@ -13,6 +13,7 @@ import typer
 from domtrans.cli.completion import complete_change
 from domtrans.cli.exit_codes import INTERRUPTED, SOME_FAILED
 from domtrans.cli.shared import Device, Json, MaxTime, Quiet, RecipeName, Verbose, explain, run_context
+from domtrans.compute import launcher
 from domtrans.errors import Stopped
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _run_trials(search: Sweep, max_time: str | None, *, quiet: bool, verbose: bo
                         search.run(trial, listeners=listener, stop=stop)
                 except (Stopped, KeyboardInterrupt) as stopped:
                     terminal.print_note(stop.explain(str(stopped) or "aborted; what was saved before is intact"))
-                    terminal.print_note(f"continue with: {shlex.join(['domtrans', *sys.argv[1:]])}")
+                    terminal.print_note(f"continue with: {shlex.join([*launcher.command(), *sys.argv[1:]])}")
                     raise typer.Exit(INTERRUPTED) from None
             if not quiet:
                 terminal.print_note(search.outcome(trial.number))
