@@ -148,10 +148,10 @@ def plain_optimizer(registry: Registry, network: nn.Module, config: OptimizerCon
     return optimizer
 
 
-def update(optimizer: Optimizer, terms: Sequence[WeightedLoss], outputs: Outputs, player: str) -> dict[str, float]:
+def update(optimizer: Optimizer, terms: Sequence[WeightedLoss], outputs: Outputs, network: str) -> dict[str, float]:
     """Take a gradient step on the losses of g ("generator") or D ("discriminator"); returns their values."""
     optimizer.zero_grad()
-    total, losses = weighted_sum(terms, outputs, player)
+    total, losses = weighted_sum(terms, outputs, network)
     if total is None:
         return {}
     total.backward()

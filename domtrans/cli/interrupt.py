@@ -62,7 +62,7 @@ def stop_on_signals(max_time: str | None = None) -> Iterator[StopRequest]:
 
 @contextmanager
 def _heard_at_once(stop: StopRequest) -> Iterator[None]:
-    """Set the event also while the main thread waits inside a library, e.g. for another process.
+    """Sets the event even if the main thread waits inside a library, e.g. for another process.
 
     Python runs handlers between two steps of its own code only, but writes the number of a signal to a socket at once.
     """

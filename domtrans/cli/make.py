@@ -53,7 +53,7 @@ def make(
     from domtrans.cli import terminal
     from domtrans.cli.interrupt import stop_on_signals
     from domtrans.data.rendered import RenderedDomain
-    from domtrans.data.shard_writer import Shards, Share
+    from domtrans.data.shard_writer import ProcessShare, Shards
     from domtrans.recipe.overrides import parse
     from domtrans.recipe.schema import use
     from domtrans.session import Progress
@@ -68,7 +68,7 @@ def make(
         raise DomtransError(f"the domain '{domain}' is not a rendered domain; use one such as avatars")
     rendered = factory.rendered(split, size, **registry.arguments("domain", use(domain, **given)))
     rendered = replace(rendered, count=count or rendered.count)
-    shards, share = Shards(rendered, folder, shard), Share(launcher.rank(), launcher.size())
+    shards, share = Shards(rendered, folder, shard), ProcessShare(launcher.rank(), launcher.size())
     shards.prepare({"domain": domain, "split": split})
     missing = shards.missing(share)
     total, start = sum(end - first for first, end in missing.values()), time.perf_counter()
@@ -85,7 +85,8 @@ def make(
                 shards.write(missing, workers or launcher.cores(), report)
         except (Stopped, KeyboardInterrupt):
             finished = len(missing) - len(shards.missing(share))
-            terminal.print_note(f"stopped; {finished} of {len(missing)} shards are finished; the next one starts from scratch")
+            done = f"stopped; {finished} of {len(missing)} shards are finished"
+            terminal.print_note(f"{done}; the next one is written again from its first image")
             terminal.print_note(f"continue with: {shlex.join([*launcher.command(), *sys.argv[1:]])}")
             raise typer.Exit(INTERRUPTED) from None
     shard_count = f"{len(missing)} shard{'' if len(missing) == 1 else 's'}"

@@ -70,31 +70,31 @@ class Drawing:
     """Checked parameters with the engine that draws them.
 
     Attributes:
-        source: The engine.
+        named_engine: The engine, by the name of its part.
         parameters: The value of every slot.
         written_by: The version of the engine that a file names; empty for parameters that are not from a file.
     """
 
-    source: NamedEngine
+    named_engine: NamedEngine
     parameters: dict[str, str]
     written_by: str = ""
 
     @property
     def note(self) -> str:
         """A sentence if the drawing may look different from the one whose parameters were written; else empty."""
-        version = self.source.engine.version
+        version = self.named_engine.engine.version
         if self.written_by in ("", version):
             return ""
         return f"the parameters were written with {self.written_by}, and {version} draws them, so details may differ"
 
     def to_svg(self, size: int | None = None) -> str:
         """The drawing as SVG, checked to draw only; with ``size``, its width and height in pixels."""
-        svg = check_svg(self.source.engine.to_svg(self.parameters))
+        svg = check_svg(self.named_engine.engine.to_svg(self.parameters))
         return svg if size is None else with_size(svg, size)
 
     def pixels(self, size: int) -> npt.NDArray[np.uint8]:
         """The drawing as uint8 [size, size, 3]."""
-        return self.source.engine.rasterise(self.parameters, size)
+        return self.named_engine.engine.rasterise(self.parameters, size)
 
     def to_pil(self, size: int) -> Image.Image:
         """The drawing as an RGB image of this size."""
@@ -102,8 +102,8 @@ class Drawing:
 
     def to_json(self) -> str:
         """The drawing as the text of a file of parameters."""
-        engine = self.source.engine
-        fields = (FORMAT, self.source.part.model_dump(mode="json"), engine.version, self.parameters)
+        engine = self.named_engine.engine
+        fields = (FORMAT, self.named_engine.part.model_dump(mode="json"), engine.version, self.parameters)
         return json.dumps(dict(zip(FIELDS, fields, strict=True)), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -19,7 +19,7 @@ from domtrans.data.classes import read_labels
 from domtrans.data.engine import DrawingEngine
 from domtrans.data.image_scan import SkippedFile
 from domtrans.data.lazy_images import StoredImages
-from domtrans.data.value_range import Range, check_range, to_bytes
+from domtrans.data.value_range import ValueRange, check_range, to_bytes
 from domtrans.errors import DomtransError
 
 Memory = Literal["auto", "yes", "no"]
@@ -126,7 +126,7 @@ class ImageSet:
         classes: Sequence[str] = (),
         about: str = "",
         aspect: Aspect = "crop",
-        value_range: Range | None = None,
+        value_range: ValueRange | None = None,
         channels: int | None = None,
     ) -> ImageSet:
         """Make a set from numpy arrays or tensors, resized to ``size`` x ``size`` pixels.

@@ -20,7 +20,7 @@ from domtrans.data.classes import list_names, read_labels
 from domtrans.data.image_files import decode_image
 from domtrans.data.image_set import ImageSet
 from domtrans.data.pixels import flat_square_array, flatten
-from domtrans.data.value_range import BYTES, Range, to_bytes
+from domtrans.data.value_range import BYTES, ValueRange, to_bytes
 from domtrans.errors import DomtransError
 
 IMAGE_KEYS = ("image", "img", "images", "picture", "photo", "pixel_values", "x")
@@ -31,7 +31,7 @@ MNIST_CLASS = re.compile(r"(\d+) - [a-z]+")
 """Class names of torchvision's MNIST, such as "0 - zero"."""
 
 
-def read_set(data: Any, size: int, where: str, stated: Range | None = None) -> ImageSet:
+def read_set(data: Any, size: int, where: str, stated: ValueRange | None = None) -> ImageSet:
     """Read a set of images.
 
     Args:
@@ -115,7 +115,7 @@ def _is_one_hot(labels: Any) -> bool:
     return rows.dtype.kind in "biuf" and bool(((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all())
 
 
-def _read_array(data: Any, size: int, where: str, stated: Range | None) -> tuple[Tensor, list[str]]:
+def _read_array(data: Any, size: int, where: str, stated: ValueRange | None) -> tuple[Tensor, list[str]]:
     """uint8 [N, C, size, size] of an array [N, H, W], [N, H, W, C] or [N, C, H, W], and notes about its values."""
     shape = list(data.shape)
     if 0 in shape:
@@ -128,7 +128,7 @@ def _read_array(data: Any, size: int, where: str, stated: Range | None) -> tuple
 class _Items:
     """Images of one set, one at a time. Floats are converted at the end, when the range of all is known."""
 
-    def __init__(self, where: str, stated: Range | None, size: int) -> None:
+    def __init__(self, where: str, stated: ValueRange | None, size: int) -> None:
         self.where, self.stated, self.size = where, stated, size
         self.pixels: list[Tensor] = []
         self.type: Any = None

@@ -26,7 +26,7 @@ SETTINGS_FILE = "make.json"
 
 
 @dataclass(frozen=True)
-class Share:
+class ProcessShare:
     """The shards that this process writes: every ``size``-th, from number ``rank`` on."""
 
     rank: int = 0
@@ -66,7 +66,7 @@ class Shards:
         vocabulary = {name: list(values) for name, values in self.rendered.vocabulary.items()}
         write_json(self.folder / "vocabulary.json", vocabulary)
 
-    def missing(self, share: Share = Share()) -> dict[Path, Span]:
+    def missing(self, share: ProcessShare = ProcessShare()) -> dict[Path, Span]:
         """The shards of a share that do not exist yet, and the numbers of their images."""
         starts = range(0, self.rendered.count, self.length)
         shards = {

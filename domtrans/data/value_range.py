@@ -11,7 +11,7 @@ from torch import Tensor
 
 from domtrans.errors import DomtransError
 
-Range = tuple[float, float]
+ValueRange = tuple[float, float]
 """The values of black and white."""
 
 BYTES, UNIT, SIGNED = (0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)
@@ -49,9 +49,9 @@ FEW_IMAGES = Evidence(overshoot=0.15, min_negative=-0.15)
 def to_bytes(
     data: Any,
     where: str,
-    stated: Range | None = None,
+    stated: ValueRange | None = None,
     dtype: torch.dtype | None = None,
-    extremes: Range | None = None,
+    extremes: ValueRange | None = None,
     state: str = STATE_IN_DATA,
 ) -> tuple[Any, str]:
     """Images of any numeric type as uint8, 0 black and 255 white.
@@ -92,7 +92,7 @@ def to_bytes(
     return result, f"{original} values from {low:.6g} to {high:.6g} were {how} {black:g} (black) to {white:g} (white)"
 
 
-def detect_range(dtype: str, low: float, high: float, where: str, state: str = STATE_IN_DATA) -> Range:
+def detect_range(dtype: str, low: float, high: float, where: str, state: str = STATE_IN_DATA) -> ValueRange:
     """The values of black and white of a whole set of images.
 
     Args:
@@ -116,11 +116,13 @@ def detect_range(dtype: str, low: float, high: float, where: str, state: str = S
     return found
 
 
-def detect_range_of_few(images: Tensor, what: str = "the images", block: int = BLOCK, state: str = "value_range=") -> Range:
+def detect_range_of_few(
+    images: Tensor, what: str = "the images", block: int = BLOCK, state: str = "value_range="
+) -> ValueRange:
     """The values of black and white of some float images.
 
-    Images without negative values may be bright images in [-1, 1]. If they were 8-bit images, their values tell: all multiples
-    of 1/255 occur in [0, 1], and only the odd ones in [-1, 1].
+    Images without negative values may be bright images in [-1, 1]. If they were 8-bit images, their values show which: all
+    multiples of 1/255 occur in [0, 1], and only the odd ones in [-1, 1].
 
     Args:
         images: [N, ...]; they may be mapped from a file.
@@ -154,7 +156,7 @@ def detect_range_of_few(images: Tensor, what: str = "the images", block: int = B
     return SIGNED if is_odd else UNIT
 
 
-def check_range(stated: Any, name: str) -> Range:
+def check_range(stated: Any, name: str) -> ValueRange:
     """The values of black and white that a user states. Raises DomtransError for anything else; ``name`` is what to call it."""
     try:
         black, white = (float(value) for value in stated)
@@ -165,7 +167,7 @@ def check_range(stated: Any, name: str) -> Range:
     return black, white
 
 
-def _range_of_floats(low: float, high: float, evidence: Evidence) -> Range | None:
+def _range_of_floats(low: float, high: float, evidence: Evidence) -> ValueRange | None:
     """The first range that holds the values, if they tell."""
     margin = evidence.overshoot
     if low >= -margin and high <= 1 + margin:
@@ -177,7 +179,7 @@ def _range_of_floats(low: float, high: float, evidence: Evidence) -> Range | Non
     return None
 
 
-def _range_of_integers(dtype: str, low: float, high: float) -> Range | None:
+def _range_of_integers(dtype: str, low: float, high: float) -> ValueRange | None:
     if dtype == "bool":
         return 0.0, 1.0
     if dtype == "uint16" and high > 255:
@@ -187,7 +189,7 @@ def _range_of_integers(dtype: str, low: float, high: float) -> Range | None:
     return None
 
 
-def _check_stated(stated: Range, low: float, high: float, where: str) -> Range:
+def _check_stated(stated: ValueRange, low: float, high: float, where: str) -> ValueRange:
     black, white = stated
     margin = STATED_OVERSHOOT * (white - black)
     if low < black - margin or high > white + margin:

@@ -25,7 +25,7 @@ from domtrans.data.drawings import Drawing
 from domtrans.data.image_files import decode_image, encode_image, to_pil
 from domtrans.data.image_formats import READABLE_FORMATS
 from domtrans.data.pixels import from_pil
-from domtrans.demo.batches import Batches
+from domtrans.demo.batches import RequestBatches
 from domtrans.demo.bodies import MAX_IMAGE_BYTES, read_body, refuse_other_sites
 from domtrans.demo.refusals import refuse
 from domtrans.errors import DomtransError
@@ -63,7 +63,7 @@ class Api:
         self.answers = (PNG, SVG, JSON) if run.draws_by_parameters else (PNG,)
         self.requests = 0
         """Transfers in progress."""
-        self.network = Batches(self._transfer, MAX_BATCH)
+        self.network = RequestBatches(self._transfer, MAX_BATCH)
         self.codecs = asyncio.Semaphore(cores())
         """Images that are decoded or encoded at the same time; one may need much memory."""
 

@@ -13,7 +13,7 @@ Input = TypeVar("Input")
 Output = TypeVar("Output")
 
 
-class Batches(Generic[Input, Output]):
+class RequestBatches(Generic[Input, Output]):
     """Calls a function of a batch for inputs that arrive one by one. One batch at a time is computed, in a thread.
 
     Args:

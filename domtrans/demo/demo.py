@@ -147,7 +147,7 @@ class Demo:
         return DemoDrawing(
             svg=base64.b64encode(drawing.to_svg().encode()).decode(),
             parameters=drawing.parameters,
-            hidden=sorted(drawing.source.engine.space.hidden(drawing.parameters)),
+            hidden=sorted(drawing.named_engine.engine.space.hidden(drawing.parameters)),
             file=drawing.to_json(),
         )
 

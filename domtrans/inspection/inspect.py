@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -42,8 +42,6 @@ BLOCK = 256
 
 MAX_PINNED = 100_000
 """Images up to which the layout of a folder is determined, which scans it again."""
-
-LAYOUTS = ("classes", "splits", "flat", "labels", "pairs")
 
 Report = Callable[[int, int, int], None]
 """Called with the number of images read, of all images, and of damaged ones."""
@@ -364,7 +362,9 @@ def _pin_layout(part: Part, registry: Registry, sets: dict[str, ImageSet]) -> Pa
     fields = schema(registry.get("domain", part.name).factory).model_fields
     if "layout" not in fields or part.options.get("layout", "auto") != "auto" or sum(map(len, sets.values())) > MAX_PINNED:
         return part
-    for layout in LAYOUTS:
+    for layout in get_args(fields["layout"].annotation):
+        if layout == "auto":
+            continue
         pinned = Part(name=part.name, options=part.options | {"layout": layout})
         try:
             others, _ = _load_splits(pinned, registry, STORED_SIZE)

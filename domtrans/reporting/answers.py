@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.errors import DomtransError
-from domtrans.reporting.comparison import Study
+from domtrans.reporting.comparison import ComparisonStudy
 
 MAX_FILE_BYTES, MAX_TRIALS = 1_000_000, 1000
 CONFIDENCE = 0.95
@@ -100,13 +100,13 @@ def count_answers(files: str | Path | Sequence[str | Path]) -> Tally:
     return Tally(read[0][0].runs, len(read), len(sides), first, skipped, *values)
 
 
-def _read(path: Path) -> tuple[Study, list[str | None]]:
+def _read(path: Path) -> tuple[ComparisonStudy, list[str | None]]:
     """The study of a file, and the side that was chosen for each picture; None without an answer."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large")
         content = json.loads(path.read_text(encoding="utf-8"))
-        study = Study(tuple(content["study"]["runs"]), content["study"]["seed"], content["study"]["trials"])
+        study = ComparisonStudy(tuple(content["study"]["runs"]), content["study"]["seed"], content["study"]["trials"])
         answers = content["answers"]
     except OSError as error:
         raise DomtransError(f"{path} cannot be read: {error.strerror or error}") from None

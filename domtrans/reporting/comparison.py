@@ -35,7 +35,7 @@ MAX_IMAGE_BYTES = 200_000
 
 
 @dataclass(frozen=True)
-class Study:
+class ComparisonStudy:
     """What an answer file needs so that its answers can be counted. The page has it too, but does not show it.
 
     Attributes:
@@ -90,7 +90,7 @@ def compare(
     examples = [_examples(path) for path in paths]
     count = examples[0].even
     names = [path.resolve().name for path in paths]
-    study = Study(tuple(names if len(set(names)) == len(names) else map(str, paths)), seed, count)
+    study = ComparisonStudy(tuple(names if len(set(names)) == len(names) else map(str, paths)), seed, count)
     sources, firsts = _urls(examples[0].source[:count]), _urls(examples[0].generated[:count])
     if len(paths) == 2:
         _check_same_pictures(paths, examples)

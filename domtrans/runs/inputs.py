@@ -17,7 +17,7 @@ from domtrans.data.axes import channels_first, image_axes
 from domtrans.data.image_files import image_errors, read_image, to_pil
 from domtrans.data.image_set import to_channels, to_float, to_uint8
 from domtrans.data.pixels import from_pil
-from domtrans.data.value_range import BYTES, SIGNED, Range, check_range, detect_range_of_few
+from domtrans.data.value_range import BYTES, SIGNED, ValueRange, check_range, detect_range_of_few
 from domtrans.errors import DomtransError
 from domtrans.storage.paths import expand_home
 
@@ -53,7 +53,7 @@ class InputReader:
     size: int
     device: torch.device
     aspect: Aspect = "crop"
-    value_range: Range | None = None
+    value_range: ValueRange | None = None
     channels: int = 3
 
     @property
@@ -130,7 +130,7 @@ def known_channels(channels: int) -> tuple[int, int]:
     return (1, 3) if channels in (1, 3) else (1, channels)
 
 
-def _range_of_type(images: Tensor) -> Range:
+def _range_of_type(images: Tensor) -> ValueRange:
     if images.is_floating_point():
         return detect_range_of_few(images)
     if images.dtype not in (torch.uint8, torch.uint16):

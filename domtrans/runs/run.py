@@ -22,7 +22,7 @@ from domtrans.data.drawings import Drawing, NamedEngine
 from domtrans.data.from_python import is_data
 from domtrans.data.image_set import to_float
 from domtrans.data.parameters import Parameters
-from domtrans.data.value_range import Range
+from domtrans.data.value_range import ValueRange
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
 from domtrans.interfaces import Generator
@@ -136,7 +136,7 @@ class Run:
         images: str | Path,
         *,
         aspect: Aspect | None = None,
-        value_range: Range | None = None,
+        value_range: ValueRange | None = None,
         engine: InferenceEngine = "torch",
     ) -> Image.Image: ...
 
@@ -146,7 +146,7 @@ class Run:
         images: Images,
         *,
         aspect: Aspect | None = None,
-        value_range: Range | None = None,
+        value_range: ValueRange | None = None,
         engine: InferenceEngine = "torch",
     ) -> Images: ...
 
@@ -156,7 +156,7 @@ class Run:
         images: Any,
         *,
         aspect: Aspect | None = None,
-        value_range: Range | None = None,
+        value_range: ValueRange | None = None,
         engine: InferenceEngine = "torch",
     ) -> Any:
         """G(x), of the type of the input. If G draws by parameters, the target's engine draws the images.
@@ -205,7 +205,7 @@ class Run:
 
     @torch.no_grad()
     def parameters(
-        self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None
+        self, images: Any, *, aspect: Aspect | None = None, value_range: ValueRange | None = None
     ) -> list[dict[str, str]]:
         """The parameters of G(x): the value of every slot of the target's engine, for each image.
 
@@ -302,7 +302,7 @@ class Run:
         return autocast(self._dtype, self.session.device)
 
     @torch.no_grad()
-    def encode(self, images: Any, *, aspect: Aspect | None = None, value_range: Range | None = None) -> Tensor:
+    def encode(self, images: Any, *, aspect: Aspect | None = None, value_range: ValueRange | None = None) -> Tensor:
         """f(x): standardised features [B, F], float32. The arguments are those of ``transfer``."""
         return self.model.encoder(self._reader(aspect, value_range).read(images).squares)
 
@@ -346,6 +346,6 @@ class Run:
         """Upload the run to a model hub; see ``domtrans.push_to_hub`` for the options and what is returned."""
         return sys.modules["domtrans"].push_to_hub(self, repo_id, **options)  # a package above this one defines it
 
-    def _reader(self, aspect: Aspect | None, value_range: Range | None) -> InputReader:
+    def _reader(self, aspect: Aspect | None, value_range: ValueRange | None) -> InputReader:
         channels = self.model.encoder.encoder.channels
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range, channels)

@@ -22,7 +22,7 @@ Value = str | int | float
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChoiceDimension:
     """One of some values, each as it would be written after ``path=``."""
 
     path: str
@@ -42,7 +42,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Range:
+class RangeDimension:
     """A number between two bounds, both included."""
 
     path: str
@@ -67,7 +67,7 @@ class Range:
         return assignment(self.path, value)
 
 
-Dimension = Choice | Range
+Dimension = ChoiceDimension | RangeDimension
 
 
 def split_space(changes: Sequence[str]) -> tuple[list[Dimension], list[str]]:
@@ -94,7 +94,7 @@ def all_combinations(space: Sequence[Dimension], limit: int) -> list[dict[str, V
     """Every combination of values, if there are no more than ``limit``; None if there are more."""
     count = 1
     for dimension in space:
-        count *= len(dimension.values) if isinstance(dimension, Choice) else limit + 1
+        count *= len(dimension.values) if isinstance(dimension, ChoiceDimension) else limit + 1
     if count > limit:
         return None
     values = [dimension.ends() for dimension in space]
@@ -112,10 +112,10 @@ def _dimension(change: str) -> Dimension | None:
     values = tuple(dict.fromkeys(word.strip() for word in value.split(",")))
     if "" in values:
         raise DomtransError(f"'{change}' has an empty value; write the values with one comma between two of them")
-    return Choice(path, values)
+    return ChoiceDimension(path, values)
 
 
-def _range(path: str, function: str, bounds: str) -> Range:
+def _range(path: str, function: str, bounds: str) -> RangeDimension:
     try:
         low, high = (_number(word) for word in bounds.split(","))
     except ValueError:
@@ -123,7 +123,7 @@ def _range(path: str, function: str, bounds: str) -> Range:
     if low >= high or (function == "log" and low <= 0):
         above = " above 0" if function == "log" else ""
         raise DomtransError(f"'{path}={function}({bounds})' needs a low and a high number{above}, in this order")
-    return Range(path, low, high, function == "log")
+    return RangeDimension(path, low, high, function == "log")
 
 
 def _number(word: str) -> int | float:

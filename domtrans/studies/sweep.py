@@ -70,8 +70,8 @@ class Sweep:
         self.registry, self.by, self.device = registry or load_plugins().registry, by, device
         self.space, fixed = split_space(changes)
         base = find_recipe(recipe, self.registry, fixed) if isinstance(recipe, str) else override(recipe, fixed, self.registry)
-        players = {"generator": base.generator_losses, "discriminator": base.discriminator_losses}
-        losses = [f"{player}.{name}" for player, terms in players.items() for name in terms]
+        networks = {"generator": base.generator_losses, "discriminator": base.discriminator_losses}
+        losses = [f"{network}.{name}" for network, terms in networks.items() for name in terms]
         check_search_value(by, losses, [*base.metrics, *declared_values(self.registry, base)])
         self.command = ["domtrans", "train", recipe if isinstance(recipe, str) else base.name, *fixed]
         """What trains the recipe with its metrics; the changes of a trial follow."""

@@ -113,7 +113,10 @@ def guarded_step(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def largest_that_fits(trainer: Trainer, size: int) -> int:
-    """The first of ``size`` / 2, / 4, ... images of which a step fits; 0 if none does. Ruins the trainer's state."""
+    """The first of ``size`` / 2, / 4, ... images of which a step fits; 0 if none does.
+
+    Leaves the trainer in an undefined state; build a new one.
+    """
     while size >= 4:
         size //= 2
         if trainer.session.device.type == "cuda":

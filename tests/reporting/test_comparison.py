@@ -12,7 +12,7 @@ from PIL import Image
 
 from commands import in_process
 from domtrans import DomtransError, compare, count_answers
-from domtrans.reporting.comparison import Study
+from domtrans.reporting.comparison import ComparisonStudy
 from domtrans.runs.examples import Examples, write_examples
 
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
@@ -91,9 +91,9 @@ def test_with_one_run_the_other_picture_has_another_label(runs, tmp_path):
 
 def test_each_side_has_half_of_the_first_runs_transfers():
     for seed in range(5):
-        study = Study(("a", "b"), seed, 16)
+        study = ComparisonStudy(("a", "b"), seed, 16)
         assert [study.side(number) for number in range(16)].count("left") == 8
-    sides = {tuple(Study(("a", "b"), seed, 16).side(number) for number in range(16)) for seed in range(5)}
+    sides = {tuple(ComparisonStudy(("a", "b"), seed, 16).side(number) for number in range(16)) for seed in range(5)}
     assert len(sides) == 5
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from domtrans import DomtransError
-from domtrans.studies.search_space import Choice, Range, all_combinations, split_space
+from domtrans.studies.search_space import ChoiceDimension, RangeDimension, all_combinations, split_space
 
 
 def test_changes_are_dimensions_or_plain():
@@ -11,9 +11,9 @@ def test_changes_are_dimensions_or_plain():
         ["train.steps=300", "discriminator.width=16, 32,16", "a.lr=log(1e-4,0.01)", "b=range(5,20)", "train.betas=[0.5,0.9]"]
     )
     assert space == [
-        Choice("discriminator.width", ("16", "32")),
-        Range("a.lr", 1e-4, 0.01, log=True),
-        Range("b", 5, 20, log=False),
+        ChoiceDimension("discriminator.width", ("16", "32")),
+        RangeDimension("a.lr", 1e-4, 0.01, log=True),
+        RangeDimension("b", 5, 20, log=False),
     ]
     assert plain == ["train.steps=300", "train.betas=[0.5,0.9]"]
     assert [dimension.change(value) for dimension, value in zip(space, ("32", 0.001, 7), strict=True)] == [
@@ -43,6 +43,6 @@ def test_what_spans_no_space_is_refused(changes, wanted):
 
 
 def test_all_combinations_of_a_small_space():
-    space = [Choice("a", ("1", "2")), Choice("b", ("x", "y", "z"))]
-    assert all_combinations(space, 5) is None and all_combinations([*space, Range("c", 1, 2, log=False)], 1000) is None
+    space = [ChoiceDimension("a", ("1", "2")), ChoiceDimension("b", ("x", "y", "z"))]
+    assert all_combinations(space, 5) is None and all_combinations([*space, RangeDimension("c", 1, 2, log=False)], 1000) is None
     assert all_combinations(space, 6) == [{"a": a, "b": b} for a in "12" for b in "xyz"]
