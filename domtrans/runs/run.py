@@ -342,10 +342,6 @@ class Run:
         results |= {"supervision": supervision} if isinstance(supervision, str) else {}
         return results | ({"reading": dict(self.model.reading)} if isinstance(self.model, ProjectedTransfer) else {})
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
-        """Upload the run to a model hub; see ``domtrans.push_to_hub`` for the options and what is returned."""
-        return sys.modules["domtrans"].push_to_hub(self, repo_id, **options)  # a package above this one defines it
-
     def _reader(self, aspect: Aspect | None, value_range: ValueRange | None) -> InputReader:
         channels = self.model.encoder.encoder.channels
         return InputReader(self.recipe.image_size, self.session.device, aspect or self.aspect, value_range, channels)

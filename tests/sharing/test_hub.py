@@ -26,10 +26,10 @@ from domtrans.cli.app import main
 folder = Path(sys.argv[1])
 run = domtrans.load(folder, device="cpu")
 try:
-    run.push_to_hub("owner/digits")
+    domtrans.push_to_hub(run, "owner/digits")
 except domtrans.DomtransError as error:
     print("1", error)
-first = run.push_to_hub("owner/digits", licence="mit", allow_paths=True)
+first = domtrans.push_to_hub(run, "owner/digits", licence="mit", allow_paths=True)
 second = domtrans.push_to_hub(folder, "owner/digits", branch="small", fp16=True, private=True, allow_paths=True)
 print("2", first.address, second.address)
 for name in (first.address, "hf://owner/digits", "hf://owner/digits@small", "owner/digits"):
