@@ -102,8 +102,15 @@ class Trainer:
         self._begin_step()
         losses: dict[str, Tensor] = {}
         for update in self.updates:
-            batch, learn = self.load_batch(update), partial(self.learn, update)
-            losses |= self.captured.learn(self._variant(update), learn, batch) if self.captured else learn(batch)
+            batch: Sequence[Outputs] = self.load_batch(update)
+            if self.captured:
+                losses |= self.captured.learn(self._variant(update), partial(self.learn, update), batch)
+                continue
+            batch = self.with_fakes(update, batch)
+            if update.discriminator:
+                losses |= self.train_discriminator(batch)
+            if update.generator:
+                losses |= self.train_generator(batch)
         self.step_number += 1
         return dict(zip(losses, self.session.group.mean(list(losses.values())), strict=True))
 
