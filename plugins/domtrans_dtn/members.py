@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
-
-from pydantic import Field
 
 from domtrans import DomtransError, Encoder, FitOption, ImageSet, Progress, Session, positional_parameters
 
@@ -18,23 +15,31 @@ def each(
     session: Session,
     target: ImageSet,
     *,
-    fits: Annotated[list[FitOption], Field(min_length=1)],
+    of: FitOption | None = None,
+    fits: list[FitOption] = [],  # noqa: B006 - pydantic hands in a copy
 ) -> None:
-    """Fit every member of an ensemble on its own, each with its own fit and with random numbers of its own.
+    """Fit every member of an ensemble on its own, with random numbers of its own.
 
     Members that learn apart make different errors, so that their mean prediction can be better than that of each member.
 
     Args:
-        fits: A fit for each member of the encoder 'ensemble', in the same order; one fit is used for all of them.
+        of: The fit of all members of the encoder 'ensemble'.
+        fits: Instead of ``of``, another fit for each member, in the same order.
 
     Raises:
-        DomtransError: If there is neither one fit nor one for each member.
+        DomtransError: If there is neither a fit of all members nor one for each, or both.
     """
     members = encoder.members
-    if len(fits) not in (1, len(members)):
-        raise DomtransError(f"the fit 'each' has {len(fits)} fits for {len(members)} members; give one, or one for each member")
+    if (of is None) == (not fits):
+        raise DomtransError(
+            "the fit 'each' needs either 'of', the fit of all members, or 'fits', a list with one for each member"
+        )
+    if fits and len(fits) != len(members):
+        raise DomtransError(
+            f"the fit 'each' has {len(fits)} fits for {len(members)} members; give one for each, or the option 'of'"
+        )
     for number, member in enumerate(members):
-        fit = fits[number % len(fits)]
+        fit = fits[number] if of is None else of
         listeners = tuple(partial(report_part, listener, number, len(members)) for listener in session.listeners)
         arguments = (member, source, replace(session, seed=session.seed + number, listeners=listeners), target)
         fit(*arguments[: len(positional_parameters(fit))])

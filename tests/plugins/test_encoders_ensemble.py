@@ -75,27 +75,28 @@ def test_what_cannot_predict_together_is_refused(encoders, options, message):
         build(*encoders, **options)
 
 
-def recipe_of(folder, fits, encoder, **changes):
-    return tiny_recipe(folder, encoder=encoder, fit={"name": "each", "fits": fits}, **changes)
+def recipe_of(folder, fit, encoder, **changes):
+    """A tiny recipe whose ensemble is fitted by one fit, or by a list with one for each member."""
+    return tiny_recipe(folder, encoder=encoder, fit={"name": "each", "fits" if isinstance(fit, list) else "of": fit}, **changes)
 
 
-def fitted(folder, fits, encoder):
+def fitted(folder, fit, encoder):
     folder.mkdir(exist_ok=True)
-    run = train(recipe_of(folder, fits, encoder, train__steps=1), folder / "run", device="cpu", registry=registry())
+    run = train(recipe_of(folder, fit, encoder, train__steps=1), folder / "run", device="cpu", registry=registry())
     return run.model.encoder.encoder
 
 
 def test_each_fits_every_member_with_its_own_fit_and_its_own_random_numbers(tmp_path):
     two = {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]}
     quick, none = {"name": "classifier", "steps": 3, "lr": 1e-2}, {"name": "classifier", "steps": 1, "lr": 1e-12}
-    begins = fitted(tmp_path / "begin", [none], two).members
+    begins = fitted(tmp_path / "begin", none, two).members
     ends = fitted(tmp_path / "end", [none, quick], two).members
     moved = [
         max((p - q).abs().max().item() for p, q in zip(a.parameters(), b.parameters(), strict=True))
         for a, b in zip(begins, ends, strict=True)
     ]
     assert moved[0] < 1e-9 < 1e-4 < moved[1]
-    first, second = fitted(tmp_path / "same", [quick], {"name": "ensemble", "encoders": ["digit-encoder"] * 2}).members
+    first, second = fitted(tmp_path / "same", quick, {"name": "ensemble", "encoders": ["digit-encoder"] * 2}).members
     assert not torch.equal(next(first.parameters()), next(second.parameters()))
 
 
@@ -106,14 +107,14 @@ def test_each_gives_the_target_to_a_fit_that_takes_it(tmp_path):
 
 def test_the_progress_of_each_is_that_of_all_members(tmp_path):
     seen, quick = [], {"name": "classifier", "steps": 20}
-    recipe = recipe_of(tmp_path, [quick], {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]}, train__steps=1)
+    recipe = recipe_of(tmp_path, quick, {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]}, train__steps=1)
     train(recipe, tmp_path / "run", device="cpu", registry=registry(), listeners=seen.append)
     assert [(p.step, p.steps) for p in seen if p.phase == "fit" and p.values] == [(20, 40), (40, 40)]
 
 
 def test_predictions_of_an_ensemble_are_fitted_by_each_and_the_run_loads(tmp_path):
     encoder = {"name": "predictions", "of": {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]}}
-    recipe = recipe_of(tmp_path, [{"name": "classifier", "steps": 2}], encoder, train__steps=2)
+    recipe = recipe_of(tmp_path, {"name": "classifier", "steps": 2}, encoder, train__steps=2)
     run = train(recipe, tmp_path / "run", device="cpu", registry=registry())
     image = torch.zeros(1, 3, 32, 32)
     torch.testing.assert_close(load(tmp_path / "run", registry=registry()).model(image), run.model(image))
@@ -122,3 +123,11 @@ def test_predictions_of_an_ensemble_are_fitted_by_each_and_the_run_loads(tmp_pat
 def test_each_refuses_another_number_of_fits(tmp_path):
     with pytest.raises(DomtransError, match="2 fits for 3 members"):
         fitted(tmp_path, ["classifier"] * 2, {"name": "ensemble", "encoders": ["digit-encoder"] * 3})
+
+
+@pytest.mark.parametrize("options", [{}, {"of": "classifier", "fits": ["classifier"] * 2}])
+def test_each_needs_one_fit_of_all_or_one_for_each(tmp_path, options):
+    two = {"name": "ensemble", "encoders": ["digit-encoder", "digit-encoder"]}
+    recipe = tiny_recipe(tmp_path, encoder=two, fit={"name": "each", **options})
+    with pytest.raises(DomtransError, match="needs either 'of', the fit of all members, or 'fits'"):
+        train(recipe, tmp_path / "run", device="cpu", registry=registry())

@@ -55,7 +55,7 @@ OPTIONS = {
     "joint-discriminator": {"of": [{"name": "patch-discriminator", "width": 8}, {"name": "image-discriminator", "width": 8}]},
     "portraits": {"count": 8, "test_count": 4},
     "ensemble": {"encoders": ["digit-encoder", "digit-encoder"]},
-    "each": {"fits": [{"name": "classifier", "steps": 20, "batch_size": 8}]},
+    "each": {"of": {"name": "classifier", "steps": 20, "batch_size": 8}},
     "predictions": {"of": {"name": "attributes", "width": 4, "features": 8}},
     "parameters": {"channels": 3, "engine": Dots(0), "hidden": 16, "renderer_width": 8},
     "face-verification": {"encoder": {"name": "colour-grid"}, "pairs": 10, "folds": 2},
