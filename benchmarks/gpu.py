@@ -170,11 +170,11 @@ def resumes_exactly(settings: Settings) -> str:
     return f"{len(weights[0])} tensors equal after {steps} steps"
 
 
-def training(recipe: str, metrics: Sequence[str], *changes: str) -> Callable[[Settings], str]:
-    """A check that trains a recipe to its end, and reports its metrics and the peak memory."""
+def training(recipe: str, metrics: Sequence[str], *changes: str, fit: str = "fit") -> Callable[[Settings], str]:
+    """A check that trains a recipe to its end, and reports metrics and peak memory; ``fit`` is the path of its fit of f."""
 
     def check(settings: Settings) -> str:
-        quick = ["train.steps=4", "fit.steps=2", "source.count=64"] if settings.quick else []
+        quick = ["train.steps=4", f"{fit}.steps=2", "source.count=64"] if settings.quick else []
         with tempfile.TemporaryDirectory() as folder:
             arguments = [
                 "train",
@@ -203,7 +203,7 @@ def svhn(settings: Settings) -> str:
     if settings.data_dir is None:
         raise NotHereError("needs --data-dir, a folder with SVHN and MNIST")
     places = (f"source.root={settings.data_dir}", f"target.root={settings.data_dir}")
-    return training("svhn-dtn", ["accuracy"], *places)(settings)
+    return training("svhn-dtn", ["accuracy"], *places, fit="fit.of")(settings)
 
 
 def speed(recipe: str, batch_size: int) -> Callable[[Settings], str]:

@@ -71,7 +71,7 @@ def _shared() -> Recipe:
 
 
 def svhn_dtn() -> Recipe:
-    """Real house numbers (SVHN) to MNIST: digits-dtn adapted to photographs, with a residual network as f."""
+    """Real house numbers (SVHN) to MNIST: digits-dtn adapted to photographs, with two residual networks as f."""
     base = digits_dtn()
     assert base.fit is not None
     colours = [use("recolour"), use("blur"), use("noise", amount=0.05)]
@@ -85,14 +85,15 @@ def svhn_dtn() -> Recipe:
         "decay": 0.995,
         "source_view": use("chain", steps=[warp, *colours, cutout]),
     }
+    member = use("digit-resnet", width=2, cells=2, dropout=0.3)
     const = base.generator_losses["const"].model_copy(update={"weight": 8.0})
     changes = {
         "name": "svhn-dtn",
         "description": "real house numbers (SVHN) to MNIST digits, unsupervised",
         "source": use("svhn"),
         "target": use("mnist"),
-        "encoder": EncoderPart(name="digit-resnet", options={"width": 2, "cells": 2, "dropout": 0.3}),
-        "fit": use(base.fit.name, **fit),
+        "encoder": EncoderPart(name="ensemble", options={"encoders": [member, member]}),
+        "fit": use("each", of=use(base.fit.name, **fit)),
         "source_augmentation": use("chain", steps=[warp, *colours]),
         "generator_losses": base.generator_losses | {"const": const},
         "train": base.train.model_copy(update={"steps": 2000, "ema": 0.995}),

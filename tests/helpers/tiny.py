@@ -76,8 +76,6 @@ def tiny_recipe(folder: Path, base: str = "digits-dtn-paper", /, **changes: obje
     small = {
         "source": {"name": "arrays", "path": write_bars(source), "holdout": 0.25},
         "target": {"name": "arrays", "path": write_bars(target, channels=1, seed=1), "holdout": 0.25},
-        "fit.steps": 2,
-        "fit.batch_size": 4,
         "generator.width": 4,
         "discriminator.width": 4,
         "metrics.digits.steps": 2,
@@ -88,6 +86,8 @@ def tiny_recipe(folder: Path, base: str = "digits-dtn-paper", /, **changes: obje
         "train.precision": "float32",
     }
     recipe = find_recipe(base, registry())
+    fit = "fit.of" if recipe.fit and recipe.fit.name == "each" else "fit"
+    small |= {f"{fit}.steps": 2, f"{fit}.batch_size": 4}
     if recipe.adapt:
         small |= {"adapt.steps": 2, "adapt.batch_size": 4}
     if recipe.discriminator.options.get("classes") not in (None, 0, "auto"):

@@ -111,8 +111,10 @@ def test_on_real_data_the_best_recipe_is_svhn_dtn(tmp_path):
         found = rows(data_dir=str(tmp_path), **options)
         assert found["best"].recipe == "svhn-dtn" and found["paper"].recipe == "digits-dtn-paper"
         best, recipe = recipe_of(found["best"]), find_recipe("svhn-dtn", registry())
-        assert (best.fit, best.adapt) == ((None, recipe.fit) if options else (recipe.fit, None))
-        assert best.encoder.name == ("digit-encoder" if options else "digit-resnet")
+        assert recipe.fit.name == "each"
+        one = Part.model_validate(recipe.fit.options["of"])
+        assert (best.fit, best.adapt) == ((None, one) if options else (recipe.fit, None))
+        assert best.encoder.name == ("digit-encoder" if options else "ensemble")
 
 
 def test_only_the_oracle_row_is_supervised():

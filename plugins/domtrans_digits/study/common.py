@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from domtrans import Published, Row
+from domtrans import Part, Published, Recipe, Row
 from domtrans_digits import recipes
 from domtrans_digits.domains.local_files import find_mnist, find_svhn
 
@@ -78,24 +78,33 @@ class CommonSettings:
             return {}
         encoder = {"name": "digit-encoder", "even_contrast": False, "weights": self.encoder}
         changes: Changes = {"encoder": encoder, "fit": "none"}
-        adaptation = None if recipe == FAITHFUL or self.recipe.adapt else self.recipe.fit
+        adaptation = None if recipe == FAITHFUL or self.recipe.adapt else fit_of_one_encoder(self.recipe)
         return changes | ({"adapt": adaptation.model_dump(mode="json")} if adaptation else {})
 
     def _quick_changes(self, recipe: str) -> Changes:
         """Sizes at which a row takes seconds."""
         if not self.quick:
             return {}
-        stages = [] if self.encoder else ["fit"]
-        if recipe != FAITHFUL and (self.recipe.adapt or self.encoder):
-            stages.append("adapt")
-        fit_sizes = {f"{stage}.{name}": value for stage in stages for name, value in (("steps", 30), ("batch_size", 16))}
-        return fit_sizes | {
+        best, sizes = recipe != FAITHFUL, {"steps": 30, "batch_size": 16}
+        changes: Changes = {}
+        if not self.encoder:
+            ensemble = best and self.recipe.fit is not None and self.recipe.fit.name == "each"
+            changes |= {f"fit.of.{name}" if ensemble else f"fit.{name}": value for name, value in sizes.items()}
+        if best and (self.recipe.adapt or self.encoder):
+            changes |= {f"adapt.{name}": value for name, value in sizes.items()}
+        return changes | {
             "generator.width": 8,
             "discriminator.width": 8,
             "train.steps": 30,
             "train.batch_size": 16,
             "train.log_every": 5,
         }
+
+
+def fit_of_one_encoder(recipe: Recipe) -> Part:
+    """The fit of f; of an ensemble, that of its first encoder."""
+    assert recipe.fit is not None
+    return recipe.fit.options["of"] if recipe.fit.name == "each" else recipe.fit
 
 
 def subset(domain: Mapping[str, Any], **options: Any) -> Changes:
