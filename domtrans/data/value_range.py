@@ -108,10 +108,14 @@ def detect_range(dtype: str, low: float, high: float, where: str, state: str = S
     integers = "int" in dtype or dtype == "bool"
     found = _range_of_integers(dtype, low, high) if integers else _range_of_floats(low, high, WHOLE_SET)
     if found is None:
+        has = f"the {where} has {dtype} values from {low:.6g} to {high:.6g}"
+        if integers and low >= 0 and high <= 255:
+            ranges = [*(["0 to 1"] if high <= 1 else []), "0 to 255", *(["0 to 65535"] if dtype == "uint16" else [])]
+            readings = " or ".join([", ".join(ranges[:-1]), ranges[-1]])
+            raise DomtransError(f"{has}, which can mean {readings}; say which values are black and white: {state}")
         known = "0 to 255" if integers else "0 to 1, -1 to 1 or 0 to 255"
         raise DomtransError(
-            f"the {where} has {dtype} values from {low:.6g} to {high:.6g}, which are not clearly {known}; undo a "
-            f"normalisation, or say which values are black and white: {state}"
+            f"{has}, which are not clearly {known}; undo a normalisation, or say which values are black and white: {state}"
         )
     return found
 

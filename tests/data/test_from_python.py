@@ -165,9 +165,17 @@ def test_an_unclear_range_is_refused_and_can_be_stated(values, words):
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "uint16", "int16"])
 def test_integers_of_0_and_1_are_refused(dtype):
     data = (np.indices((16, 32, 32)).sum(0) % 2).astype(dtype)
-    with pytest.raises(DomtransError, match=f"{dtype} values from 0 to 1, which are not clearly 0 to 255"):
+    readings = "0 to 1, 0 to 255 or 0 to 65535" if dtype == "uint16" else "0 to 1 or 0 to 255"
+    with pytest.raises(DomtransError, match=f"{dtype} values from 0 to 1, which can mean {readings}; say which values are"):
         both(data)
     assert both({"train": data, "value_range": (0, 1)})[0].images.unique().tolist() == [0, 255]
+
+
+def test_bytes_in_16_bits_have_two_readings():
+    data = np.arange(16 * 32 * 32).reshape(16, 32, 32).astype(np.uint16) % 256
+    with pytest.raises(DomtransError, match="uint16 values from 0 to 255, which can mean 0 to 255 or 0 to 65535"):
+        both(data)
+    assert both({"train": data, "value_range": (0, 255)})[0].images.max() == 255
 
 
 def test_splits_share_their_classes_and_channels(images):
