@@ -21,7 +21,7 @@ from domtrans_files.label_files import is_negative
 CLASS_LABEL = "class"
 """The name of the class among the labels of an image."""
 
-CACHE_LAYOUT = 3
+CACHE_LAYOUT = 4
 """Version of the tensors in the cache. A new number makes all shards be scanned again."""
 
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin"})
@@ -153,19 +153,38 @@ class _BoundedFile:
 
 def _members(shard: DataFile) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
     """Name and header of every member, without folders, hidden files and those of the operating system."""
-    with shard.open() as opened, tarfile.open(fileobj=cast(BinaryIO, _BoundedFile(opened)), mode="r:") as tar:
-        end = shard.size
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
-            if not 0 <= member.size <= end - member.offset_data:
-                raise tarfile.ReadError(f"{member.name} runs beyond the end")
-            *folders, last = member.name.split("/")
-            system = last.startswith(".") or not SYSTEM_FOLDERS.isdisjoint(map(str.lower, folders))
-            if last and not system and member.type != tarfile.DIRTYPE:
-                yield member.name, member, tar
-        opened.seek(tar.offset)
-        if opened.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops at a damaged header without an error
-            raise tarfile.ReadError(f"damaged at byte {tar.offset:,}")
+    with shard.open() as opened:
+        start: int | None = 0
+        while start is not None:
+            opened.seek(start)
+            with tarfile.open(fileobj=cast(BinaryIO, _BoundedFile(opened)), mode="r:") as tar:
+                yield from _members_of_archive(tar, shard.size)
+                end = tar.offset
+            opened.seek(end)
+            if opened.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops at a damaged header without an error
+                raise tarfile.ReadError(f"damaged at byte {end:,}")
+            start = _next_archive(opened)
+
+
+def _members_of_archive(tar: tarfile.TarFile, size: int) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
+    """The members up to the zeros that end an archive; ``size`` is that of the file."""
+    while (member := tar.next()) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+        if not 0 <= member.size <= size - member.offset_data:
+            raise tarfile.ReadError(f"{member.name} runs beyond the end")
+        *folders, last = member.name.split("/")
+        system = last.startswith(".") or not SYSTEM_FOLDERS.isdisjoint(map(str.lower, folders))
+        if last and not system and member.type != tarfile.DIRTYPE:
+            yield member.name, member, tar
+
+
+def _next_archive(opened: BinaryIO) -> int | None:
+    """Where the next archive begins after the zeros that end one, as in files that were joined; None at the end of the file."""
+    while block := opened.read(tarfile.RECORDSIZE):
+        if content := block.lstrip(b"\0"):
+            first = opened.tell() - len(content)
+            return first - first % tarfile.BLOCKSIZE
+    return None
 
 
 def _read_labels(content: bytes, kind: str, where: str) -> dict[str, str]:
@@ -177,11 +196,12 @@ def _read_labels(content: bytes, kind: str, where: str) -> dict[str, str]:
             document = json.loads(content)
             labels = {CLASS_LABEL: document.get(CLASS_LABEL, document.get("label"))}
             labels |= document.get("attributes") or {}
-        named = {name: _label_value(value) for name, value in labels.items() if value is not None}
+        texts = {name: _label_value(value) for name, value in labels.items() if value is not None}
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise DomtransError(
             f'{where} must be of the form {{"class": "cat", "attributes": {{"hair_colour": "brown"}}}}'
         ) from None
+    named = {name: text for name, text in texts.items() if text}  # as an empty cell in a label file
     if is_negative(named.get(CLASS_LABEL, "")):
         raise DomtransError(f"{where} has the class {named[CLASS_LABEL]}; give it another name, or none")
     return named
@@ -190,4 +210,4 @@ def _read_labels(content: bytes, kind: str, where: str) -> dict[str, str]:
 def _label_value(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
-    return str(value)
+    return str(value).strip()

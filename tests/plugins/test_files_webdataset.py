@@ -229,6 +229,34 @@ def test_a_truncated_or_damaged_shard_is_not_read_as_a_smaller_one(tmp_path):
             load(tmp_path / f"bad{number}.tar")
 
 
+def test_shards_that_were_joined_are_read_to_the_end(tmp_path):
+    parts = [
+        write_tar(tmp_path / f"{name}.tar", {f"{name}{i}.png": encoded(IMAGES[i]) for i in range(6)}).read_bytes()
+        for name in "ab"
+    ]
+    (tmp_path / "c.tar").write_bytes(b"".join(parts) + bytes(512 * 50))
+    found = load(tmp_path / "c.tar")
+    assert np.array_equal(found.images.permute(0, 2, 3, 1).numpy(), np.concatenate([IMAGES[:6]] * 2))
+
+
+@pytest.mark.parametrize("rest", [b"no tar file", b"x" * 512, b"\0" * 100 + b"x" * 1000])
+def test_other_content_after_a_shard_is_refused(tmp_path, rest):
+    write_tar(tmp_path / "a.tar", labelled(0, 1))
+    with (tmp_path / "a.tar").open("ab") as file:
+        file.write(rest)
+    with pytest.raises(DomtransError, match=r"a\.tar cannot be read as an uncompressed tar file"):
+        load(tmp_path / "a.tar")
+
+
+def test_an_empty_label_is_none_as_an_empty_cell_is(tmp_path):
+    write_tar(tmp_path / "a.tar", labelled("cat", ""))
+    with pytest.raises(DomtransError, match=r"1 of the 2 images of .* have no class"):
+        load(tmp_path / "a.tar")
+    write_tar(tmp_path / "b.tar", labelled("", " \n", x_png=PNG, x_json=b'{"class": "", "attributes": {"hair": ""}}'))
+    found = load(tmp_path / "b.tar")
+    assert len(found) == 3 and found.labels is None and not found.attributes
+
+
 def test_a_value_outside_the_vocabulary_is_refused(tmp_path):
     write_tar(tmp_path / "a.tar", labelled("cat", "bird"))
     (tmp_path / "vocabulary.json").write_text('{"class": ["cat", "dog"]}')
