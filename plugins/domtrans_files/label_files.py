@@ -7,13 +7,16 @@ import csv
 import io
 import json
 import math
+import posixpath
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 from domtrans import DomtransError
+
+Value = TypeVar("Value")
 
 SUFFIXES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt"})
 
@@ -32,6 +35,10 @@ LABEL_COLUMNS = ("label", "class", "class_name", "classname", "label_name", "cat
 """Names of the column with the class, in order of preference."""
 
 SPLIT_COLUMNS = ("split", "subset", "partition", "fold")
+"""Names of the column with the split, in order of preference. A column "fold" of numbers is an attribute instead."""
+
+PARTITION_CODES = {"0": "train", "1": "val", "2": "test"}
+"""What the numbers in a column "partition" mean, as CelebA documents them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class LabelFile:
     Attributes:
         path: The file.
         labels: By image index: the class name, or "" if the row has none. None without a column of classes.
-        splits: By image index, the value of the column "split"; empty without one.
+        splits: By image index, the value of the column "split", with the names that numbers stand for; empty without one.
         attributes: By column and image index, the values.
         notes: Sentences about rows and columns that are not used.
         indices: The images that it names.
@@ -56,33 +63,83 @@ class LabelFile:
 
 
 class ImageNames:
-    """Finds an image by the name that a label file gives it: its path, its file name, or its file name without suffix."""
+    """Finds the images that a label file names: by their paths, or by their file names, with or without suffix."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.by_path = {name.replace("\\", "/"): i for i, name in enumerate(names)}
+        self.paths = [name.replace("\\", "/") for name in names]
+        self.by_path = {path: i for i, path in enumerate(self.paths)}
+        self.by_path_stem = _unique((path.rpartition(".")[0], i) for path, i in self.by_path.items())
         self.by_name = _unique((path.rpartition("/")[2], i) for path, i in self.by_path.items())
         self.by_stem = _unique((name.rpartition(".")[0], i) for name, i in self.by_name.items() if i is not None)
+        holders = {path.rpartition("/")[0] for path in self.by_path}
+        self.places = {str(place) for holder in holders if holder for place in (holder, *PurePosixPath(holder).parents)}
+        """Every named folder that has images in it or below it."""
+        self.by_tail = _unique((tail, holder) for holder in holders for tail in _tails(holder)) | {
+            name: name for name in holders
+        }
+        """The folder of images by its path, and by the last part of its path; None where that is not unique."""
 
-    def find(self, name: str, folder: str = "", *, stems: bool = True) -> int | None:
-        """The index of an image that a label file in ``folder`` names; None if there is none, or several.
+    def find_all(self, names: Sequence[str], folder: str = "", *, stems: bool = True) -> list[int | None]:
+        """The image that each name in a label file means; None if there is none, or several.
+
+        A name with a folder means an image in that folder. Only if no image is where such names say, as on another computer,
+        the last part of the path counts. A name without a folder means an image anywhere below the label file; anywhere at
+        all, if there are no images below it.
 
         Args:
-            name: A path or a file name.
+            names: Paths or file names.
             folder: The folder of the label file, relative to that of the images.
-            stems: Whether the name may lack its suffix.
+            stems: Whether names may lack their suffix.
         """
-        name = name.strip().replace("\\", "/").removeprefix("./")
-        for path in (f"{folder}/{name}" if folder else name, name):
-            if path in self.by_path:
-                return self.by_path[path]
-        last = name.rpartition("/")[2]
-        found = self.by_name.get(last)
-        return self.by_stem.get(last) if found is None and stems else found
+        paths = [name.strip().replace("\\", "/").removeprefix("./") for name in names]
+        found = [self._at(path, folder, stems=stems) for path in paths]
+        as_written = any(i is not None and "/" in path for i, path in zip(found, paths, strict=True))
+        holders = {} if as_written else self._holders({path.rpartition("/")[0] for path in paths if "/" in path})
+        for k, path in enumerate(paths):
+            place, _, name = path.rpartition("/")
+            if found[k] is None and "/" not in path:
+                found[k] = self._anywhere(path, folder, stems=stems)
+            elif found[k] is None and (holder := holders.get(place)) is not None:
+                found[k] = self._at(f"{holder}/{name}" if holder else name, stems=stems)
+        return found
+
+    def _at(self, path: str, folder: str = "", *, stems: bool) -> int | None:
+        """The image at a path relative to the label file, or to the images; beside the label file, if images are there."""
+        below = f"{folder}/{path}" if folder else path
+        for whole in (below,) if "/" not in path and folder in self.places else (below, path):
+            place = posixpath.normpath(whole)
+            i = self.by_path.get(place)
+            if i is None and stems:
+                i = self.by_path_stem.get(place)
+            if i is not None:
+                return i
+        return None
+
+    def _anywhere(self, name: str, folder: str, *, stems: bool) -> int | None:
+        """The only image of this file name, below the label file if images are there."""
+        i = self.by_name.get(name)
+        if i is None and stems:
+            i = self.by_stem.get(name)
+        elsewhere = i is not None and folder in self.places and not self.paths[i].startswith(f"{folder}/")
+        return None if elsewhere else i
+
+    def _holders(self, places: Collection[str]) -> dict[str, str | None]:
+        """The folder of images whose path ends as each of these paths does; if none does, the folder without a name."""
+        tails = {place: next((tail for tail in _tails(place) if tail in self.by_tail), None) for place in places}
+        found = {place: self.by_tail[tail] for place, tail in tails.items() if tail is not None}
+        return found or dict.fromkeys(places, "")
 
 
-def _unique(pairs: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
+def _tails(folder: str) -> Iterator[str]:
+    """The last parts of a path, the longest first: "a/b" and "b"."""
+    while folder:
+        yield folder
+        folder = folder.partition("/")[2]
+
+
+def _unique(pairs: Iterable[tuple[str, Value]]) -> dict[str, Value | None]:
     """A dict whose value is None where a key occurs twice."""
-    result: dict[str, int | None] = {}
+    result: dict[str, Value | None] = {}
     for key, value in pairs:
         result[key] = None if key in result else value
     return result
@@ -106,16 +163,18 @@ def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFi
     file_column = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
     if file_column is None:
         return None
-    found = [images.find(_text(row.get(file_column)), folder, stems=named) for row in rows]
+    found = images.find_all([_text(row.get(file_column)) for row in rows], folder, stems=named)
     if not any(i is not None for i in found):
         return None
     if fault:  # not before: other files, which name no images, may hold anything
         raise DomtransError(f"{path} {fault}")
     label_column = next((columns[name] for name in LABEL_COLUMNS if name in columns and columns[name] != file_column), None)
-    split_column = next((columns[name] for name in SPLIT_COLUMNS if name in columns), None)
     pairs = [(i, row) for i, row in zip(found, rows, strict=True) if i is not None]
+    split_column = next((columns[name] for name in SPLIT_COLUMNS if name in columns), None)
+    if split_column is not None and split_column.strip().lower() == "fold" and _are_numbers(_column(pairs, split_column)):
+        split_column = None  # a fold of a cross-validation
     labels = {} if label_column is None else _read_labels(path, pairs, label_column)
-    splits = {} if split_column is None else {i: _text(row.get(split_column)) for i, row in pairs}
+    splits = {} if split_column is None else _read_splits(pairs, split_column)
     attributes, unusable = _read_attributes(pairs, {file_column, label_column, split_column})
     notes = []
     if missing := len(rows) - len(pairs):
@@ -128,10 +187,16 @@ def read_label_file(path: Path, images: ImageNames, folder: str = "") -> LabelFi
 
 
 def _read_labels(path: Path, pairs: Iterable[tuple[int, dict[str, Any]]], column: str) -> dict[int, str]:
-    """The class of every image. Raises DomtransError for an image with two, and for negative numbers."""
+    """The class of every image. Raises DomtransError for an image with two, and for anything but names and numbers."""
     labels: dict[int, str] = {}
     for i, row in pairs:
-        label = _text(row.get(column))
+        value = row.get(column)
+        if isinstance(value, dict | list):
+            raise DomtransError(
+                f"{path} gives an image a {'list' if isinstance(value, list) else 'table'} as class: {json.dumps(row)[:200]}; "
+                "write one name or number, or set layout=flat to read the images without classes"
+            )
+        label = _text(value)
         if labels.setdefault(i, label) != label:
             raise DomtransError(f"{path} gives an image two classes, '{labels[i]}' and '{label}': {json.dumps(row)[:200]}")
         if is_negative(label):
@@ -140,6 +205,21 @@ def _read_labels(path: Path, pairs: Iterable[tuple[int, dict[str, Any]]], column
                 "unlabelled image empty, or give the class another name"
             )
     return _without_decimals(labels)
+
+
+def _read_splits(pairs: Iterable[tuple[int, dict[str, Any]]], column: str) -> dict[int, str]:
+    """The split of every image, as its cell names it; "" for an empty cell."""
+    splits = _without_decimals(_column(pairs, column))
+    coded = column.strip().lower() == "partition" and {*splits.values()} <= {"", *PARTITION_CODES}
+    return {i: PARTITION_CODES.get(value, "") for i, value in splits.items()} if coded else splits
+
+
+def _column(pairs: Iterable[tuple[int, dict[str, Any]]], column: str) -> dict[int, str]:
+    return {i: _text(row.get(column)) for i, row in pairs}
+
+
+def _are_numbers(values: Mapping[int, str]) -> bool:
+    return all(not value or re.fullmatch(r"[0-9]+(\.0)?", value) for value in values.values())
 
 
 def _read_attributes(
@@ -272,4 +352,6 @@ def _json_rows(document: Any) -> list[dict[str, Any]]:
         return []
     if any(isinstance(value, dict) for value in document.values()):
         return [{**row, "file": name} for name, row in document.items() if isinstance(row, dict)]
-    return [{"file": name, "label": label} for name, label in document.items() if not isinstance(label, list)]
+    if all(isinstance(value, list) for value in document.values()):
+        return []  # something else about images, such as boxes
+    return [{"file": name, "label": label} for name, label in document.items()]

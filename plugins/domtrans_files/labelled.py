@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from domtrans import DomtransError, class_list, list_names
+from domtrans import DomtransError, class_list, list_names, natural_key
 from domtrans_files.label_files import LabelFile
 from domtrans_files.reading import FLAT, ROLES, Folder, Layout, Names, Reading, below, roles_of, skip
 from domtrans_files.splits import Split
@@ -43,7 +43,7 @@ def read_labelled(
     else:
         depth = len(base) + (used is not None)
         if layout == "auto":
-            _refuse_other_labels(folder, len(index), depth, labels, name)
+            _refuse_other_labels(folder, len(index), depth, labels, name, notes)
         reading = Reading(list(labels), *_apply_vocabulary(labels, folder.vocabulary(base)), notes=notes)
         skip(reading, (i for i in index if i not in labels), f"without a label in {name}")
         if used is None and not roles:
@@ -80,7 +80,7 @@ def _apply_roles(reading: Reading, roles: Mapping[int, str], name: str) -> None:
 def _roles_in_files(folder: Folder, files: Sequence[LabelFile]) -> dict[int, str]:
     """The role of every image, from the names of the label files, or from a column. Empty without."""
     if len(files) == 1:
-        return {i: role for i, value in files[0].splits.items() if (role := ROLES.get(value.lower()))}
+        return _roles_in_column(files[0])
     found = [_role_of_file(file.path) for file in files]
     if None in found or len(set(found)) < len(found) or "train" not in found:
         names = [file.path.name for file in files]
@@ -88,11 +88,25 @@ def _roles_in_files(folder: Folder, files: Sequence[LabelFile]) -> dict[int, str
     return {i: role for file, role in zip(files, found, strict=True) if role for i in file.indices}
 
 
-def _refuse_other_labels(folder: Folder, count: int, depth: int, labels: Mapping[int, str], name: str) -> None:
+def _roles_in_column(file: LabelFile) -> dict[int, str]:
+    """The role of every image with a value in the column of splits. Raises DomtransError for values that are no splits."""
+    values = {value for value in file.splits.values() if value}
+    if unknown := sorted((value for value in values if value.lower() not in ROLES), key=natural_key):
+        raise DomtransError(
+            f"{file.path} has a column of splits with the values {list_names(unknown)}, which name no split; write "
+            f"{list_names([*ROLES])}, or give the column another name, which makes it an attribute"
+        )
+    return {i: ROLES[value.lower()] for i, value in file.splits.items() if value}
+
+
+def _refuse_other_labels(
+    folder: Folder, count: int, depth: int, labels: Mapping[int, str], name: str, notes: Sequence[str]
+) -> None:
     """Raise DomtransError if a label file names few images, or if folders give some of them other classes."""
     only = f"layout=labels (the {len(labels):,} images that {name} names)"
     if 2 * len(labels) < count:
-        raise folder.refuse(f"{name} has labels for {len(labels):,} of the {count:,} images", [only, FLAT])
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise folder.refuse(f"{name} has labels for {len(labels):,} of the {count:,} images{why}", [only, FLAT])
     places = {i: folder.names[i][depth] for i in labels if len(folder.names[i]) > depth + 1}
     other = [i for i, place in places.items() if labels[i] != place]
     if other and len(other) < len(places):

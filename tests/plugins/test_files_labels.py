@@ -171,3 +171,95 @@ def test_other_text_files_are_only_counted(tmp_path, text, suffix):
     found = load(tmp_path, holdout=0)
     reason = "not an image" if suffix in ("json", "txt") else "no label file"
     assert contents(found) == {None: [0, 1]} and f"1 {reason} (.{suffix})" in found.notes[0]
+
+
+def write_rows(root, *rows, header="file,label"):
+    (root / "labels.csv").write_text("\n".join([header, *rows]))
+
+
+def test_a_row_never_names_an_image_in_another_folder(tmp_path):
+    put(tmp_path, *(f"a/{i}.png" for i in range(4, 8)), *(f"b/{i}.png" for i in range(8)), "0.png")
+    write_rows(tmp_path, *(f"a/{i}.png,cat" for i in range(8)))
+    with pytest.raises(DomtransError, match=r"labels for 4 of the 13 images \(4 of the 8 rows of labels\.csv name no image\)"):
+        load(tmp_path)
+    found = load(tmp_path, layout="labels", holdout=0)
+    assert contents(found) == {"cat": [0, 1, 2, 3]} and "4 of the 8 rows of labels.csv name no image" in found.notes
+
+
+def test_rows_of_a_folder_that_is_missing_name_nothing(tmp_path):
+    put(tmp_path, *(f"b/{i}.png" for i in range(4)))
+    write_rows(tmp_path, *(f"a/{i}.png,cat" for i in range(4)))
+    assert contents(load(tmp_path, holdout=0)) == {None: [0, 1, 2, 3]}
+
+
+def test_a_file_name_beside_a_label_file_means_an_image_beside_it(tmp_path):
+    put(tmp_path, "0.png", *(f"train/{i}.png" for i in range(6)), "test/6.png", "test/7.png")
+    for split, numbers in (("train", range(6)), ("test", (0, 6, 7))):
+        rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in numbers)
+        (tmp_path / split / "metadata.csv").write_text(f"file_name,label\n{rows}")
+    assert [contents(load(tmp_path, split, layout="splits")) for split in SPLITS] == [
+        {"a": [1, 3, 5], "b": [2, 4, 6]},
+        {"a": [7], "b": [8]},
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "/data/set/", "C:\\data\\set\\", "../set/"])
+@pytest.mark.parametrize("suffix", [".png", ""])
+def test_paths_of_another_computer_are_found_by_their_last_part(tmp_path, prefix, suffix):
+    put(tmp_path, *(f"images/{'ab'[i // 4]}/{i % 4}.png" for i in range(8)))
+    write_rows(tmp_path, *(f"{prefix}{'ab'[i // 4]}/{i % 4}{suffix},{'xy'[i // 4]}" for i in range(8)))
+    assert contents(load(tmp_path, layout="labels", holdout=0)) == {"x": [0, 1, 2, 3], "y": [4, 5, 6, 7]}
+
+
+def test_paths_of_another_computer_name_images_without_folders(tmp_path):
+    put(tmp_path, *(f"{i}.png" for i in range(4)))
+    write_rows(tmp_path, *(f"/data/set/{i}.png,{'xy'[i % 2]}" for i in range(4)))
+    assert contents(load(tmp_path, holdout=0)) == {"x": [0, 2], "y": [1, 3]}
+
+
+def test_file_names_are_found_in_any_folder(tmp_path):
+    put(tmp_path, *(f"images/{i}.png" for i in range(4)))
+    write_rows(tmp_path, *(f"{i}.png,{'xy'[i % 2]}" for i in range(4)))
+    assert contents(load(tmp_path, layout="labels", holdout=0)) == {"x": [0, 2], "y": [1, 3]}
+
+
+@pytest.mark.parametrize("codes", ["012", ("0.0", "1.0", "2.0"), ("train", "val", "test")])
+def test_the_partition_of_celeba_sets_the_splits(tmp_path, codes):
+    put(tmp_path, *(f"{i}.png" for i in range(8)))
+    write_rows(tmp_path, *(f"{i}.png,{codes[max(0, i - 5)]}" for i in range(8)), header="image_id,partition")
+    found = [load(tmp_path, split) for split in SPLITS]
+    assert [contents(images) for images in found] == [{None: [0, 1, 2, 3, 4, 5]}, {None: [7]}]
+    assert "1 in the validation split" in found[0].notes[0]
+
+
+@pytest.mark.parametrize(("column", "codes"), [("split", "012"), ("split", ("tr", "tr", "te")), ("partition", "123")])
+def test_a_split_without_a_known_name_is_refused(tmp_path, column, codes):
+    put(tmp_path, *(f"{i}.png" for i in range(4)))
+    write_rows(tmp_path, *(f"{i}.png,{codes[i % 3]}" for i in range(4)), header=f"file,{column}")
+    with pytest.raises(
+        DomtransError, match=r"values (0, 1, 2|te, tr|1, 2, 3), which name no split; write train, training, test"
+    ):
+        load(tmp_path)
+
+
+def test_a_numbered_fold_is_an_attribute(tmp_path):
+    put(tmp_path, *(f"{i}.png" for i in range(4)))
+    write_rows(tmp_path, *(f"{i}.png,{i % 2}" for i in range(4)), header="file,fold")
+    assert load(tmp_path, holdout=0).attributes["fold"].values == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"file": "0.png", "label": ["a", "b"]}, {"file": "1.png", "label": "a"}],
+        [{"file": "0.png", "label": {"name": "a"}}, {"file": "1.png", "label": "a"}],
+        {"0.png": ["a", "b"], "1.png": "a"},
+        {"labels": [["0.png", [1, 0]], ["1.png", [0, 1]]]},
+    ],
+)
+def test_a_list_or_table_is_no_class(tmp_path, document):
+    put(tmp_path, "0.png", "1.png")
+    (tmp_path / "labels.json").write_text(json.dumps(document))
+    with pytest.raises(DomtransError, match=r"labels\.json gives an image a (list|table) as class: .*0\.png.*layout=flat"):
+        load(tmp_path)
+    assert contents(load(tmp_path, layout="flat", holdout=0)) == {None: [0, 1]}
