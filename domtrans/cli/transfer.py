@@ -184,6 +184,7 @@ def transfer(
             _print_notes([str(stopped) or "aborted; every written file is complete", f"continue with: {command}"])
             raise typer.Exit(INTERRUPTED) from None
     _print_notes([f"skipped: {reason}" for _, reason in done.failed])
+    _print_notes(done.notes)
     if group.is_main:  # every process passes over the same files
         _print_notes([f"skipped: {line}" for line in _describe_expected(done.passed_over)])
     if not some_worked:

@@ -19,6 +19,7 @@ from domtrans.data.classes import read_labels
 from domtrans.data.engine import DrawingEngine
 from domtrans.data.image_scan import SkippedFile
 from domtrans.data.lazy_images import StoredImages
+from domtrans.data.planes import MAX_CHANNELS
 from domtrans.data.value_range import ValueRange, check_range, to_bytes
 from domtrans.errors import DomtransError
 
@@ -27,9 +28,6 @@ Memory = Literal["auto", "yes", "no"]
 
 MAX_AUTO_MEMORY_BYTES = 2**30
 """Pixels that are loaded into memory with ``memory="auto"``: 87,000 RGB images of 64 x 64 pixels."""
-
-MAX_CHANNELS = 64
-"""Channels of an image, at most."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in grey (ITU-R BT.601)."""
@@ -90,7 +88,7 @@ class ImageSet:
         if self.pixels.dtype != torch.uint8 or len(shape) != 4 or not 1 <= shape[1] <= MAX_CHANNELS:
             raise DomtransError(f"images must be uint8 [N, 1 to {MAX_CHANNELS}, H, W], not {self.pixels.dtype} {shape}")
         if self.shown and (len(self.shown) not in (1, 3) or not 0 <= min(self.shown) <= max(self.shown) < shape[1]):
-            raise DomtransError(f"pictures show 1 or 3 of the {shape[1]} channels, each from 0, not {list(self.shown)}")
+            raise DomtransError(f"shown must be 1 or 3 of the {shape[1]} channels, counted from 0, not {list(self.shown)}")
         if count == 0:
             raise DomtransError(f"an image set has no images{': ' + self.about if self.about else ''}")
         for name, attribute in self.attributes.items():

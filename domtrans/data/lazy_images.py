@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from torch import Tensor
 from domtrans.data.aspect import Aspect
 from domtrans.data.batches import evenly
 from domtrans.data.decode_worker import MAX_IMAGE_BYTES, NO_COPIES, Copies, DecodeErrors, Location, decode_batch, read_bytes
+from domtrans.data.image_files import image_errors, open_image, silence_pillow_warnings
+from domtrans.data.pages import Pages, describe_unread, find_pages
 from domtrans.errors import DomtransError
 from domtrans.storage.data_file import DataFile
 
@@ -25,6 +28,12 @@ CPU = torch.device("cpu")
 
 MAX_DAMAGED_SHARE = 0.01
 """Share of damaged images above which reading stops."""
+
+PAGE_SAMPLE = 256
+"""Images that are searched for pages. Counting the pages of a file takes about a millisecond."""
+
+PAGED_FILE_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")
+"""The first four bytes of TIFF and GIF files."""
 
 FINGERPRINT_IMAGES = 64
 """Images whose encoded bytes are part of the fingerprint, besides the names and sizes of all."""
@@ -47,8 +56,8 @@ class Damage:
         count = len(self.errors)
         if count > MAX_DAMAGED_SHARE * self.total:
             raise DomtransError(
-                f"{count:,} of {self.total:,} images cannot be read, more than {100 * MAX_DAMAGED_SHARE:.0f} % of the set; the "
-                f"last error: {error}. Restore these images or remove them"
+                f"{count:,} of {self.total:,} images cannot be read so far, more than {100 * MAX_DAMAGED_SHARE:.0f} % of the "
+                f"set; the last error: {error}. If no option is wrong, restore these images or remove them"
             )
         if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th, ...
             log.warning("%s; the next image replaces it (%d of %d so far)", error, count, self.total)
@@ -176,6 +185,19 @@ class StoredImages:
                 digest.update(read_bytes(location, copies))
         return digest.hexdigest()[:16]
 
+    def page_notes(self) -> list[str]:
+        """Notes about TIFF and GIF files of which only the first page or frame is read. Of many images, a sample is read."""
+        if self.channels not in (1, 3):
+            return []  # each page is a channel
+        sample = self.locations(evenly(len(self), FINGERPRINT_IMAGES if self.remote else PAGE_SAMPLE))
+        copies = self.download(sample)
+        with silence_pillow_warnings():
+            notes = describe_unread([_pages_at(location, copies) for location in sample], "is read", advise=True)
+        return [
+            f"{note} (in a sample of {len(sample):,} of {len(self):,} images)" if len(sample) < len(self) else note
+            for note in notes
+        ]
+
     def _next_readable(self, damaged: int, labels: Tensor | None) -> Tensor:
         candidates = (torch.arange(1, len(self)) + damaged) % len(self)
         if labels is not None:
@@ -186,3 +208,13 @@ class StoredImages:
                 return torch.from_numpy(pixels[0])
             self.damage.record(self.locations(candidate[None])[0], errors[0][1])
         raise DomtransError(f"none of the {len(self):,} images in {self.root} can replace a damaged one")
+
+
+def _pages_at(location: Location, copies: Copies) -> Pages | None:
+    """The pages or frames of a TIFF or GIF file; None of another, and of one that cannot be read."""
+    file, offset, length = location
+    with suppress(DomtransError):
+        if read_bytes((file, offset, min(4, length)), copies) in PAGED_FILE_STARTS:
+            with image_errors(file), open_image(io.BytesIO(read_bytes(location, copies))) as image:
+                return find_pages(image)
+    return None

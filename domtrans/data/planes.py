@@ -15,6 +15,9 @@ from domtrans.data.pixel_limit import pixel_limit
 from domtrans.data.pixels import flatten
 from domtrans.errors import DomtransError
 
+MAX_CHANNELS = 64
+"""Channels of an image, at most."""
+
 
 def decode_planes(
     file: Path | BinaryIO, name: str, size: int, channels: int, aspect: Aspect = "crop", max_pixels: int | None = None
@@ -47,7 +50,7 @@ def decode_planes(
             planes = list(image.split())
         if len(planes) != channels:
             held = f"{pages} pages" if pages > 1 else f"{len(planes)} {'channel' if len(planes) == 1 else 'channels'}"
-            raise DomtransError(f"{name} has {held}, and {channels} channels are expected")
+            raise DomtransError(f"{name} has {held}, but channels={channels} expects {channels}")
         return np.stack([_squared(plane, size, aspect) for plane in planes])
 
 

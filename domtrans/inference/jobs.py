@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from domtrans.data.decode_worker import MAX_IMAGE_BYTES
 from domtrans.data.image_scan import SkippedFile, describe_skipped, scan_images, skipped_file
+from domtrans.data.pages import ANIMATED_FORMATS
 from domtrans.errors import DomtransError
 from domtrans.inference.output_names import (
     SVG,
@@ -23,7 +24,7 @@ from domtrans.inference.output_names import (
     readable_suffixes,
     unnumbered,
 )
-from domtrans.inference.video import ANIMATED_FORMATS, VIDEO_FORMATS
+from domtrans.inference.video import VIDEO_FORMATS
 
 MAX_NAMES = 9
 """Inputs that an error message lists."""

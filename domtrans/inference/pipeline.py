@@ -16,6 +16,7 @@ from PIL import Image
 
 from domtrans.compute.memory import enough_memory
 from domtrans.data.image_files import encode_image, image_errors, open_image
+from domtrans.data.pages import Pages, find_pages
 from domtrans.data.pixels import flatten
 from domtrans.errors import DomtransError
 from domtrans.inference.contact_sheet import ContactSheet, encode_pairs
@@ -47,6 +48,8 @@ class DecodedInput:
     images: tuple[FramedImage, ...] = ()
     is_clip: bool = False
     error: str = ""
+    pages: Pages | None = None
+    """The pages or frames of the file, if only the first is transferred."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class JobResult:
     job: Job
     written: tuple[Path, ...] = ()
     error: str = ""
+    pages: Pages | None = None
+    """The pages or frames of the input, if only the first was transferred."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ class Pipeline:
                     raise DomtransError(f"{job.name} is not animated and cannot become a video; write .png or .jpg")
                 image.load()
                 images = [image] if self.detector is None else self._crop(self.detector, image, job)
-                return DecodedInput(position, job, tuple(map(self.framing.frame, images)))
+                framed = tuple(map(self.framing.frame, images))
+                return DecodedInput(position, job, framed, pages=find_pages(image))
         except DomtransError as error:
             return DecodedInput(position, job, error=str(error))
 
@@ -144,7 +150,7 @@ class Pipeline:
         pairs, job = list(zip(item.images, outputs, strict=True)), item.job
         if self.detector is None or not pairs:
             written = [path for pair in pairs for path in self._write_output(job, *pair)]
-            return item, JobResult(item.position, job, tuple(written), item.error)
+            return item, JobResult(item.position, job, tuple(written), item.error, item.pages)
         try:
             crops = [job.crop(number) for number in range(1, len(pairs) + 1)]
             if not self.options.force:
@@ -155,7 +161,7 @@ class Pipeline:
         small = self.framing.network_size
         overview = encode_pairs([(framed.pixels, output.at_size(small)) for framed, output in pairs], job.format_name)
         written.append(write_output(job.target, overview))  # last, because --skip-existing takes it for all of the job
-        return item, JobResult(item.position, job, tuple(written))
+        return item, JobResult(item.position, job, tuple(written), pages=item.pages)
 
     def _write_output(self, job: Job, framed: FramedImage, output: Output) -> list[Path]:
         """Write an image, and its parameters if they are wanted. The image last: --skip-existing takes it for all."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 from domtrans.compute.memory import enough_memory
 from domtrans.data.image_files import encode_image, image_errors, open_image
+from domtrans.data.pages import Pages, find_pages
 from domtrans.data.pixels import over_white, standardize
 from domtrans.errors import DomtransError
 from domtrans.inference.framing import Pixels
@@ -113,18 +114,18 @@ class TiledPipeline:
         """The results in order. Raises DomtransError if a file cannot be written."""
         for position, job in enumerate(jobs):
             try:
-                content = self._transfer(job)
+                content, pages = self._transfer(job)
             except DomtransError as error:
                 yield JobResult(position, job, error=str(error))
             else:
-                yield JobResult(position, job, (write_output(job.target, content),))
+                yield JobResult(position, job, (write_output(job.target, content),), pages=pages)
 
-    def _transfer(self, job: Job) -> bytes:
-        """The output file of a picture. Raises DomtransError if the input cannot be read."""
+    def _transfer(self, job: Job) -> tuple[bytes, Pages | None]:
+        """The output file of a picture, and the pages of the input. Raises DomtransError if the input cannot be read."""
         if job.is_video or job.format_name in VIDEO_FORMATS:
             raise DomtransError(f"{job.name}: videos are not transferred in tiles; leave out tiles")
         with image_errors(job.name), open_image(job.source) as image:
-            picture = standardize(image)
+            picture, pages = standardize(image), find_pages(image)
             pixels = np.asarray(over_white(picture).convert("RGB")).transpose(2, 0, 1)
         done, count = 0, self.tiling.count(picture.width, picture.height)
 
@@ -141,4 +142,4 @@ class TiledPipeline:
         if picture.mode in ("LA", "RGBA"):
             output.putalpha(picture.getchannel("A"))
         marks: dict[str, Any] = mark_options(job.format_name)
-        return encode_image(output, job.format_name, str(job.target), **marks)
+        return encode_image(output, job.format_name, str(job.target), **marks), pages

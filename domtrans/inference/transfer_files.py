@@ -16,6 +16,7 @@ from domtrans.data.aspect import Aspect
 from domtrans.data.image_files import silence_pillow_warnings
 from domtrans.data.image_formats import image_format
 from domtrans.data.image_scan import SkippedFile
+from domtrans.data.pages import describe_unread
 from domtrans.data.pixel_limit import pixel_limit
 from domtrans.errors import DomtransError, Stopped
 from domtrans.inference.array_file import array_target, find_array_file, transfer_array
@@ -57,6 +58,7 @@ class Transferred:
         passed_over: The files of folders and patterns that are not read, each with the reason: files that are not images,
             images that need an extra or whose format is not supported, broken links, and so on.
         projected: Whether the run draws pixels and the drawings nearest to G(x) were written instead.
+        notes: Sentences about pages of TIFF files and frames of animations that were not transferred.
     """
 
     written: tuple[Path, ...]
@@ -64,6 +66,7 @@ class Transferred:
     skipped: tuple[Path, ...] = ()
     passed_over: tuple[SkippedFile, ...] = ()
     projected: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def transfer(
@@ -219,13 +222,12 @@ def transfer(
     failed = tuple((Path(result.job.name), result.error) for result in results if result.error)
     if single and failed:
         raise DomtransError(failed[0][1])
-    if options.sheet is not None and sheet_format is not None:
-        content = contact_sheet.encode(sheet_format)
-        if content is not None:
-            write_output(options.sheet, content)
+    if options.sheet is not None and sheet_format is not None and (content := contact_sheet.encode(sheet_format)) is not None:
+        write_output(options.sheet, content)
     written = tuple(path for result in results for path in result.written)
     existing = tuple(job.target for job in skipped if isinstance(job.target, Path))
-    return Transferred(written, failed, existing, plan.passed_over, projected)
+    unread = describe_unread((result.pages for result in results), "was transferred")
+    return Transferred(written, failed, existing, plan.passed_over, projected, tuple(unread))
 
 
 def _transfer_array(

@@ -14,13 +14,11 @@ from typing import Any, BinaryIO, cast
 from PIL import Image, ImageSequence
 
 from domtrans.data.image_files import encode_image, image_errors, open_image, writable_mode
+from domtrans.data.pages import ANIMATED_FORMATS
 from domtrans.data.pixel_limit import check_pixel_count
 from domtrans.errors import DomtransError
 from domtrans.inference.output_mark import MARK, mark_options
 from domtrans.optional import require_extra
-
-ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-"""Pillow formats of animations. TIFF has pages instead; only its first page is read."""
 
 VIDEO_FORMATS = {
     ".mp4": ("mov", "mp4", "libx264"),

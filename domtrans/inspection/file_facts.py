@@ -6,7 +6,7 @@ import hashlib
 import io
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -14,10 +14,14 @@ from PIL import Image
 from domtrans.data.decode_worker import NO_COPIES, Copies, Location, name_of, read_bytes
 from domtrans.data.image_files import decode_image, image_errors, open_image
 from domtrans.data.pixel_limit import pixel_limit
+from domtrans.data.planes import decode_planes
 from domtrans.errors import DomtransError
 
 HEADER_BYTES = 2**16
 """Bytes in which the header of nearly every image is."""
+
+HASHED_SIDE = 64
+"""Side in pixels to which images of other channels than grey and RGB are resized before they are hashed."""
 
 MAX_DAMAGED_NAMED = 20
 """Damaged images whose names are kept."""
@@ -33,7 +37,7 @@ class ImageFacts:
     Attributes:
         width: Pixels.
         height: Pixels.
-        kind: "grey" or "colour", with " with alpha" if it has transparency.
+        kind: "grey" or "colour", with " with alpha" if it has transparency; or "5 channels".
         format: Pillow's name of the format; empty for arrays.
         content: The first 8 bytes of the SHA-256 of the file, or of the pixels of an array. Equal files have equal numbers.
         appearance: ``difference_hash``; similar images differ in few bits.
@@ -95,13 +99,19 @@ class FactsTable:
 
 
 def read_facts(
-    location: Location, *, decode: bool = True, max_pixels: int | None = None, copies: Copies = NO_COPIES
+    location: Location,
+    *,
+    decode: bool = True,
+    channels: int = 3,
+    max_pixels: int | None = None,
+    copies: Copies = NO_COPIES,
 ) -> ImageFacts:
     """The facts of an image file, or of a byte range of one.
 
     Args:
         location: Where the image is.
         decode: Decode the image and hash it. Otherwise, only its header is read.
+        channels: The channels that it is decoded with, as in ``StoredImages``.
         max_pixels: Limit of width times height; 0: none; None: that of the environment, or of Pillow.
         copies: Local copies of remote files.
 
@@ -111,17 +121,20 @@ def read_facts(
     path, offset, length = location
     if not decode and length > HEADER_BYTES:
         try:
-            return _header_facts(read_bytes((path, offset, HEADER_BYTES), copies), name_of(location), max_pixels)
+            return _header_facts(read_bytes((path, offset, HEADER_BYTES), copies), name_of(location), channels, max_pixels)
         except DomtransError:
             pass  # some formats have no header at the beginning
     content = read_bytes(location, copies)
-    facts = _header_facts(content, name_of(location), max_pixels)
+    facts = _header_facts(content, name_of(location), channels, max_pixels)
     if not decode:
         return facts
-    image = decode_image(io.BytesIO(content), name_of(location), max_pixels)
-    return ImageFacts(
-        facts.width, facts.height, facts.kind, facts.format, content_hash(content), difference_hash(image), decoded=True
-    )
+    if channels in (1, 3):
+        image = decode_image(io.BytesIO(content), name_of(location), max_pixels)
+    else:
+        image = Image.fromarray(
+            decode_planes(io.BytesIO(content), name_of(location), HASHED_SIDE, channels, "squeeze", max_pixels)[0]
+        )
+    return replace(facts, content=content_hash(content), appearance=difference_hash(image), decoded=True)
 
 
 def pixel_facts(pixels: np.ndarray, width: int, height: int) -> ImageFacts:
@@ -150,6 +163,7 @@ def image_kind(image: Image.Image) -> str:
     return ("grey" if grey else "colour") + (" with alpha" if alpha else "")
 
 
-def _header_facts(content: bytes, name: str, max_pixels: int | None) -> ImageFacts:
+def _header_facts(content: bytes, name: str, channels: int, max_pixels: int | None) -> ImageFacts:
     with pixel_limit(max_pixels), image_errors(name), open_image(io.BytesIO(content)) as image:
-        return ImageFacts(image.width, image.height, image_kind(image), image.format or "")
+        kind = image_kind(image) if channels in (1, 3) else f"{channels} channels"
+        return ImageFacts(image.width, image.height, kind, image.format or "")

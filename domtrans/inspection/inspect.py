@@ -324,7 +324,7 @@ def _facts(images: ImageSet, width: int, height: int, *, quick: bool) -> Iterato
     def read(position: int, location: Location, copies: Copies) -> ImageFacts | tuple[str, str]:
         try:
             decode = not quick or position in sample
-            return read_facts(location, decode=decode, max_pixels=pixels.max_pixels, copies=copies)
+            return read_facts(location, decode=decode, channels=pixels.channels, max_pixels=pixels.max_pixels, copies=copies)
         except DomtransError as error:
             name = _relative(location, pixels.root)
             return name, str(error).replace(name_of(location), "it", 1)

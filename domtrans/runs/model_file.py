@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
-from domtrans.data.image_set import MAX_CHANNELS
+from domtrans.data.planes import MAX_CHANNELS
 from domtrans.errors import DomtransError, reason_of
 from domtrans.model.build import build_transfer
 from domtrans.model.transfer import Transfer

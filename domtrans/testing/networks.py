@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from domtrans.data.image_set import MAX_CHANNELS
+from domtrans.data.planes import MAX_CHANNELS
 from domtrans.errors import DomtransError
 from domtrans.interfaces import Discriminator, Encoder, Generator, head_sizes
 from domtrans.model.image_sizes import reads_maps

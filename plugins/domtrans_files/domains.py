@@ -27,6 +27,9 @@ from domtrans_files.folder_reading import read_folder
 from domtrans_files.reading import Layout, Part
 from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out_splits
 
+PAGED_SUFFIXES = (".tif", ".tiff", ".gif")
+"""Suffixes of files that may have several pages or frames."""
+
 ChannelCount = Annotated[int, Field(ge=2, le=64)]
 ShownChannels = Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1, max_length=3)]
 
@@ -83,7 +86,7 @@ def arrays(
     if everything.labels is not None:
         share = holdout if found.test is None and split_by == "class" else None
         notes += class_notes(everything.labels, everything.classes, parts["train"], parts["test"], share)
-    return replace(everything.take(parts[split]), notes=tuple(notes), shown=positions(show_channels))
+    return replace(everything.take(parts[split]), notes=tuple(notes), shown=positions(show_channels, everything.channels))
 
 
 def folder(
@@ -154,17 +157,22 @@ def folder(
         share = None if found.reading.splits else holdout
         notes += class_notes(targets, found.reading.classes, parts["train"], parts["test"], share)
     base, files = str(root.absolute()), found.files
-    files = [files[i] for i in index.tolist()]
-    spans = torch.tensor([(k, 0, _size_in_bytes(os.path.join(base, name))) for k, name in enumerate(files)])  # noqa: PTH118
+
+    def stored(names: list[str]) -> StoredImages:
+        spans = torch.tensor([(k, 0, _size_in_bytes(os.path.join(base, name))) for k, name in enumerate(names)])  # noqa: PTH118
+        return StoredImages(base, names, spans, size, read_channels, aspect=aspect, max_pixels=max_pixels)
+
+    if paged := [name for name in files if name.lower().endswith(PAGED_SUFFIXES)]:
+        notes += stored(paged).page_notes()
     attributes = {name: Attribute(known.values, known.index[index]) for name, known in found.attributes.items()}
     images = ImageSet(
-        StoredImages(base, files, spans, size, read_channels, aspect=aspect, max_pixels=max_pixels),
+        stored([files[i] for i in index.tolist()]),
         None if targets is None else targets[index],
         found.reading.classes,
         about("folder", path, split),
         attributes,
         (*notes, *shown_notes(read_channels, show_channels)),
-        shown=positions(show_channels),
+        shown=positions(show_channels, read_channels),
         skipped=count_skipped(found.skipped),
     )
     return images.kept(memory)
@@ -187,9 +195,12 @@ def channels_to_read(channels: int | None, *, grey: bool) -> int:
     return channels or (1 if grey else 3)
 
 
-def positions(show_channels: list[int] | None) -> tuple[int, ...]:
-    """Channels that are counted from 1, as ``ImageSet.shown`` counts them."""
-    return tuple(number - 1 for number in show_channels or ())
+def positions(show_channels: list[int] | None, channels: int) -> tuple[int, ...]:
+    """Channels that are counted from 1, as ``ImageSet.shown`` counts them. Raises DomtransError unless the images have them."""
+    shown = show_channels or []
+    if len(shown) == 2 or any(number > channels for number in shown):
+        raise DomtransError(f"show_channels must be 1 or 3 of the {channels} channels, counted from 1, not {shown}")
+    return tuple(number - 1 for number in shown)
 
 
 def shown_notes(channels: int, show_channels: list[int] | None) -> list[str]:

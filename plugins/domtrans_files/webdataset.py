@@ -111,7 +111,8 @@ def webdataset(
     remote = {file.address: file for file in files if is_remote(file.address)}
     notes += shown_notes(read_channels, show_channels)
     stored = StoredImages(root, names, spans, size, read_channels, block, aspect=aspect, max_pixels=max_pixels, remote=remote)
-    words, shown = about("webdataset", path, split), positions(show_channels)
+    notes += stored.page_notes()
+    words, shown = about("webdataset", path, split), positions(show_channels, read_channels)
     images = ImageSet(stored, labels, classes, words, attributes, tuple(notes), shown=shown)
     return images.take(parts[split]).kept(memory)
 

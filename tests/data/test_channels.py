@@ -1,5 +1,7 @@
 """Images that are neither grey nor RGB: read, trained on, shown and transferred with every channel."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from commands import in_process
 from domtrans import DomtransError, ImageSet, load, pack, to_channels, train, transfer
 from domtrans.data.grid import pair_grid, show_channels
 from domtrans.registry.parts import Part
+from image_folders import animate
 from tiny import SMALL_FOLDERS, registry
 from tiny_shards import encoded, write_tar
 
@@ -16,6 +19,12 @@ from tiny_shards import encoded, write_tar
 def bands(count, channels=5, side=32, dtype=np.uint16, seed=0):
     """Noise [count, channels, side, side] over the whole range of the type."""
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (count, channels, side, side), dtype, endpoint=True)
+
+
+def stack(path, image):
+    """A TIFF file with a page for each channel [channels, side, side]."""
+    first, *rest = (Image.fromarray(page) for page in image)
+    first.save(path, save_all=True, append_images=rest)
 
 
 def domain(name, split="train", size=32, **options):
@@ -38,8 +47,10 @@ def test_without_channels_another_number_is_refused_with_the_way_out(tmp_path):
         domain("arrays", path=str(tmp_path / "rgba.npy"))
     with pytest.raises(DomtransError, match=r"\[N, H, W, 5\] or \[N, 5, H, W\]"):
         domain("arrays", path=str(tmp_path / "rgba.npy"), channels=5)
-    with pytest.raises(DomtransError, match="pictures show 1 or 3 of the 4 channels"):
-        domain("arrays", path=str(tmp_path / "rgba.npy"), channels=4, show_channels=[1, 2])
+    for shown in ([1, 2], [5], [1, 2, 9]):
+        message = rf"show_channels must be 1 or 3 of the 4 channels, counted from 1, not \{shown}"
+        with pytest.raises(DomtransError, match=message):
+            domain("arrays", path=str(tmp_path / "rgba.npy"), channels=4, show_channels=shown)
 
 
 def test_inspect_shows_bands(tmp_path, capsys):
@@ -53,12 +64,46 @@ def test_inspect_shows_bands(tmp_path, capsys):
 def test_a_folder_of_tiff_stacks_has_a_channel_on_each_page(tmp_path):
     values = bands(4, 5)
     for number, image in enumerate(values):
-        first, *rest = (Image.fromarray(page) for page in image)
-        first.save(tmp_path / f"{number}.tif", save_all=True, append_images=rest)
+        stack(tmp_path / f"{number}.tif", image)
     images = domain("folder", path=str(tmp_path), channels=5, holdout=0.0)
     assert np.array_equal(images.images.numpy(), np.rint(values.astype(np.float32) * np.float32(255 / 65535)).astype(np.uint8))
-    with pytest.raises(DomtransError, match=r"0\.tif has 5 pages, and 4 channels are expected"):
+    with pytest.raises(DomtransError, match=r"0\.tif has 5 pages, but channels=4 expects 4\. If no option is wrong"):
         domain("folder", path=str(tmp_path), channels=4, holdout=0.0)
+
+
+def test_inspect_reads_channels_as_training_does(tmp_path, capsys):
+    for number, image in enumerate(np.moveaxis(bands(6, 4, dtype=np.uint8), 1, -1)):
+        Image.fromarray(image, "RGBA").save(tmp_path / f"{number}.png")
+    code, out, _ = in_process(capsys, "inspect", tmp_path, "channels=5", "--json")
+    found = json.loads(out)["domains"]["source"]
+    assert code == 0 and found["damaged"]["count"] == 6 and found["kinds"] == {}
+    assert found["damaged"]["files"][0] == {"file": "0.png", "reason": "it has 4 channels, but channels=5 expects 5"}
+    found = json.loads(in_process(capsys, "inspect", tmp_path, "channels=4", "--json")[1])["domains"]["source"]
+    assert found["damaged"]["count"] == 0 and found["kinds"] == {"4 channels": 6}
+
+
+@pytest.mark.parametrize("where", ["folder", "webdataset"])
+def test_pages_that_are_not_read_are_counted(tmp_path, where):
+    place = tmp_path / "images"
+    place.mkdir()
+    for number, image in enumerate(bands(6, 5)):
+        stack(place / f"{number}.tif", image)
+    stack(place / "6.tif", bands(1, 1)[0])
+    animate(place / "7.gif")
+    (place / "8.tif").write_bytes((place / "0.tif").read_bytes()[:300])
+    if where == "webdataset":
+        place = write_tar(tmp_path / "a.tar", {file.name: file.read_bytes() for file in sorted(place.iterdir())})
+    notes = domain(where, path=str(place), memory="no", holdout=0.2).notes
+    assert "only the first of 5 pages of 6 images is read; channels=5 reads all" in notes
+    assert "only the first of 3 frames of 1 image is read" in notes
+    assert not any("only the first" in note for note in domain(where, path=str(place), memory="no", channels=5).notes)
+
+
+def test_pages_of_many_images_are_counted_in_a_sample(tmp_path):
+    for number in range(257):
+        stack(tmp_path / f"{number}.tif", np.zeros((2 + number % 2, 2, 2), np.uint8))
+    notes = domain("folder", path=str(tmp_path), memory="no").notes
+    assert "only the first of 2 to 3 pages of 256 images is read (in a sample of 256 of 257 images)" in notes
 
 
 def test_shards_hold_images_of_any_number_of_channels(tmp_path):
@@ -144,5 +189,5 @@ def test_a_transfer_of_five_channels_is_trained_and_used(tmp_path):
 def test_a_set_names_the_channels_that_it_shows():
     pixels = torch.zeros(2, 4, 8, 8, dtype=torch.uint8)
     assert ImageSet(pixels, shown=(3,)).unlabelled().take(torch.tensor([0])).some(1).shown == (3,)
-    with pytest.raises(DomtransError, match="pictures show 1 or 3 of the 4 channels"):
+    with pytest.raises(DomtransError, match=r"shown must be 1 or 3 of the 4 channels, counted from 0, not \[4\]"):
         ImageSet(pixels, shown=(4,))

@@ -210,7 +210,7 @@ def test_more_than_one_percent_of_damage_is_an_error(tmp_path):
     found = ImageSet(stored_in_tar(tmp_path / "a.tar", *contents))
     found.batch(torch.tensor([3, 50, 3, 50]))
     assert found.damaged == 2
-    with pytest.raises(DomtransError, match=r"3 of 200 images cannot be read, more than 1 % of the set.*a\.tar, byte"):
+    with pytest.raises(DomtransError, match=r"3 of 200 images cannot be read so far, more than 1 % of the set.*a\.tar, byte"):
         found.batch(torch.tensor([199]))
 
 

@@ -1,6 +1,7 @@
 """Image files through a network: which files, their outputs and order, and what is reported of unreadable ones."""
 
 import io
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -266,6 +267,26 @@ def test_the_sheet_of_a_large_folder_is_spread_over_it(tmp_path, monkeypatch):
     transferred(tmp_path / "in", tmp_path / "out", sheet=tmp_path / "sheet.png")
     sheet = opened(tmp_path / "sheet.png")
     assert [sheet.getpixel((10 + 36 * column, 10))[0] for column in range(3)] == [0, 120, 240]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_pages_and_frames_that_are_not_transferred_are_counted(tmp_path, damaged):
+    first, *rest = (Image.new("L", (8, 8), value) for value in (0, 100, 200))
+    (tmp_path / "in").mkdir()
+    first.save(tmp_path / "in" / "a.tif", save_all=True, append_images=rest)
+    if damaged:
+        content = bytearray((tmp_path / "in" / "a.tif").read_bytes())
+        (directory,) = struct.unpack_from("<I", content, 4)
+        (entries,) = struct.unpack_from("<H", content, directory)
+        struct.pack_into("<I", content, directory + 2 + 12 * entries, len(content) - 1)  # where the second page is
+        (tmp_path / "in" / "a.tif").write_bytes(content)
+    animate(tmp_path / "in" / "b.gif")
+    photo(tmp_path / "in" / "c.png")
+    done = transferred(tmp_path / "in", tmp_path / "png")
+    pages = () if damaged else ("only the first of 3 pages of 1 image was transferred",)
+    assert len(done.written) == 3 and done.notes == pages
+    done = transferred(tmp_path / "in", tmp_path / "jpg", format="jpg")
+    assert done.notes == (*pages, "only the first of 3 frames of 1 image was transferred")
 
 
 @pytest.mark.parametrize("source", ["gif", "png", "webp", "avif"])
