@@ -160,6 +160,20 @@ class RunFolder:
         """Whether the run has made a step."""
         return any(file.is_file() for file in (self.model_file, self.training_file, self.results_file)) or bool(self.metrics())
 
+    def has_training(self) -> bool:
+        """Whether there is a training state, valid or not."""
+        return any(file.is_file() for file in (self.training_file, *self._earlier_states()))
+
+    def check_not_replaced(self) -> None:
+        """Raise DomtransError for a trained run without a training state: it would begin anew and replace its model."""
+        files = [file for file in (self.model_file, self.results_file) if os.path.isfile(file)]  # noqa: PTH113 - never raises
+        if files and not self.has_training():
+            begin = f" (train.begin={self.name} begins with its weights)" if self.model_file in files else ""
+            raise DomtransError(
+                f"the run in {self.name} has a {files[0].name} but no {self.training_file.name}, so it cannot continue; "
+                f"restore that file from a copy, or start another run with --out{begin}"
+            )
+
     def recipe(self) -> Recipe:
         """The recipe of the run; DomtransError if the folder is not a run."""
         try:

@@ -85,7 +85,9 @@ def model_file(path: Path) -> Path:
         raise DomtransError(f"there is no run in {path}: {why_no_run(path)}")
     if not folder.model_file.is_file():
         folder.recipe()  # raises where there is no run at all
-        raise DomtransError(f"the run in {path} has not saved a model yet; continue it with `domtrans train {path} --resume`")
+        if folder.results_file.is_file() and not folder.has_training():
+            raise DomtransError(f"the run in {path} has lost its {folder.model_file.name}; restore it from a copy")
+        raise DomtransError(f"the run in {path} has no model; continue it with `domtrans train {path} --resume`")
     return folder.model_file
 
 

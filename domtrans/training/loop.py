@@ -92,6 +92,8 @@ class Loop:
         self._restore(self.folder.load_training())
         self._send_state()
         self.first_step = self.trainer.step_number
+        if self.first_step and not self.folder.model_file.is_file():
+            self._save_model()
         if changed:
             self._write({"step": self.first_step, "seconds": self.folder.seconds(), "changed": list(changed)})
         self.session.progress(self.trainer.step_number, self.config.steps)
@@ -185,10 +187,19 @@ class Loop:
         self.session.note(self.trainer.step_number, self.config.steps, sentence)
 
     def _save(self) -> None:
-        # The state last: a run that is killed between the two resumes from the state before, and writes both again.
-        self.folder.save_model(self._model(), self.recipe, self._about("last step"))
-        self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
+        # The state last: a run that is killed between the two resumes from the state before, and writes both again. The first
+        # time, there is none before, and a model without a state means that someone removed the state.
+        if not self.folder.has_training():
+            self._save_state()
+        self._save_model()
+        self._save_state()
         self.last_save = self.clock()
+
+    def _save_model(self) -> None:
+        self.folder.save_model(self._model(), self.recipe, self._about("last step"))
+
+    def _save_state(self) -> None:
+        self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
 
     def _save_if_finite(self) -> None:
         """Save between two regular saves, unless training diverged: a resumed run must find that as this one would have."""
@@ -243,7 +254,7 @@ class Loop:
         missing = {key: note for key, note in notes.items() if key not in logged}
         if missing:
             self._write({"step": self.trainer.step_number, "seconds": self.folder.seconds(), "alarms": missing})
-        self.folder.save_training(self._state(), self.config.keep, self.config.save_every)
+        self._save_state()
         self._send_state()
         self.session.note(self.trainer.step_number, self.config.steps, sentence)
 

@@ -80,8 +80,8 @@ def check_facts(
 
 
 def is_finished(folder: RunFolder, steps: int) -> bool:
-    """Whether a run of this many steps is trained and measured."""
-    return folder.results() is not None and steps_measured(folder) >= steps
+    """Whether a run of this many steps is trained and measured, and has its model."""
+    return folder.results() is not None and folder.model_file.is_file() and steps_measured(folder) >= steps
 
 
 def steps_measured(folder: RunFolder) -> int:

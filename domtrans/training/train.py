@@ -109,6 +109,7 @@ def train(
         raise DomtransError(f"the run in {folder.name} is finished; to change it, resume it with more train.steps as well")
     check_image_size(resolved, registry)
     if not is_finished(folder, config.steps):
+        folder.check_not_replaced()
         check_data_is_here(resolved, registry, "domtrans.train")
     stop = stop or threading.Event()
     device = local_device(device)

@@ -226,7 +226,7 @@ def test_folders_that_are_no_run(trained, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     shutil.copy(trained[0] / "recipe.json", tmp_path / "run")
     fault = refused(capsys, "evaluate", tmp_path / "run")
-    assert "has not saved a model yet" in fault and f"continue it with `domtrans train {tmp_path / 'run'} --resume`" in fault
+    assert "has no model" in fault and f"continue it with `domtrans train {tmp_path / 'run'} --resume`" in fault
     (tmp_path / "run" / "recipe.json").write_text("{")
     assert "recipe.json" in refused(capsys, "evaluate", tmp_path / "run")
 

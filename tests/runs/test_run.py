@@ -184,7 +184,7 @@ def test_a_path_that_is_no_run(tmp_path):
 
 def test_a_run_without_a_model_yet(copy):
     (copy / "model.safetensors").unlink()
-    refused(copy, "has not saved a model yet")
+    refused(copy, "has no model")
 
 
 def test_the_model_file_alone_is_enough(copy, run):

@@ -11,7 +11,7 @@ import threading
 import pytest
 import torch
 
-from domtrans import DomtransError, Stopped, override
+from domtrans import DomtransError, Stopped, load, override
 from domtrans.runs.folder import RunFolder
 from domtrans.storage.atomic import UNFINISHED_PREFIX, write_bytes
 from domtrans.storage.tensors import read_tensors
@@ -54,6 +54,57 @@ def test_a_damaged_newest_state_is_replaced_by_the_one_before(tmp_path, caplog, 
     assert "continuing from the checkpoint before it, step 4" in caplog.text
     assert unlike(whole, resumed) == []
     assert [line["step"] for line in metrics(resumed.path)] == list(range(1, 9))
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("kept", ["model.safetensors", "results.json"])
+def test_a_trained_run_without_its_state_is_refused_and_not_touched(tmp_path, kept, resume):
+    recipe = tiny_recipe(tmp_path, train__steps=2)
+    run = go(recipe, tmp_path / "run").path
+    for name in {"training.safetensors", "model.safetensors", "results.json"} - {kept}:
+        (run / name).unlink()
+    before = contents(run)
+    with pytest.raises(DomtransError, match=rf"has a {kept} but no training\.safetensors, .* restore .* with --out"):
+        go(longer(recipe, 4) if resume else recipe, run, resume=resume)
+    assert contents(run) == before
+
+
+def test_a_finished_run_without_its_state_stays_finished(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__steps=2)
+    run = go(recipe, tmp_path / "run")
+    (run.path / "training.safetensors").unlink()
+    assert go(recipe, run.path, resume=True).results == run.results
+
+
+def test_a_model_that_was_removed_is_written_again_from_the_state(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__steps=2)
+    whole, run = go(recipe, tmp_path / "whole"), go(recipe, tmp_path / "run").path
+    (run / "model.safetensors").unlink()
+    with pytest.raises(DomtransError, match=r"has no model; continue it with `domtrans train .* --resume`"):
+        load(run)
+    assert unlike(whole, go(recipe, run, resume=True)) == []
+    for name in ("model.safetensors", "training.safetensors"):
+        (run / name).unlink()
+    with pytest.raises(DomtransError, match=r"has lost its model\.safetensors; restore it from a copy"):
+        load(run)
+
+
+def test_a_run_that_ended_before_its_first_save_starts_anew_on_request_to_resume(tmp_path):
+    recipe = tiny_recipe(tmp_path, train__validate_every=1)
+
+    def crash(progress):
+        if progress.phase == "train" and progress.step == 2:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        go(recipe, tmp_path / "run", listeners=(crash,))
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+    resumed = go(recipe, tmp_path / "run", resume=True)
+    assert unlike(go(recipe, tmp_path / "whole"), resumed) == []
 
 
 def test_unfinished_files_of_a_killed_process_are_removed(tmp_path):
