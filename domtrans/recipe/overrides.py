@@ -112,16 +112,16 @@ class Difference:
         return f"{self.path}: {self.old} -> {self.new}"
 
 
-def differences(old: Recipe, new: Recipe) -> list[Difference]:
-    """Every path at which two resolved recipes differ."""
+def differences(old: Recipe | Mapping[str, Any], new: Recipe | Mapping[str, Any]) -> list[Difference]:
+    """Every path at which two resolved recipes, or two tables as JSON holds them, differ."""
     before, after = flatten(old), flatten(new)
     paths = [path for path in before | after if before.get(path) != after.get(path)]
     return [Difference(path, before.get(path, "absent"), after.get(path, "absent")) for path in paths]
 
 
-def flatten(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as a flat dict: ``{"seed": 0, ..., "source.name": "svhn", ...}``. A list is one value."""
-    return _flatten(recipe.model_dump(mode="json"))
+def flatten(recipe: Recipe | Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe or a table as a flat dict: ``{"seed": 0, ..., "source.name": "svhn", ...}``. A list is one value."""
+    return _flatten(recipe.model_dump(mode="json") if isinstance(recipe, Recipe) else dict(recipe))
 
 
 def _nested(keys: list[str], value: Any) -> list[tuple[list[str], Any]]:

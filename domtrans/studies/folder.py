@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from domtrans.errors import DomtransError
+from domtrans.recipe.overrides import differences
 from domtrans.recipe.schema import Recipe
 from domtrans.reporting.plots import confusion_png, losses_png
 from domtrans.runs.folder import RunFolder
@@ -113,6 +114,8 @@ def claim(path: Path, name: str, identity: Mapping[str, Any], kind: str) -> None
     try:
         if file.is_file():
             existing = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(existing, dict):
+                raise ValueError(f"{name} holds {type(existing).__name__} instead of a table")
         elif path.exists() and any(path.iterdir()):
             raise DomtransError(f"{path} exists and is not {kind}; choose another folder with --out")
         else:
@@ -120,9 +123,11 @@ def claim(path: Path, name: str, identity: Mapping[str, Any], kind: str) -> None
             path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise DomtransError(f"{path} cannot be used for the {noun}: {error}; choose another folder with --out") from None
-    if existing != identity:
+    changed = differences(existing, identity)
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise DomtransError(
-            f"{path} holds another {noun}, or this one with other options ({json.dumps(existing)} instead of "
-            f"{json.dumps(identity)}); choose another folder with --out"
+            f"{path} holds another {noun}, or this one with other options ({'; '.join(map(str, changed[:3]))}{more}); choose "
+            "another folder with --out"
         )
     write_json(file, identity)

@@ -131,8 +131,11 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_computed(tmp_path
 
 def test_a_folder_of_something_else_is_refused(parts, tmp_path):
     search(parts, ["generator.gain=5,4"], tmp_path / "sweep")
-    with pytest.raises(DomtransError, match="holds another sweep"):
+    with pytest.raises(DomtransError, match="holds another sweep") as refusal:
         search(parts, ["generator.gain=5,3"], tmp_path / "sweep")
+    assert "(space: ['generator.gain=5,4'] -> ['generator.gain=5,3'])" in str(refusal.value)
+    with pytest.raises(DomtransError, match=r"\(recipe\.seed: \d+ -> 77\); choose another folder with --out"):
+        search(parts, ["generator.gain=5,4", "seed=77"], tmp_path / "sweep")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("Dear")
     with pytest.raises(DomtransError, match="exists and is not a sweep"):
