@@ -148,6 +148,7 @@ from .storage.data_file import DataFile as DataFile
 from .storage.data_file import data_file as data_file
 from .storage.data_file import find_file as find_file
 from .storage.requests import list_folder as list_folder
+from .storage.text import decode_text as decode_text
 from .studies.reproduce import reproduce as reproduce
 from .studies.strategies import STRATEGIES as STRATEGIES
 from .studies.study import Column as Column

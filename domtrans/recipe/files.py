@@ -20,6 +20,7 @@ from domtrans.recipe.schema import DOMAINS, Recipe, make_recipe
 from domtrans.registry.parts import MAX_DEPTH, Part, positional_parameters
 from domtrans.registry.registry import Registry
 from domtrans.storage.run_files import RECIPE_FILE
+from domtrans.storage.text import decode_text
 
 MAX_RECIPE_BYTES = 2**24
 """Larger files are refused before they are read. A shipped recipe has a few kilobytes."""
@@ -162,11 +163,13 @@ def _read_table(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
     try:
         if path.exists() and (not path.is_file() or path.stat().st_size > MAX_RECIPE_BYTES):
             raise OSError(f"it is not a regular file of at most {MAX_RECIPE_BYTES:,} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = decode_text(path.read_bytes())
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except FileNotFoundError:
         raise DomtransError(f"{_wanted_by(extended_by)}there is no recipe file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise DomtransError(f"the recipe file {path} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
         raise DomtransError(f"the recipe file {path} cannot be read: {error}") from None
     except (ValueError, RecursionError) as error:
         raise DomtransError(f"the recipe file {path} is not valid {path.suffix[1:].upper()}: {error}") from None

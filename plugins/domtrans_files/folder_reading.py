@@ -12,7 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from domtrans import Attribute, DomtransError, ImageScan, SkipKind, SkippedFile, class_list, describe_skipped, scan_images
+from domtrans import (
+    Attribute,
+    DomtransError,
+    ImageScan,
+    SkipKind,
+    SkippedFile,
+    class_list,
+    decode_text,
+    describe_skipped,
+    scan_images,
+)
 from domtrans_files.label_files import SUFFIXES, ImageNames, LabelFile, read_label_file
 from domtrans_files.layout import recognise
 from domtrans_files.reading import ROLES, Folder, Layout, Names, Part, Reading
@@ -150,7 +160,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
     try:
         if not path.is_file() or path.stat().st_size > MAX_CLASSES_BYTES:
             return ()
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in decode_text(path.read_bytes()).splitlines() if line.strip()]
     except (OSError, ValueError):
         return ()
     numbered = [re.fullmatch(r"([0-9]+)[\s,]+(\S.*)", line) for line in lines]

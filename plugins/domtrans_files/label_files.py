@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from domtrans import DomtransError
+from domtrans import DomtransError, decode_text
 
 Value = TypeVar("Value")
 
@@ -280,9 +279,8 @@ def _read_rows(path: Path) -> tuple[list[dict[str, Any]], bool, str]:
 
 def _decode(content: bytes) -> tuple[str, str]:
     """The text of a file, and what is wrong with its encoding. In a wrong encoding, only ASCII characters are right."""
-    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        return content.decode(encoding), ""
+        return decode_text(content), ""
     except UnicodeDecodeError:
         return content.decode("latin-1"), "is not UTF-8 text; save it as UTF-8, which Excel calls 'CSV UTF-8'"
 

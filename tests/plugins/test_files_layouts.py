@@ -153,6 +153,9 @@ def test_classes_txt_sets_the_order(tmp_path):
     put(tmp_path, *several("a", "b"))
     (tmp_path / "classes.txt").write_text("b\nnone\na\n")
     assert load(tmp_path).classes == ("b", "none", "a")
+    for encoding in ("utf-8-sig", "utf-16"):  # of Notepad and of PowerShell
+        (tmp_path / "classes.txt").write_text("b\nnone\na\n", encoding=encoding)
+        assert load(tmp_path).classes[0] == "b"
     (tmp_path / "classes.txt").write_text("1 b\n2 a\n")
     assert load(tmp_path).classes == ("b", "a")
     (tmp_path / "classes.txt").write_text("b\nc\n")

@@ -20,6 +20,21 @@ def test_a_run_s_own_recipe_file_and_its_folder_repeat_it(tmp_path):
         assert find_recipe(str(name), registry()) == changed("train.steps=9")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["mine.toml", "mine.json"])
+def test_a_file_may_have_a_byte_order_mark(tmp_path, name, encoding):
+    json_text = json.dumps({"name": "mine", "extends": "digits-dtn-paper", "description": "größer"}, ensure_ascii=False)
+    toml_text = 'name = "mine"\nextends = "digits-dtn-paper"\ndescription = "größer"\n'
+    (tmp_path / name).write_text(json_text if name == "mine.json" else toml_text, encoding=encoding)
+    assert find_recipe(str(tmp_path / name), registry()) == changed("name=mine", "description=größer")
+
+
+def test_a_file_in_another_encoding_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "mine.toml").write_text('description = "größer"', encoding="latin-1")
+    with pytest.raises(DomtransError, match=r"mine\.toml is not UTF-8 text; save it as UTF-8"):
+        find_recipe(str(tmp_path / "mine.toml"), registry())
+
+
 TOML = """
 name = "mine"
 extends = "digits-dtn-paper"
@@ -117,7 +132,7 @@ def test_a_bad_file_is_one_clear_sentence(tmp_path, name, text, message):
 
 def test_bytes_that_are_no_text_and_missing_files(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DomtransError, match="cannot be read"):
+    with pytest.raises(DomtransError, match="is not UTF-8 text"):
         find_recipe(str(tmp_path / "a.toml"), registry())
     with pytest.raises(DomtransError, match="there is no recipe file"):
         find_recipe(str(tmp_path / "b.toml"), registry())

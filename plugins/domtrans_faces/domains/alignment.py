@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from domtrans import DomtransError
+from domtrans import DomtransError, decode_text
 
 Points = npt.NDArray[np.float64]
 """[5, 2]: x and y, in pixels, of the eyes, the tip of the nose and the corners of the mouth, each pair left to right."""
@@ -57,7 +57,7 @@ def read_landmarks(path: Path) -> Mapping[str, Points]:
         DomtransError: If the file cannot be read or has no landmarks.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = decode_text(path.read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DomtransError(f"the landmarks {path} cannot be read: {error}") from None
     landmarks = {}
