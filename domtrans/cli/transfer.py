@@ -102,6 +102,10 @@ def transfer(
             help="What to do with images that are not square: crop to the centre, pad, or squeeze.  [default: as in training]",
         ),
     ] = None,
+    value_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="BLACK WHITE", help="The values of black and white in an .npy file.  [default: as detected]"),
+    ] = None,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -162,6 +166,7 @@ def transfer(
                     tiles=tiles,
                     variant=variant,
                     aspect=cast("Aspect | None", aspect),
+                    value_range=value_range,
                     max_pixels=max_pixels,
                     skip_existing=skip_existing,
                     force=force,

@@ -7,7 +7,7 @@ processes start without it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -23,6 +23,12 @@ whole image resized to a square."""
 
 MAX_BLOCK_VALUES = 2**24
 """Values of a tensor that are resized at a time."""
+
+
+def check_aspect(aspect: str | None) -> None:
+    """Raise DomtransError for an aspect that does not exist; None stands for a default."""
+    if aspect not in (None, *get_args(Aspect)):
+        raise DomtransError(f"the aspect '{aspect}' is not supported; choose {', '.join(get_args(Aspect))}")
 
 
 def square_image(

@@ -79,7 +79,7 @@ def to_bytes(
     low, high = extremes or (float(values.min()), float(values.max()))
     if not np.isfinite(low) or not np.isfinite(high):
         raise DomtransError(f"the {where} has values that are not finite; remove them")
-    black, white = _check_stated(stated, low, high, where) if stated else detect_range(original, low, high, where, state)
+    black, white = check_inside(stated, low, high, where) if stated else detect_range(original, low, high, where, state)
     if original == "uint8" and (black, white) == (0.0, 255.0):
         return values, ""
     result = np.empty(tuple(values.shape), np.uint8)
@@ -121,7 +121,7 @@ def detect_range(dtype: str, low: float, high: float, where: str, state: str = S
 
 
 def detect_range_of_few(
-    images: Tensor, what: str = "the images", block: int = BLOCK, state: str = "value_range="
+    images: Tensor, what: str = "the images", block: int = BLOCK, state: str = "value_range=({black}, {white})"
 ) -> ValueRange:
     """The values of black and white of some float images.
 
@@ -132,7 +132,7 @@ def detect_range_of_few(
         images: [N, ...]; they may be mapped from a file.
         what: What the images are, for messages.
         block: Images that are in memory at a time.
-        state: How to state the values of black and white, before the values, for messages.
+        state: How to state the values ``{black}`` and ``{white}``, for messages.
 
     Raises:
         DomtransError: If the range is not clear.
@@ -146,16 +146,17 @@ def detect_range_of_few(
     if found is None:
         raise DomtransError(
             f"{has}, which are not clearly 0 to 1, -1 to 1 or 0 to 255; undo a normalisation, or say which values are black "
-            f"and white: {state}(black, white)"
+            f"and white: {state.format(black='black', white='white')}"
         )
     if found != UNIT:
         return found
+    either = f"{state.format(black=0, white=1)} or {state.format(black=-1, white=1)}"
     rounding = min(MAX_ROUNDING, 510 * max(torch.finfo(images.dtype).eps, torch.finfo(torch.float32).eps))
     is_odd = True
     for part in images.split(block):
         levels = part.float() * 255
         if float((levels - levels.round()).abs().max()) > rounding:
-            raise DomtransError(f"{has}, which can mean 0 to 1 or -1 to 1; say which: {state}(0, 1) or {state}(-1, 1)")
+            raise DomtransError(f"{has}, which can mean 0 to 1 or -1 to 1; say which: {either}")
         is_odd = is_odd and bool((levels.round() % 2 == 1).all())
     return SIGNED if is_odd else UNIT
 
@@ -169,6 +170,17 @@ def check_range(stated: Any, name: str) -> ValueRange:
     if not black < white:
         raise DomtransError(f"{name} must be the values of black and white, such as (0, 1), not {stated!r}")
     return black, white
+
+
+def check_inside(stated: ValueRange, low: float, high: float, where: str) -> ValueRange:
+    """The stated values of black and white. Raises DomtransError if the images, from ``low`` to ``high``, lie outside."""
+    black, white = stated
+    margin = STATED_OVERSHOOT * (white - black)
+    if not (black - margin <= low <= high <= white + margin):  # also for NaN
+        raise DomtransError(
+            f"the {where} has values from {low:.6g} to {high:.6g}, outside the stated range from {black:g} to {white:g}"
+        )
+    return stated
 
 
 def _range_of_floats(low: float, high: float, evidence: Evidence) -> ValueRange | None:
@@ -191,13 +203,3 @@ def _range_of_integers(dtype: str, low: float, high: float) -> ValueRange | None
     if low >= 0 and high <= 255 and (high > 1 or (high == 0 and dtype == "uint8")) and dtype != "uint16":
         return 0.0, 255.0
     return None
-
-
-def _check_stated(stated: ValueRange, low: float, high: float, where: str) -> ValueRange:
-    black, white = stated
-    margin = STATED_OVERSHOOT * (white - black)
-    if low < black - margin or high > white + margin:
-        raise DomtransError(
-            f"the {where} has values from {low:.6g} to {high:.6g}, outside the stated range from {black:g} to {white:g}"
-        )
-    return stated

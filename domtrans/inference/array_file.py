@@ -21,6 +21,8 @@ from domtrans.runs.run import Run
 from domtrans.storage.paths import expand_home
 
 SUFFIX = ".npy"
+STATE = "--value-range {black} {white} (Python: value_range=({black}, {white}))"
+"""How a user states the values of black and white."""
 
 
 def find_array_file(source: Any) -> Path | None:
@@ -55,7 +57,7 @@ def array_target(source: Path, destination: Any, options: TransferOptions) -> Pa
     if options.part[1] > 1:
         raise DomtransError(f"{source} is one array file, and several processes cannot share it; transfer it with one process")
     target = Path(expand_home(str(destination)))
-    if target.exists() and source.exists() and target.samefile(source):
+    if target.resolve() == source.resolve() or (target.exists() and source.exists() and target.samefile(source)):
         raise DomtransError(f"the output {target} would replace the input; choose another")
     if target.exists() and not options.force and not options.skip_existing:
         raise DomtransError(f"the output {target} exists; choose another, or replace it with --force (Python: force=True)")
@@ -76,7 +78,7 @@ def transfer_array(
         run: The loaded run.
         source: The input, [N, H, W], [N, H, W, C] or [N, C, H, W].
         target: The output, an .npy file.
-        options: Of these, ``batch_size`` and ``aspect`` are used.
+        options: Of these, ``batch_size``, ``aspect`` and ``value_range`` are used.
         engine: What computes G.
         on_images: Called with the number of images that are done, and of all; if it raises, nothing is written.
 
@@ -84,16 +86,17 @@ def transfer_array(
         The output.
 
     Raises:
-        DomtransError: If the input cannot be read, or it is not clear which values are black and white.
+        DomtransError: If the input cannot be read, or it is not clear which values are black and white, or values lie
+            outside those that were stated.
     """
     images = _read(source)
     what = f"the images in {source}"
     axes = set_axes(images.shape, known_channels(run.encoder.encoder.channels), what)
     if 0 in images.shape:
         raise DomtransError(f"{source} has no images: it is an array of shape {list(images.shape)}")
-    value_range = None
-    if images.dtype.kind == "f":  # of all images, because a batch alone may look as if it had another range
-        value_range = detect_range_of_few(torch.from_numpy(images), what, options.batch_size, "Run.transfer with value_range=")
+    value_range = options.value_range
+    if value_range is None and images.dtype.kind == "f":  # of all images: a batch alone may look as if it had another
+        value_range = detect_range_of_few(torch.from_numpy(images), what, options.batch_size, STATE)
     batches = images[..., None] if axes == "NHW" else images  # Run.transfer refuses [3, H, W]
     outputs = []
     for start in range(0, len(batches), options.batch_size):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from domtrans.compute import launcher
-from domtrans.data.aspect import Aspect
+from domtrans.data.aspect import Aspect, check_aspect
+from domtrans.data.value_range import ValueRange, check_range
 from domtrans.errors import DomtransError
 from domtrans.registry.parts import Part
 
@@ -43,6 +44,7 @@ class TransferOptions:
     project: bool = False
     tiles: bool = False
     keep_size: bool = False
+    value_range: ValueRange | None = None
 
     def __post_init__(self) -> None:
         for name, limit in LIMITS.items():
@@ -57,8 +59,9 @@ class TransferOptions:
                 raise DomtransError(f"keep_size and {name} exclude each other; leave out one of them")
         if self.max_pixels is not None and self.max_pixels < 0:
             raise DomtransError(f"max_pixels={self.max_pixels} is out of range; it must be 0 (no limit) or larger")
-        if self.aspect not in (None, *get_args(Aspect)):
-            raise DomtransError(f"the aspect '{self.aspect}' is not supported; choose {', '.join(get_args(Aspect))}")
+        check_aspect(self.aspect)
+        if self.value_range is not None:
+            check_range(self.value_range, "value_range")
         if self.format not in (None, *get_args(Format)):
             raise DomtransError(f"the format '{self.format}' is not supported; choose {', '.join(get_args(Format))}")
 

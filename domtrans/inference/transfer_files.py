@@ -18,6 +18,7 @@ from domtrans.data.image_formats import image_format
 from domtrans.data.image_scan import SkippedFile
 from domtrans.data.pages import describe_unread
 from domtrans.data.pixel_limit import pixel_limit
+from domtrans.data.value_range import ValueRange
 from domtrans.errors import DomtransError, Stopped
 from domtrans.inference.array_file import array_target, find_array_file, transfer_array
 from domtrans.inference.contact_sheet import ContactSheet
@@ -94,6 +95,7 @@ def transfer(
     tiles: bool = False,
     variant: int = 0,
     aspect: Aspect | None = None,
+    value_range: ValueRange | None = None,
     max_pixels: int | None = None,
     registry: Registry | None = None,
     progress: bool | None = None,
@@ -147,6 +149,8 @@ def transfer(
         part: ``(k, n)`` transfers the files k, k + n, k + 2n and so on, for n processes that share the work.
         aspect: How an image that is not square becomes square: "crop" to the centre, "pad" with the border pixels, or
             "squeeze". None: as the run read its source, or "crop".
+        value_range: The values of black and white in an .npy file, such as ``(0, 1)``. None: by the type; of floats, as
+            detected.
         max_pixels: Limit of an image's width times height; 0: none; None: DOMTRANS_MAX_PIXELS, or Pillow's limit.
         registry: Where to look up parts; by default that of the run, or of the installed plugins.
         progress: Show progress on standard error: True always, False never, None on a terminal and in a notebook.
@@ -178,6 +182,7 @@ def transfer(
         force=force,
         part=part,
         aspect=aspect,
+        value_range=value_range,
         max_pixels=max_pixels,
         parameters=None if parameters is None else Path(expand_home(str(parameters))),
         project=project,
@@ -281,6 +286,8 @@ def _needs_projection(run: Run, jobs: Sequence[Job], options: TransferOptions) -
 
 def _plan(source: Source | Sequence[Source], destination: str | Path | BinaryIO, options: TransferOptions) -> Plan:
     """The plan with this process's jobs. Checks that nothing foreign would be replaced."""
+    if options.value_range is not None:
+        raise DomtransError("value_range is for an .npy file, because an image file says what its values mean; leave it out")
     extra_outputs = [] if options.sheet is None else [options.sheet]
     plan = plan_jobs(
         _as_inputs(source),

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from domtrans.data.aspect import Aspect, square_tensor
+from domtrans.data.aspect import Aspect, check_aspect, square_tensor
 from domtrans.data.axes import channels_first, image_axes
 from domtrans.data.image_files import image_errors, read_image, to_pil
 from domtrans.data.image_set import to_channels, to_float, to_uint8
 from domtrans.data.pixels import from_pil
-from domtrans.data.value_range import BYTES, SIGNED, ValueRange, check_range, detect_range_of_few
+from domtrans.data.value_range import BYTES, SIGNED, ValueRange, check_inside, check_range, detect_range_of_few
 from domtrans.errors import DomtransError
 from domtrans.storage.paths import expand_home
 
@@ -55,6 +55,9 @@ class InputReader:
     aspect: Aspect = "crop"
     value_range: ValueRange | None = None
     channels: int = 3
+
+    def __post_init__(self) -> None:
+        check_aspect(self.aspect)
 
     @property
     def known_channels(self) -> tuple[int, int]:
@@ -108,7 +111,7 @@ class InputReader:
         if 0 in images.shape:
             raise DomtransError(f"images of shape {list(images.shape)} are empty")
         images = images.to(self.device)
-        black, white = check_range(self.value_range, "value_range") if self.value_range else _range_of_type(images)
+        black, white = _range_of_type(images) if self.value_range is None else _stated_range(self.value_range, images)
         if images.dtype == torch.uint8 and (black, white) == BYTES:
             return RunInput(to_float(square_tensor(images, self.size, self.aspect)), to_uint8)
         squares = square_tensor(images.float(), self.size, self.aspect)
@@ -128,6 +131,12 @@ class InputReader:
 def known_channels(channels: int) -> tuple[int, int]:
     """The numbers of channels that arrays and tensors may have, for an f that reads ``channels``."""
     return (1, 3) if channels in (1, 3) else (1, channels)
+
+
+def _stated_range(stated: ValueRange, images: Tensor) -> ValueRange:
+    black, white = check_range(stated, "value_range")
+    low, high = (float(value) for value in images.float().aminmax())  # NaN if an image has one
+    return check_inside((black, white), low, high, "batch of images")
 
 
 def _range_of_type(images: Tensor) -> ValueRange:

@@ -184,8 +184,8 @@ class Run:
             otherwise float32 in the range of the input. For a path, a PIL image.
 
         Raises:
-            DomtransError: For other shapes or types, if the range of floats is not clear, if a file cannot be read, or if the
-                engine cannot compute G.
+            DomtransError: For other shapes or types, if the range of floats is not clear or values lie outside the stated one,
+                if a file cannot be read, or if the engine cannot compute G.
         """
         batch = self._reader(aspect, value_range).read(images)
         return batch.restore(self._pictures(batch.squares, engine) if len(batch.squares) else batch.squares)

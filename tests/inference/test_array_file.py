@@ -38,16 +38,44 @@ def test_an_unclear_range_is_refused_before_anything_is_computed(run, tmp_path, 
     images[-1] = np.linspace(low, high, 32)[:, None]
     done = []
     with pytest.raises(
-        DomtransError, match=f"the images in .*in.npy have float64 values .*{message}.* Run.transfer with value_"
+        DomtransError, match=f"the images in .*in.npy have float64 values .*{message}.* --value-range .*Python: value_range="
     ):
         transfer(run, saved(tmp_path, images), tmp_path / "out.npy", batch_size=2, listeners=done.append)
     assert not done
 
 
+def test_the_range_that_the_refusal_asks_for_can_be_stated(run, tmp_path):
+    images = np.random.default_rng(0).random((5, 32, 32, 3))
+    source = saved(tmp_path, images)
+    for black in (0, -1):
+        transfer(run, source, tmp_path / "out.npy", value_range=(black, 1), batch_size=2, force=True)
+        expected = run.transfer(images, value_range=(black, 1))
+        assert np.allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-4)
+    with pytest.raises(DomtransError, match=r"values from .* outside the stated range from 5 to 6"):
+        transfer(run, source, tmp_path / "other.npy", value_range=(5, 6))
+    with pytest.raises(DomtransError, match="value_range must be the values of black and white"):
+        transfer(run, source, tmp_path / "other.npy", value_range=(1, 0))
+    with pytest.raises(DomtransError, match=r"value_range is for an \.npy file"):
+        transfer(run, tmp_path, tmp_path / "made", value_range=(0, 1))
+    assert not (tmp_path / "other.npy").exists()
+
+
+@pytest.mark.parametrize("path", ["new/../in.npy", "old/../in.npy", "~/in.npy"])
+def test_the_input_is_not_replaced_under_another_path(run, tmp_path, monkeypatch, path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    source = saved(tmp_path, IMAGES)
+    with pytest.raises(DomtransError, match="would replace the input"):
+        transfer(run, source, path, force=True)
+    assert np.array_equal(np.load(source), IMAGES)
+
+
 def test_grey_images_keep_their_axes_in_every_batch(run, tmp_path):
     grey = np.asfortranarray(IMAGES[..., 0])
     transfer(run, saved(tmp_path, grey), tmp_path / "out.npy", batch_size=3)  # [3, H, W] alone would not be clear
-    assert np.abs(np.load(tmp_path / "out.npy").astype(int) - run.transfer(grey)).max() <= 1
+    made = np.load(tmp_path / "out.npy")
+    assert made.shape == grey.shape and np.abs(made.astype(int) - run.transfer(grey)).max() <= 1
     swapped = saved(tmp_path, IMAGES.astype(">u2") * 257, "swapped.npy")
     transfer(run, swapped, tmp_path / "words.npy")
     assert np.load(tmp_path / "words.npy").shape == (5, 32, 32, 1)
@@ -123,3 +151,14 @@ def test_the_listeners_hear_of_the_images_and_a_stop_writes_nothing(run, tmp_pat
 def test_the_command_transfers_an_array_file(trained, tmp_path, capsys):
     code, out, _ = in_process(capsys, "transfer", trained[0], saved(tmp_path, IMAGES), tmp_path / "out.npy", "--device", "cpu")
     assert code == 0 and out == f"wrote {tmp_path / 'out.npy'}\n" and len(np.load(tmp_path / "out.npy")) == 5
+
+
+def test_the_command_states_the_range(trained, tmp_path, capsys):
+    source = saved(tmp_path, np.random.default_rng(0).random((2, 32, 32, 3)))
+    command = ("transfer", trained[0], source, tmp_path / "out.npy", "--device", "cpu")
+    code, _, fault = in_process(capsys, *command)
+    assert code == 2
+    assert "say which: --value-range 0 1 (Python: value_range=(0, 1)) or --value-range -1 1" in " ".join(fault.split())
+    assert in_process(capsys, *command, "--value-range", "-1", "1")[0] == 0
+    made = np.load(tmp_path / "out.npy")
+    assert made.dtype == np.float32 and -1 <= made.min() < 0

@@ -89,6 +89,41 @@ def test_a_stated_range_is_taken(run):
         run.transfer(images, value_range=(1, 0))
 
 
+@pytest.mark.parametrize(
+    ("images", "stated"),
+    [
+        (ARRAYS, (0, 1)),
+        (PIXELS, (0, 1)),
+        (ARRAYS.astype(np.uint16), (0, 100)),
+        (ARRAYS.astype(np.float64), (0, 1)),
+        ([ARRAYS[0]], (-1, 1)),
+        (np.full((1, 32, 32, 3), np.nan), (0, 1)),
+    ],
+)
+def test_values_outside_a_stated_range_are_refused(run, images, stated):
+    for call in (run.transfer, run.encode):
+        with pytest.raises(DomtransError, match=r"has values from .* outside the stated range from"):
+            call(images, value_range=stated)
+
+
+def test_an_aspect_that_does_not_exist_is_refused(run):
+    for call in (run.transfer, run.encode):
+        with pytest.raises(DomtransError, match="the aspect 'typo' is not supported; choose crop, pad, squeeze"):
+            call(ARRAYS, aspect="typo")
+
+
+def test_a_damaged_or_closed_pil_image_is_refused_in_a_sentence(run, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    closed = Image.open(tmp_path / "a.jpg")
+    closed.close()
+    with Image.open(tmp_path / "cut.jpg") as cut:
+        for image in (cut, closed):
+            with pytest.raises(DomtransError, match="the image cannot be read: "):
+                run.transfer(image)
+
+
 def test_16_bit_integers_are_scaled_by_their_range(run):
     made = run.transfer(ARRAYS.astype(np.uint16) * 257)
     assert made.dtype == np.float32 and made.max() <= 65535
