@@ -38,6 +38,7 @@ class SkipKind(Enum):
     HIDDEN_FOLDER = "hidden folder", "hidden folders"
     SYSTEM_FILE = "system file", "system files"
     SYSTEM_FOLDER = "system folder", "system folders"
+    EARLIER_OUTPUT = "output of an earlier transfer into this folder", "outputs of earlier transfers into this folder"
     NOT_IN_USE = "", ""
     """An image that the way to read the folder leaves out; the detail says why."""
 

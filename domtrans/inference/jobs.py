@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from domtrans.data.decode_worker import MAX_IMAGE_BYTES
-from domtrans.data.image_scan import SkippedFile, describe_skipped, scan_images, skipped_file
+from domtrans.data.image_scan import SkipKind, SkippedFile, describe_skipped, scan_images, skipped_file
 from domtrans.data.pages import ANIMATED_FORMATS
 from domtrans.errors import DomtransError
+from domtrans.inference.output_files import is_own
 from domtrans.inference.output_names import (
     SVG,
     numbered_target,
@@ -220,6 +221,7 @@ def _plan_many(
     if folder.suffix.lower() in {*readable_suffixes(), ".svg"} and not folder.exists():
         raise DomtransError(f"the output {folder} has the name of an image file; several images need a folder as the output")
     paths = list(dict.fromkeys(path for source in sources for path in _images_of(source, folder, passed_over)))
+    paths = _without_earlier_outputs(paths, sources, folder, passed_over)
     if not paths:
         places = ", ".join(map(str, sources[:MAX_NAMES]))
         raise DomtransError(f"there are no images in {places}{_found_instead(passed_over)}")
@@ -244,6 +246,19 @@ def _without_outputs(paths: list[Path], folder: Path, destination: Path) -> list
     outputs, inputs = destination.resolve(), folder.resolve()
     inside = outputs != inputs and outputs.is_relative_to(inputs)
     return [path for path in paths if not path.resolve().is_relative_to(outputs)] if inside else paths
+
+
+def _without_earlier_outputs(
+    paths: list[Path], sources: Sequence[Path], destination: Path, passed_over: list[SkippedFile]
+) -> list[Path]:
+    """The paths without what domtrans wrote, if they are in the destination itself. This is appended to ``passed_over``."""
+    outputs = destination.resolve()
+    if not paths or outputs not in {place.resolve() for place in (Path(_common_folder(sources)), *sources)}:
+        return paths
+    inside = (path for path in paths if path.resolve().is_relative_to(outputs))
+    earlier = {path: SkippedFile(path, SkipKind.EARLIER_OUTPUT) for path in inside if is_own(path)}
+    passed_over += earlier.values()
+    return [path for path in paths if path not in earlier]
 
 
 def _found_instead(skipped: Sequence[SkippedFile]) -> str:

@@ -25,6 +25,11 @@ def write_output(target: Path | BinaryIO, content: bytes) -> Path:
     return target
 
 
+def is_own(path: Path) -> bool:
+    """Whether a file carries the mark of domtrans."""
+    return has_video_mark(path) if path.suffix.lower() in VIDEO_FORMATS else has_mark(path)
+
+
 def check_replaceable(targets: Iterable[Path]) -> None:
     """Raise DomtransError if a target exists and domtrans did not write it."""
     foreign = [target for target in targets if _is_foreign(target)]
@@ -42,4 +47,4 @@ def _is_foreign(path: Path) -> bool:
             return False
     except OSError:  # an invalid name or a forbidden folder: writing reports it
         return False
-    return not (has_video_mark(path) if path.suffix.lower() in VIDEO_FORMATS else has_mark(path))
+    return not is_own(path)

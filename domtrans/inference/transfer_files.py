@@ -106,8 +106,9 @@ def transfer(
 
     ``a.jpg`` becomes ``a.png``. If two images would become one file, as ``a.jpg`` and ``a.png`` would, they keep their
     suffixes: ``a.jpg.png`` and ``a.png.png``. An unreadable image of a folder is skipped and listed in ``failed``, and every
-    file that is not read in ``passed_over``. Links to folders are followed. A destination inside the source folder is not
-    read. Every file is written whole or not at all. The output has the alpha channel of the input if its format supports one.
+    file that is not read in ``passed_over``. Links to folders are followed. A destination inside the source folder is not read;
+    if it is the source folder, what domtrans wrote there is not. Every file is written whole or not at all. The output has the
+    alpha channel of the input if its format supports one.
     An .npy file of images becomes another .npy file, and takes no options that are for image files.
     All frames of an animation (GIF, APNG, WebP, AVIF) or a video are transferred; of an animation only the first, if the
     output format is not animated.
@@ -289,17 +290,17 @@ def _plan(source: Source | Sequence[Source], destination: str | Path | BinaryIO,
     if options.value_range is not None:
         raise DomtransError("value_range is for an .npy file, because an image file says what its values mean; leave it out")
     extra_outputs = [] if options.sheet is None else [options.sheet]
-    plan = plan_jobs(
-        _as_inputs(source),
-        _as_file(destination),
-        suffix=options.suffix,
-        numbered=options.crop is not None,
-        extra_outputs=extra_outputs,
-        parameters=options.parameters,
-    )
-    if not options.force:  # checks the jobs of all processes, so that all of them refuse
-        targets = [path for job in plan.jobs for path in (job.files if options.crop is None else job.files[:1])]
-        with silence_pillow_warnings():
+    with silence_pillow_warnings():
+        plan = plan_jobs(
+            _as_inputs(source),
+            _as_file(destination),
+            suffix=options.suffix,
+            numbered=options.crop is not None,
+            extra_outputs=extra_outputs,
+            parameters=options.parameters,
+        )
+        if not options.force:  # checks the jobs of all processes, so that all of them refuse
+            targets = [path for job in plan.jobs for path in (job.files if options.crop is None else job.files[:1])]
             check_replaceable(extra_outputs if options.skip_existing else [*targets, *extra_outputs])
     first, step = options.part
     return replace(plan, jobs=plan.jobs[first::step])

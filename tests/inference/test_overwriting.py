@@ -79,6 +79,24 @@ def test_a_folder_is_transferred_again_into_its_own_output(tmp_path):
     assert len(transferred(tmp_path / "in", tmp_path / "out").written) == 4
 
 
+@pytest.mark.parametrize("pattern", ["", "*", "*.*[gG]"])
+def test_outputs_in_the_folder_of_the_inputs_are_no_inputs(tmp_path, pattern):
+    folder = tmp_path / "in"
+    for name in ("a.jpg", "UPPER.JPG", "deep/b.png", "deep/b.jpg"):
+        photo(folder / name)
+    source = folder / pattern if pattern else folder
+    first = transferred(source, folder)
+    before = names(folder)
+    for options in ({"skip_existing": True}, {"skip_existing": True}, {}):
+        again = transferred(source, folder, **options)
+        assert len(again.written or again.skipped) == len(first.written) and names(folder) == before
+        assert {file.reason for file in again.passed_over} == {"output of an earlier transfer into this folder"}
+    named = transferred([folder / "a.jpg", folder / "a.png", folder / "UPPER.JPG"], folder, skip_existing=True)
+    assert [file.path.name for file in named.passed_over] == ["a.png"] and not named.written
+    with pytest.raises(DomtransError, match=r"there are no images in .*2 outputs of earlier transfers into this folder"):
+        transferred([folder / "a.png", folder / "UPPER.png"], folder)
+
+
 def test_a_folder_with_foreign_files_is_refused_before_anything_is_written(tmp_path):
     for number in range(4):
         photo(tmp_path / "in" / f"{number}.jpg")
