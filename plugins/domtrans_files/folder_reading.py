@@ -23,7 +23,8 @@ from domtrans import (
     describe_skipped,
     scan_images,
 )
-from domtrans_files.label_files import SUFFIXES, ImageNames, LabelFile, read_label_file
+from domtrans_files.image_names import ImageNames
+from domtrans_files.label_files import SUFFIXES, LabelFile, read_label_file
 from domtrans_files.layout import recognise
 from domtrans_files.reading import ROLES, Folder, Layout, Names, Part, Reading
 
