@@ -124,7 +124,8 @@ def read_folder(root: Path, layout: Layout = "auto", part: Part | None = None, l
         return {names[:depth] for names in parts for depth in range(1, len(names) + 1)}
 
     def empty_folders(place: Names) -> list[str]:
-        folders = [entry.name for entry in os.scandir(root.joinpath(*place)) if entry.is_dir()]
+        path = root.joinpath(*place)
+        folders = [entry.name for entry in os.scandir(path) if entry.is_dir()] if path.is_dir() else []  # only one split has it
         return [name for name in folders if (*place, name) not in skipped_folders() and (*place, name) not in image_folders()]
 
     @functools.cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -302,6 +302,7 @@ KINDS = {".png": "PNG", ".jfif": "JPEG", ".webp": "WEBP"}
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(paths=st.lists(PATHS, unique=True, max_size=14), layout=st.sampled_from(["auto", "auto", "classes", "splits", "flat"]))
+@example(paths=["train/0.png", "Test/a/0.png", "Test/a/a/0.png"], layout="auto")  # a folder that only one split has
 def test_every_file_is_read_with_its_class_or_counted(tmp_path_factory, paths, layout):
     root = tmp_path_factory.mktemp("tree")
     for path in paths:
