@@ -61,6 +61,7 @@ def register(registry: domtrans.Registry) -> None:
     registry.augmentation("recolour", augmentations.recolour)
     registry.augmentation("blur", augmentations.blur)
     registry.augmentation("noise", augmentations.noise)
+    registry.augmentation("lines", augmentations.lines)
     registry.augmentation("diff-augment", diff_augment.diff_augment)
     registry.augmentation("adaptive", adaptive.Adaptive)
     registry.metric("image-realism", metrics.image_realism)

@@ -134,6 +134,38 @@ def noise(images: Tensor, rng: torch.Generator, *, amount: NonNegativeFloat = 0.
     return images + gaussian * uniform(images, rng, 0, amount)
 
 
+def lines(
+    images: Tensor,
+    rng: torch.Generator,
+    *,
+    chance: Probability = 0.5,
+    length: Annotated[float, Field(gt=0, le=2)] = 0.4,
+    width: Annotated[float, Field(gt=0, le=1)] = 0.08,
+) -> Tensor:
+    """Draw a straight line at a random place, so that f learns to ignore strokes like the bar of a crossed 7.
+
+    Each channel of the line has the highest or the lowest value of its channel in the image, so it looks like ink.
+
+    Args:
+        chance: Probability that an image gets a line.
+        length: Largest length, as a share of the image's side. The shortest is a quarter of it.
+        width: Largest width, as a share of the image's side. The smallest is a third of it.
+    """
+    height, columns = images.shape[-2:]
+    angle = uniform(images, rng, 0, torch.pi)
+    middle_x, middle_y = uniform(images, rng, 0.2, 0.8), uniform(images, rng, 0.2, 0.8)
+    half_length, half_width = uniform(images, rng, length / 8, length / 2), uniform(images, rng, width / 6, width / 2)
+    x = (torch.arange(columns, device=images.device) + 0.5) / columns - middle_x
+    y = (torch.arange(height, device=images.device) + 0.5)[:, None] / height - middle_y
+    along, beside = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+    distance = torch.hypot((along.abs() - half_length).clamp_min(0), beside)
+    # A pixel at the edge is covered in part.
+    covered = ((half_width - distance) * columns + 0.5).clamp(0, 1) * random_mask(images, rng, chance)
+    is_bright = random_mask(images, rng, 0.5)
+    ink = torch.lerp(images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True), is_bright)
+    return torch.lerp(images, ink.expand_as(images), covered.expand_as(images))
+
+
 def uniform(images: Tensor, rng: torch.Generator, low: float, high: float, channels: int = 1) -> Tensor:
     """One random number per image (and channel), [B, channels, 1, 1]."""
     samples = torch.rand(len(images), channels, 1, 1, generator=rng, device=images.device)

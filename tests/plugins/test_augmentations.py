@@ -13,6 +13,7 @@ STILL = {
     "flip": {"chance": 0},
     "stroke": {"chance": 0},
     "blur": {"chance": 0},
+    "lines": {"chance": 0},
     "noise": {"amount": 0},
     "adaptive": {"initial": 0},
     "chain": {"steps": [{"name": "noise", "amount": 0}, {"name": "stroke", "chance": 0}]},
@@ -122,6 +123,19 @@ def test_stroke_grows_bright_or_dark_parts_by_one_pixel():
     assert (found[..., 4, 3] >= -1 - 1e-6).all() and found[..., 4, 3].max() > 0  # grown bright
     assert found[..., 4, 4].min() < 0  # or grown dark
     assert torch.equal(found[..., :3, :], images[..., :3, :])
+
+
+def test_lines_are_thin_and_have_the_brightest_or_the_darkest_value():
+    images = torch.zeros(100, 1, 32, 32)
+    images[:, :, 0, :2] = torch.tensor([-1.0, 1.0])  # the darkest and the brightest value, in a corner without lines
+    changes = (augment("lines", images, chance=1.0, length=0.5, width=0.1) - images).squeeze(1)
+    for change in changes:
+        points = change.nonzero().float()
+        # The sides of a rectangle, from the deviations of points that are spread evenly over it.
+        length, width = (12 / len(points)) ** 0.5 * torch.linalg.svdvals(points - points.mean(0))
+        assert width < 3.2 + 1 and 16 / 4 < length < 16 + 3.2 + 1  # with round ends, and pixels at the edge
+    strongest = changes.flatten(1).gather(1, changes.flatten(1).abs().argmax(1, keepdim=True))
+    assert 30 < int((strongest > 0.9).sum()) < 70 and 30 < int((strongest < -0.9).sum()) < 70
 
 
 def test_a_chain_runs_its_steps_in_order_with_one_generator():
