@@ -162,7 +162,7 @@ def train(
     from domtrans.cli import terminal
     from domtrans.cli.interrupt import stop_on_signals
     from domtrans.cli.time_budget import with_steps_for
-    from domtrans.evaluation.results import declared_values
+    from domtrans.evaluation.metric_rows import declared_values
     from domtrans.runs.folder import default_folder
     from domtrans.runs.published_folder import local_copy
     from domtrans.storage.address import as_address, is_remote
@@ -232,7 +232,8 @@ def evaluate(
     """Run the command."""
     from domtrans.cli import terminal
     from domtrans.compute.distributed import local_device, process_group
-    from domtrans.evaluation.results import declared_values
+    from domtrans.evaluation.evaluate import with_other_data
+    from domtrans.evaluation.metric_rows import declared_values
 
     start = time.perf_counter()
     device = local_device(device)
@@ -240,6 +241,11 @@ def evaluate(
         loaded = context.load(run, device)
         loaded.session = replace(loaded.session, group=group)
         loaded = loaded.project(progress=False) if project else loaded
+        if not with_other_data(loaded.recipe, changes or [], loaded.registry).metrics:
+            raise DomtransError(
+                f"the recipe of {run} has no metrics, so nothing can be measured; name one, e.g. metrics.image=image-realism "
+                "('domtrans show metric' lists all)"
+            )
         results = loaded.evaluate(changes or [], progress=False)
         group.barrier()  # torchrun ends the others as soon as one process ends with an error
     if not group.is_main:

@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 def models(as_json: Json = False) -> None:
     """Run the command."""
     from domtrans.cli import terminal
-    from domtrans.evaluation.results import declared_values, metric_rows
+    from domtrans.evaluation.metric_rows import declared_values, metric_rows
 
     found = domtrans.list_models()
     if as_json:

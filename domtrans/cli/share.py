@@ -84,7 +84,7 @@ def export(
 ) -> None:
     """Run the command."""
     from domtrans.cli import terminal
-    from domtrans.evaluation.results import declared_values
+    from domtrans.evaluation.metric_rows import declared_values
 
     if fp16 and int8:
         raise DomtransError("--fp16 and --int8 cannot be combined; write two files")

@@ -86,7 +86,7 @@ def recipes(as_json: Json = False) -> None:
     if as_json:
         terminal.print_json([{"name": one.name, "description": one.summary, "plugin": one.owner} for one in entries])
     else:
-        terminal.show_table(("recipe", "plugin", "description"), [(one.name, one.owner, one.summary) for one in entries])
+        terminal.show_entries("recipe", entries)
 
 
 def show(
@@ -142,7 +142,7 @@ def show_parts(plugins: Plugins, kind: str, names: list[str], *, as_json: bool) 
         if as_json:
             terminal.print_json([describe(entry).to_json() for entry in entries])
         else:
-            terminal.show_table((kind, "plugin", "description"), [(one.name, one.owner, one.summary) for one in entries])
+            terminal.show_entries(kind, entries)
         return
     if len(names) > 1:
         raise DomtransError(f"`domtrans show {kind} NAME` shows one {kind}, not {len(names)}")

@@ -14,12 +14,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from domtrans.evaluation.results import check_rows, metric_rows, not_measured, run_rows
+from domtrans.evaluation.metric_rows import metric_rows, metric_tables, own_rows
+from domtrans.evaluation.results import check_rows, not_measured, run_rows
 
 if TYPE_CHECKING:
     from domtrans.cli.doctor import Finding
     from domtrans.registry.describe import Description
-    from domtrans.registry.registry import MetricValue
+    from domtrans.registry.registry import Entry, MetricValue
     from domtrans.runs.verify import Verification
     from domtrans.runs.verify_files import CheckedFile
     from domtrans.sharing.export import Exported
@@ -58,13 +59,19 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     _print_columns(list(rows), header)
 
 
+def show_entries(kind: str, entries: Iterable[Entry]) -> None:
+    """Print the name, plugin and summary of parts of a kind."""
+    show_table((kind, "plugin", "description"), [(one.name, one.owner, _prose(one.summary)) for one in entries])
+
+
 def show_results(results: Mapping[str, Any], folder: Path, values: Mapping[str, MetricValue], name: str = "") -> None:
     """Print the results of a run: metrics, data, times, and where the files are. ``name`` is the run, if not its folder."""
     from domtrans.runs.folder import RunFolder
 
     metrics = metric_rows(results, values)
-    rows = [(row.label, row.text) for row in metrics]
-    rows += [(f"{name}: not measured", why) for name, why in not_measured(results)]
+    measured = [(row.label, row.text) for row in own_rows(metrics)]
+    tables = metric_tables(metrics)
+    rows = [(f"{name}: not measured", why) for name, why in not_measured(results)]
     rows += [*check_rows(results), *run_rows(results)]
     rows.append(("run", name or str(folder)))
     files = RunFolder(folder)
@@ -74,7 +81,18 @@ def show_results(results: Mapping[str, Any], folder: Path, values: Mapping[str, 
         rows.append(("report", str(files.report_file)))
     if _is_terminal():
         sys.stdout.write("\n")  # apart from the bars above
-    _print_columns(rows, strong=[row.label for row in metrics if row.main])
+    strong = [row.label for row in metrics if row.main]
+    if not tables:
+        _print_columns([*measured, *rows], strong=strong)
+        return
+    width = max(len(label) for label, _ in [*measured, *rows])
+    _print_columns(measured, strong=strong, width=width)
+    for table in tables:
+        sys.stdout.write("\n")
+        header = [table.names, *(column.label for column in table.columns)]
+        _print_columns([(name, *texts) for name, texts in table.rows], header, numbers=True)
+    sys.stdout.write("\n")
+    _print_columns(rows, width=width)
 
 
 def show_verification(verification: Verification) -> None:
@@ -143,7 +161,7 @@ def show_part(part: Description) -> None:
     console.print(
         Text.assemble((f"{part.kind} {part.name}", "bold"), f"  (plugin {part.plugin}, {part.module})"), soft_wrap=True
     )
-    console.print(Text(_one_line(part.summary)), soft_wrap=True)
+    console.print(Text(_one_line(_prose(part.summary))), soft_wrap=True)
     handed = f"takes {', '.join(part.handed_in)} from the engine; " if part.handed_in else ""
     console.print(Text(f"{handed}returns {part.gives}"), soft_wrap=True)
     if part.licence:
@@ -152,7 +170,7 @@ def show_part(part: Description) -> None:
         console.print(Text("no options"))
         return
     console.print()
-    rows = [(one.name, one.type, default_in_words(one.default), one.help.replace("``", "")) for one in part.options]
+    rows = [(one.name, one.type, default_in_words(one.default), _prose(one.help)) for one in part.options]
     _print_columns(rows, ("option", "type", "default", "description"))
 
 
@@ -170,12 +188,31 @@ def show_findings(findings: Iterable[Finding]) -> None:
             console.print(Text(f"       fix: {_one_line(finding.fix)}", "cyan"), soft_wrap=True)
 
 
-def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), strong: Sequence[str] = ()) -> None:
+def _print_columns(
+    rows: Sequence[Sequence[str]],
+    header: Sequence[str] = (),
+    strong: Sequence[str] = (),
+    *,
+    width: int = 0,
+    numbers: bool = False,
+) -> None:
+    """Print rows as aligned columns.
+
+    Args:
+        rows: The cells of each row.
+        header: The heads of the columns.
+        strong: First cells of the rows to emphasise.
+        width: Least width of the first column.
+        numbers: Whether the other columns are aligned at the right.
+    """
     rows = [[_printable(cell) for cell in row] for row in rows]
     if _is_terminal():
         grid = Table.grid(padding=(0, 2, 0, 0))
         for column in range(len(rows[0]) if rows else 0):
-            grid.add_column(overflow="fold", no_wrap=column == 0)
+            if column == 0:
+                grid.add_column(no_wrap=True, min_width=width)
+            else:
+                grid.add_column(overflow="fold", justify="right" if numbers else "left")
         if header:
             grid.add_row(*(Text(name, "bold") for name in header))
         for row in rows:
@@ -186,9 +223,9 @@ def _print_columns(rows: Sequence[Sequence[str]], header: Sequence[str] = (), st
         return
     lines = [list(header), *rows] if header else rows
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+    for head, *others in lines:
+        padded = [cell.rjust(wide) if numbers else cell.ljust(wide) for cell, wide in zip(others, widths[1:], strict=True)]
+        sys.stdout.write("  ".join([head.ljust(max(width, widths[0])), *padded]).rstrip() + "\n")
 
 
 def _console() -> Console:
@@ -201,6 +238,11 @@ def _is_terminal() -> bool:
 
 def _print_stderr(text: Text) -> None:
     Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+
+
+def _prose(docstring: str) -> str:
+    """Text of a docstring without its marks for code."""
+    return docstring.replace("``", "")
 
 
 def _one_line(text: str) -> str:

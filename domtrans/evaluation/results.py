@@ -1,12 +1,9 @@
-"""results.json: its three sections, and how they are shown on the terminal, in a report and on a model card."""
+"""results.json: its three sections, and its checks and facts as text. ``metric_rows`` is about the metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict
-
-from domtrans.recipe.schema import Recipe
-from domtrans.registry.registry import MetricValue, Registry
+from typing import Any, TypedDict
 
 
 class RunFacts(TypedDict, total=False):
@@ -48,27 +45,11 @@ SECTIONS = {"metrics": (), "run": tuple(RunFacts.__annotations__), "checks": tup
 KEYS = frozenset({*SECTIONS, *(key for keys in SECTIONS.values() for key in keys)})
 """Keys that no metric can have."""
 
-LABELS = {"source": "source data", "target": "target data", "n": "test images", "supervision": "supervision"}
 PHASES = {"data_and_encoder": "data and f", "training": "training", "evaluation": "evaluation"}
 """Labels of the entries of ``seconds``."""
 
-
-class MetricRow(NamedTuple):
-    """One row of a table of metrics.
-
-    Attributes:
-        key: The key in the results; ``a.b`` for a value in a table ``a``.
-        label: The name for people.
-        value: The value as measured.
-        text: The value as text.
-        main: Whether the run is judged by this value.
-    """
-
-    key: str
-    label: str
-    value: Any
-    text: str
-    main: bool = False
+NO_VALUE = "\N{EN DASH}"
+"""A value that was not measured, as text."""
 
 
 def results_of(measured: Mapping[str, Any], *, run: Mapping[str, Any], checks: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,28 +78,6 @@ def in_sections(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for key, value in results.items():
         sections[section_of.get(key, "metrics")][key] = value
     return sections
-
-
-def declared_values(registry: Registry, *recipes: Recipe) -> dict[str, MetricValue]:
-    """How metrics show their values, by key, as plugins declare it. The metrics of ``recipes`` take precedence."""
-    known = registry.names("metric")
-    used = [part.name for recipe in recipes for part in recipe.metrics.values() if part.name in known]
-    return {value.key: value for name in [*known, *used] for value in registry.get("metric", name).values}
-
-
-def row_order(values: Mapping[str, MetricValue]) -> list[str]:
-    """The keys of the rows that come first, in their order."""
-    return ["source", "target", *values, "n", "supervision"]
-
-
-def metric_rows(results: Mapping[str, Any], values: Mapping[str, MetricValue]) -> list[MetricRow]:
-    """What was measured, and on which data."""
-    sections = in_sections(results)
-    rows = {row.key: row for key, value in sections["metrics"].items() for row in _rows_of(key, value, values)}
-    for section, key in (("run", "source"), ("run", "target"), ("checks", "supervision")):
-        if key in sections[section]:
-            rows |= {row.key: row for row in _rows_of(key, sections[section][key], values)}
-    return [rows[key] for key in dict.fromkeys([*row_order(values), *rows]) if key in rows]
 
 
 def not_measured(results: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -189,7 +148,7 @@ def run_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def format_value(key: str, value: Any, unit: str | None = None) -> str:
-    """A value as text: a share in percent, another float with four digits.
+    """A value as text: a share in percent, another float with four digits, a dash for None.
 
     Args:
         key: Its key; a value whose key ends in "accuracy" is a share.
@@ -199,24 +158,14 @@ def format_value(key: str, value: Any, unit: str | None = None) -> str:
     if isinstance(value, float):
         is_share = unit == "%" if unit is not None else key.endswith("accuracy")
         return f"{100 * value:.1f} %" if is_share else f"{value:.4g}{f' {unit}' if unit else ''}"
+    if value is None:
+        return NO_VALUE
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def format_duration(seconds: float) -> str:
     """``"1 min 5 s"``."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
-
-
-def _rows_of(key: str, value: Any, values: Mapping[str, MetricValue]) -> list[MetricRow]:
-    """The rows of one entry: none for a list, such as a confusion matrix; several for a table."""
-    if isinstance(value, list | tuple):
-        return []
-    if isinstance(value, Mapping):
-        return [row for name, item in value.items() for row in _rows_of(f"{key}.{name}", item, values)]
-    declared = values.get(key)
-    if declared is None:
-        return [MetricRow(key, LABELS.get(key, key.replace("_", " ")), value, format_value(key, value))]
-    return [MetricRow(key, declared.label, value, format_value(key, value, declared.unit), declared.main)]
 
 
 def _table(value: Any) -> Mapping[str, Any]:

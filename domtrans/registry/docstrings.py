@@ -59,7 +59,7 @@ def parse_docstring(docstring: str) -> Docstring:
     return Docstring(summary, text.strip("\n"), arguments, returns, raises)
 
 
-NAMES = re.compile(r"(?:^\s*(?:[-*] )?|(?<=[.;,])\s+)((?:``\w+``(?:,\s+|\s+and\s+)?)+):\s", re.MULTILINE)
+NAMES = re.compile(r"(?:^\s*(?:[-*] )?|(?<=[.;,])\s+)((?:``[\w{}]+``(?:,\s+|\s+and\s+)?)+):\s", re.MULTILINE)
 """The names before a text about them, e.g. "``a``, ``b``: ", at the beginning of a line or clause."""
 
 

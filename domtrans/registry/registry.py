@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,13 +67,21 @@ HOLDOUT = "holdout"
 """The option of a domain that is the share of its images in the test split; ``evaluate`` sets it to 1 for other data."""
 
 
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+"""The name in braces in the key of a MetricValue."""
+
+
 @dataclass(frozen=True)
 class MetricValue:
     """How a value that a metric returns is shown, and what it is about.
 
+    A metric that returns the same values for several names declares them once, with a name in braces in the key:
+    ``"{attribute}_accuracy"`` is for ``skin_accuracy``, ``hair_accuracy`` and so on. The values whose keys have the same name
+    in braces are shown as one table, here with a row for each attribute and a column for each such key.
+
     Args:
-        key: Its key in the dict that the metric returns.
-        label: Its name for people.
+        key: Its key in the dict that the metric returns. A key without braces that is declared too takes precedence.
+        label: Its name for people, and the head of its column in a table.
         unit: The unit; "%" for a share, which is between 0 and 1. None: "%" if the key ends in "accuracy", else no unit.
         measures_g: Whether it depends on G. ``export`` compares only such values.
         main: Whether it is the value that a run is judged by.
@@ -83,6 +92,14 @@ class MetricValue:
     unit: str | None = None
     measures_g: bool = True
     main: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise DomtransError for a key with several names in braces, and for a table that would be the main value."""
+        names = PLACEHOLDER.findall(self.key)
+        if len(names) > 1:
+            raise DomtransError(f"the key '{self.key}' of a MetricValue has {len(names)} names in braces; one is possible")
+        if names and self.main:
+            raise DomtransError(f"the key '{self.key}' of a MetricValue is for several values, and only one can be main")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ GENERATOR = f"domtrans-compare {__version__}"
 PAGE_MARK = b'<meta name="generator" content="domtrans-compare '
 """Part of the head of every page, of any version."""
 
-QUESTION = "Which of the two shows the picture above?"
+QUESTION = "Which of the two shows this picture?"
 MAX_IMAGE_BYTES = 200_000
 """Largest size of one image on the page."""
 

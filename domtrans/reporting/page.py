@@ -19,9 +19,10 @@ from domtrans.registry.registry import Registry
 from domtrans.reporting.curves import GROUPS, Chart, charts
 from domtrans.reporting.images import example_images, sample_grids
 from domtrans.reporting.per_class import per_class
-from domtrans.reporting.prose import introduction, part_rows, provenance_rows, result_rows
+from domtrans.reporting.prose import introduction, part_rows, provenance_rows
 from domtrans.reporting.records import Record
 from domtrans.reporting.rerun_command import changed_options, installed_recipe, rerun_command
+from domtrans.reporting.results import results_of
 from domtrans.runs.examples import Examples
 
 GENERATOR: str = f"domtrans {__version__}"
@@ -34,13 +35,15 @@ def render(records: Sequence[Record], registry: Registry) -> str:
     """Render one self-contained HTML page about one run or several."""
     all_charts = charts(records, registry)
     samples = [sample_grids(record.samples, len(records)) for record in records]
+    results, tables = results_of(records, registry)
     groups = {group: [chart for chart in all_charts if chart.group == group] for group in GROUPS}
     template = environment().get_template("page.html")
     return template.render(
         generator=GENERATOR,
         title=records[0].name if len(records) == 1 else f"{len(records)} runs compared",
         runs=[_run_context(record, registry, len(records)) for record in records],
-        results=result_rows(records, registry),
+        results=results,
+        tables=tables,
         options=changed_options([record.recipe for record in records]),
         groups=[(*GROUPS[group], members) for group, members in groups.items() if members],
         chart_label=_chart_label,

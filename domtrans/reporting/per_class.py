@@ -2,8 +2,8 @@
 
 ``confusion`` has one row per true class. A row holds a count or share for every predicted class; the true classes come
 first among those. ``per_class`` is the share of each true class that was predicted correctly, None for a class without
-images. ``classes`` are names; by default those of the source. If two metrics have the same key, it is prefixed with the name
-of the metric: ``digits.confusion``.
+images. ``classes`` are names; by default those of the source. The three keys may have the same beginning, as in
+``skin_confusion``. If two metrics have the same key, it begins with the name of the metric: ``digits.confusion``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from domtrans.reporting.records import Record
 MAX_MATRIX_CLASSES = 40
 """Classes of a confusion matrix that is drawn; of a larger one, only the worst pairs are listed."""
 MAX_WORST_PAIRS = 8
+MIN_SHARE = 0.01
+"""Share of a class from which a mistake is listed."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class PerClass:
     """The results of one metric per class.
 
     Args:
-        metric: Name of the metric; "" if no other metric has such results.
+        name: What its keys begin with, e.g. the name of the metric, if another metric has such results too; else "".
         classes: The true classes.
         shares: The share of each class that was predicted correctly; None without images.
         columns: The predicted classes.
@@ -34,7 +36,7 @@ class PerClass:
         worst: The most frequent mistakes: true class, predicted class, share of the true class.
     """
 
-    metric: str
+    name: str
     classes: Sequence[str]
     shares: Sequence[float | None]
     columns: Sequence[str]
@@ -55,7 +57,8 @@ def per_class(record: Record) -> list[PerClass]:
         if shares:
             drawn = confusion if len(columns) <= MAX_MATRIX_CLASSES else []
             worst = _worst_pairs(columns, confusion)
-            results.append(PerClass(prefix.rstrip("."), columns[: len(shares)], shares, columns, drawn, worst))
+            name = prefix.rstrip("._").replace("_", " ")
+            results.append(PerClass(name, columns[: len(shares)], shares, columns, drawn, worst))
     return results
 
 
@@ -65,7 +68,8 @@ def _prefix(key: str) -> str:
 
 def _names(record: Record, prefix: str, count: int) -> list[str]:
     """Names of ``count`` classes; a number where there is no name."""
-    named = in_sections(record.results)["metrics"].get(f"{prefix}classes") or record.about.get("classes")
+    own = in_sections(record.results)["metrics"].get(f"{prefix}classes")
+    named = own or (None if prefix.endswith("_") else record.about.get("classes"))  # skin_confusion is not of the classes
     names = [str(name) for name in named][:count] if isinstance(named, list) else []
     return names + [str(k) for k in range(len(names), count)]
 
@@ -88,6 +92,9 @@ def _is_share(value: Any) -> bool:
 
 def _worst_pairs(names: Sequence[str], confusion: Sequence[Sequence[float]]) -> list[tuple[str, str, float]]:
     pairs = [
-        (names[i], names[j], share) for i, row in enumerate(confusion) for j, share in enumerate(row) if i != j and share > 0
+        (names[i], names[j], share)
+        for i, row in enumerate(confusion)
+        for j, share in enumerate(row)
+        if i != j and share >= MIN_SHARE
     ]
     return sorted(pairs, key=lambda pair: -pair[2])[:MAX_WORST_PAIRS]

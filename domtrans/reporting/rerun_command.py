@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from domtrans.errors import DomtransError
+from domtrans.evaluation.results import NO_VALUE
 from domtrans.recipe.data import python_domains
 from domtrans.recipe.files import find_recipe
 from domtrans.recipe.overrides import assignment, differences, flatten, override
@@ -14,8 +15,6 @@ from domtrans.recipe.schema import DOMAINS, PART_KINDS, Recipe
 from domtrans.registry.registry import Registry
 from domtrans.reporting.records import Record
 from domtrans.storage.run_files import RECIPE_FILE
-
-NO_VALUE = "\N{EN DASH}"
 
 
 def installed_recipe(recipe: Recipe, registry: Registry) -> Recipe | None:
@@ -33,8 +32,8 @@ def changed_options(recipes: list[Recipe]) -> list[tuple[str, list[str]]]:
     flat = [flatten(recipe) for recipe in recipes]
     fields = list(Recipe.model_fields)
     paths = sorted(dict.fromkeys(path for one in flat for path in one), key=lambda path: fields.index(path.partition(".")[0]))
-    rows = [(path, [_as_text(one[path]) if path in one else NO_VALUE for one in flat]) for path in paths]
-    return [(path, values) for path, values in rows if len(set(values)) > 1]
+    changed = [path for path in paths if any(path not in one or one[path] != flat[0].get(path) for one in flat)]
+    return [(path, [_as_text(one[path]) if path in one else NO_VALUE for one in flat]) for path in changed]
 
 
 def rerun_command(record: Record, base: Recipe | None, registry: Registry) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from domtrans.evaluation.results import MetricRow, declared_values, metric_rows
+from domtrans.evaluation.metric_rows import MetricRow, MetricTable, declared_values, metric_rows, metric_tables, own_rows
 from domtrans.recipe.schema import Recipe
 from domtrans.registry.registry import Registry
 from domtrans.runs.folder import RunFolder
@@ -25,11 +25,12 @@ def run_line(recipe: Recipe, file: Path, results: Mapping[str, Any], registry: R
 
 def run_html(recipe: Recipe, path: Path, results: Mapping[str, Any], registry: Registry) -> str:
     """Metrics, loss curves and the newest sample grid of a run folder, as HTML without links to other files."""
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(row.label)}</th><td>{html.escape(row.text)}</td></tr>"
-        for row in _rows(recipe, results, registry)
-    )
-    parts = [f"<h4>{html.escape(recipe.name)}</h4><p>{html.escape(recipe.description)}</p>", f"<table>{rows}</table>"]
+    rows = _rows(recipe, results, registry)
+    parts = [
+        f"<h4>{html.escape(recipe.name)}</h4><p>{html.escape(recipe.description)}</p>",
+        f"<table>{''.join(_tr(row.label, [row.text]) for row in own_rows(rows))}</table>",
+        *map(_table, metric_tables(rows)),
+    ]
     folder = RunFolder(path)
     curves = loss_curves(folder.metrics())
     if curves:
@@ -60,6 +61,16 @@ def loss_curves(history: Sequence[Mapping[str, Any]]) -> bytes | None:
 
 def _rows(recipe: Recipe, results: Mapping[str, Any], registry: Registry) -> list[MetricRow]:
     return metric_rows(results, declared_values(registry, recipe))
+
+
+def _table(table: MetricTable) -> str:
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in (table.names, *(column.label for column in table.columns)))
+    return f"<table><tr>{head}</tr>{''.join(_tr(name, texts) for name, texts in table.rows)}</table>"
+
+
+def _tr(name: str, texts: Sequence[str]) -> str:
+    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
+    return f"<tr><th style='text-align:left'>{html.escape(name)}</th>{cells}</tr>"
 
 
 def _img(png: bytes, alt: str) -> str:

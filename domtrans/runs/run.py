@@ -326,7 +326,7 @@ class Run:
             Metrics by name, the data that they were measured on, and what could not be measured.
 
         Raises:
-            DomtransError: If there is no metric, the data cannot be loaded, or a change concerns what was trained.
+            DomtransError: If the data cannot be loaded, or a change concerns what was trained.
         """
         changes, domains = split_off_data(changes, {"source": source, "target": target})
         recipe = self.recipe
@@ -334,11 +334,6 @@ class Run:
             recipe = with_other_data(recipe, part_of, self.registry) if part_of else recipe
         data = {name: value for name, value in domains.items() if is_data(value)}
         recipe, registry = use_data(recipe, data, self.registry, all_source=True)
-        if not recipe.metrics:
-            raise DomtransError(
-                f"the recipe of {self.path} has no metrics, so nothing can be measured; name one, e.g. "
-                "metrics.image=image-realism ('domtrans show metric' lists all)"
-            )
         check_data_is_here(recipe, registry, "evaluate")
         # A metric may seed what it fits; the caller's random state stays.
         with torch.random.fork_rng(devices=[]), session_with_display(self.session, progress) as session:

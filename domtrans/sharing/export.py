@@ -19,7 +19,7 @@ from domtrans.data.domains import load_domain
 from domtrans.data.image_set import ImageSet, to_channels, to_float, to_uint8
 from domtrans.errors import DomtransError
 from domtrans.evaluation.evaluate import measure, with_other_data
-from domtrans.evaluation.results import declared_values
+from domtrans.evaluation.metric_rows import declaration_of, declared_values
 from domtrans.interfaces import Generator
 from domtrans.model import onnx_graph
 from domtrans.model.transfer import Transfer
@@ -254,8 +254,9 @@ def _compare(graph: Graph, original: PixelTransfer, pixels: np.ndarray) -> tuple
 def _measure(transfer: Transfer, recipe: Recipe, run: Run, session: Session) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):  # a metric may seed what it fits; this keeps the caller's generator as it is
         results = measure(transfer, recipe, run.registry, session, run.about["classes"])
-    declared = declared_values(run.registry, recipe)
-    return {key: value for key, value in results.items() if key not in declared or declared[key].measures_g}
+    values = declared_values(run.registry, recipe)
+    declared = {key: declaration_of(key, values)[0] for key in results}
+    return {key: value for key, value in results.items() if (of := declared[key]) is None or of.measures_g}
 
 
 def _metadata(run: Run, exported: Exported) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from domtrans.evaluation.results import MetricRow, check_rows, declared_values, in_sections, metric_rows, not_measured, run_rows
+from domtrans.evaluation.metric_rows import MetricRow, declared_values, metric_rows, metric_tables, own_rows
+from domtrans.evaluation.results import check_rows, in_sections, not_measured, run_rows
 from domtrans.registry.describe import describe
 from domtrans.runs.provenance import credits_of
 from domtrans.runs.run import Run
@@ -47,7 +48,8 @@ def model_card(run: Run, *, licence: str | None, grid: str | None) -> str:
         plugins=sorted(_distributions(run)),
         data=list(_data_rows(run)),
         supervision=run.about.get("supervision", "not recorded"),
-        results=[(row.label, row.text) for row in _rows(run) if row.key not in OTHER_SECTIONS],
+        results=[(row.label, row.text) for row in own_rows(_rows(run)) if row.key not in OTHER_SECTIONS],
+        tables=metric_tables(_rows(run)),
         remarks=[*((f"{name}: not measured", why) for name, why in not_measured(run.results)), *check_rows(run.results)],
         seed=run.recipe.seed,
         versions={"domtrans": "of an unknown version"} | _table(run, "versions"),

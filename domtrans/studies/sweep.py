@@ -24,7 +24,7 @@ from domtrans.data.batches import derive_seed
 from domtrans.errors import DomtransError, Stopped
 from domtrans.evaluation.label_free_score import SCORE
 from domtrans.evaluation.leak_guard import check_search_value
-from domtrans.evaluation.results import declared_values
+from domtrans.evaluation.metric_rows import declared_values
 from domtrans.optional import require_extra
 from domtrans.progress.display import with_display
 from domtrans.recipe.files import find_recipe

@@ -235,6 +235,7 @@ def test_evaluate_changes_only_what_is_measured(trained, capsys):
     assert "cannot change 'train.steps'" in refused(capsys, "evaluate", trained[0], "train.steps=5")
     assert "no domain" in refused(capsys, "evaluate", trained[0], "source=nowhere")
     assert "path=value" in refused(capsys, "evaluate", trained[0], "source")
+    assert "has no metrics, so nothing can be measured; name one" in refused(capsys, "evaluate", trained[0], "metrics=none")
 
 
 def test_transfer_of_files_that_are_no_images(trained, scene, capsys):

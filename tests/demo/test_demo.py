@@ -345,6 +345,16 @@ def test_the_page_says_when_the_server_is_gone(url, browser):
     page.close()
 
 
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_name_of_a_prediction_is_never_cut_off(url, visit, width):
+    page = visit(url, viewport={"width": width, "height": 844})
+    answered(page)
+    page.evaluate("showPrediction('input-prediction', [['hair_colour: brown', 0.5]])")
+    name = page.locator("#input-prediction th")
+    assert name.inner_text() == "hair colour: brown"
+    assert name.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_the_page_fits_and_shows_the_result_while_drawing(url, visit, scheme):
     page = visit(url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme=scheme)

@@ -1,23 +1,12 @@
-"""results.json: its sections, files without them, and how values are labelled."""
+"""results.json: its sections, and files without them."""
 
 import json
 
-import pytest
-
 import domtrans
-from domtrans import MetricValue, find_recipe, load_plugins
-from domtrans.evaluation.results import (
-    SECTIONS,
-    check_rows,
-    declared_values,
-    in_sections,
-    metric_rows,
-    not_measured,
-    results_of,
-    run_rows,
-)
+from domtrans import load_plugins
+from domtrans.evaluation.results import SECTIONS, check_rows, in_sections, not_measured, results_of, run_rows
 from paths import FIXTURES
-from tiny import registry, tiny_recipe
+from tiny import tiny_recipe
 from tiny_runs import go
 
 MEASURED = {"source": "bars", "target": "dots", "accuracy": 0.5, "n": 9, "not_measured": {"m": "no labels"}}
@@ -62,43 +51,3 @@ def test_a_metric_whose_key_domtrans_uses_keeps_it_under_its_own_name(tmp_path):
     results = domtrans.train(recipe, tmp_path / "run", device="cpu", registry=extended).results
     assert results["metrics"] == {"c.seed": 1, "c.data_notes": 4, "c.metrics": 2.0, "mine": 3}
     assert results["run"]["seed"] == results["seed"] == 0
-
-
-def test_labels_and_order_come_from_the_plugin_that_registers_the_metric():
-    values = declared_values(registry(), find_recipe("digits-dtn", registry()))
-    measured = {"accuracy": 0.5, "fid": 2.0, "evaluator_accuracy": 0.9, "n": 3, "source": "a", "encoder_accuracy": 0.25}
-    rows = metric_rows(measured, values)
-    assert [(row.label, row.text) for row in rows] == [
-        ("source data", "a"),
-        ("accuracy of f", "25.0 %"),
-        ("transfer accuracy", "50.0 %"),
-        ("evaluator accuracy", "90.0 %"),
-        ("test images", "3"),
-        ("fid", "2"),
-    ]
-    assert [row.key for row in rows if row.main] == ["accuracy"]
-    assert [row.label for row in metric_rows(measured, {})][:2] == ["source data", "test images"]
-
-
-@pytest.mark.parametrize(("unit", "text"), [(None, "0.25"), ("%", "25.0 %"), ("px", "0.25 px"), ("", "0.25")])
-def test_a_metric_says_its_unit(unit, text):
-    values = {"shift": MetricValue("shift", "how far", unit=unit)}
-    assert [row.text for row in metric_rows({"shift": 0.25}, values)] == [text]
-
-
-def test_the_metrics_of_the_recipe_come_before_others_of_the_same_key():
-    class Two:
-        @domtrans.hookimpl
-        def register(self, registry):
-            for name in ("one", "two"):
-                registry.metric(name, lambda inputs: {"x": 1.0}, values=[MetricValue("x", name)])
-
-            @registry.metric("three", values=[MetricValue("y", "by a decorator")])
-            def three(inputs):
-                return {"y": 1.0}
-
-    extended = load_plugins(Two()).registry
-    recipe = find_recipe("digits-dtn", extended)
-    with_one = domtrans.override(recipe, {"metrics.m": "one"}, extended)
-    assert declared_values(extended, with_one)["x"].label == "one"
-    assert declared_values(extended)["y"].label == "by a decorator"

@@ -101,6 +101,11 @@ def test_help_is_taken_from_google_style_sections(name, words):
     assert parse_docstring(inspect.cleandoc(GOOGLE)).help_of(name) == words
 
 
+def test_a_key_with_a_name_in_braces_is_documented_like_any_other():
+    docstring = parse_docstring("Measure.\n\nReturns:\n    - ``{name}_size``: its size\n    - ``n``: number of images")
+    assert docstring.help_of("{name}_size").endswith("its size") and docstring.help_of("n").endswith("number of images")
+
+
 def test_a_docstring_is_split_into_its_parts_and_prose_after_a_section_is_kept():
     docstring = parse_docstring(inspect.cleandoc(GOOGLE))
     assert (docstring.summary, docstring.licence) == ("Do a thing.", "free for any use.")

@@ -22,7 +22,7 @@ from domtrans import DomtransError, find_recipe, override, report, train, use
 from domtrans.reporting.curves import Curve
 from domtrans.reporting.per_class import per_class
 from domtrans.reporting.records import read_records
-from domtrans.reporting.rerun_command import rerun_command
+from domtrans.reporting.rerun_command import changed_options, rerun_command
 from domtrans.runs.examples import read_examples, write_examples
 from run_results import change_results
 from tiny import registry, tiny_recipe
@@ -230,6 +230,72 @@ def test_parts_and_terms_that_were_changed_are_in_the_command(copy):
         assert words in page.replace("&#34;", '"'), words
 
 
+# Results
+
+
+SKIN = {
+    "attribute_balanced_accuracy": 0.5,
+    "skin_balanced_accuracy": 0.75,
+    "skin_chance_accuracy": 0.25,
+    "eyes_balanced_accuracy": 0.625,
+    "n": 4,
+    "realism.n": 4,
+    "fid": 2.5,
+}
+
+
+def measured_on_attributes(copy, **values):
+    recipe = json.loads((copy / "recipe.json").read_text())
+    metrics = {"agreement": {"name": "attribute-agreement"}, "realism": {"name": "avatar-realism"}}
+    change(copy / "recipe.json", metrics=recipe["metrics"] | metrics)
+    change_results(copy / "results.json", **(SKIN | values))
+
+
+def test_declared_values_are_tiles_and_values_of_names_are_a_table(copy):
+    measured_on_attributes(copy)
+    page = page_of(copy)
+    tiles = re.findall(r'class="label">(.*?)</p><p class="value">(.*?)</p>', page)
+    assert ("attribute balanced accuracy", "50.0 %") in tiles and len(tiles) == 4  # and those of digit-accuracy
+    assert not [label for label, _ in tiles if "skin" in label or "fid" in label or "images" in label]
+    assert '<th scope="row">skin</th><td class="number">75.0 %</td><td class="number">25.0 %</td></tr>' in page
+    assert '<th scope="row">eyes</th><td class="number">62.5 %</td><td class="number">\N{EN DASH}</td></tr>' in page
+    assert "<dt>balanced accuracy</dt><dd>mean over its values of the share of faces" in page
+    assert '<th scope="row">fid</th><td class="number">2.5</td><td class="meaning">Frechet distance' in page
+    assert page.count('<th scope="row">test images</th>') == 1 and "realism: n" not in page
+
+
+def test_runs_side_by_side_have_one_table_of_the_values_of_names(copy, tmp_path):
+    measured_on_attributes(copy)
+    page = page_of(copy, shutil.copytree(copy, tmp_path / "other"), out=tmp_path / "two.html")
+    assert '<th scope="colgroup" colspan="2">balanced accuracy</th>' in page
+    assert page.count('<th scope="row">skin</th>') == 1
+    assert '<td class="number">75.0 %</td><td class="number">75.0 %</td><td class="number">25.0 %</td>' in page
+
+
+def test_the_meaning_of_a_value_is_that_of_its_own_metric(copy):
+    measured_on_attributes(copy, **{"realism.n": 3, "realism.fid_of_real": 1.5})
+    page = page_of(copy)
+    assert (
+        '<th scope="row">realism: n</th><td class="number">3</td><td class="meaning">number of transferred images</td>' in page
+    )
+    assert '<td class="meaning">FID between real test avatars' in page
+
+
+def test_a_packed_run_without_a_log_is_not_said_to_be_untrained(copy):
+    (copy / "metrics.jsonl").unlink()
+    page = page_of(copy)
+    assert "Measured at step 4." in page and "has not begun" not in page
+
+
+def test_options_that_are_4_here_and_4_0_there_do_not_differ():
+    shares = [{"skin": {"light": one, "dark": 3}} for one in (4, 4.0, 5)]
+    recipes = [
+        find_recipe("faces-dtn", registry()).model_copy(update={"source": use("portraits", shares=one)}) for one in shares
+    ]
+    assert not changed_options(recipes[:2])
+    assert changed_options(recipes[1:]) == [("source.shares.skin.light", ["4.0", "5"])]
+
+
 # Per class
 
 
@@ -252,13 +318,20 @@ def test_a_confusion_matrix_is_drawn_with_its_worst_pairs(copy):
     assert (found.classes, found.shares, found.columns) == (["cat", "dog"], [0.75, None], ["cat", "dog", "2"])
     assert found.worst == [("cat", "dog", 0.25)]
     page = page_of(copy)
-    assert "cat predicted as dog (25 %)" in page and "--share: 0.750" in page and "no images" in page
+    assert "cat predicted as dog (25&nbsp;%)" in page and "--share: 0.750" in page and "no images" in page
 
 
 def test_shares_without_a_matrix_and_prefixed_keys_are_shown(copy):
     (found,) = per_class(with_results(copy, **{"digits.per_class": [0.5, 0.25, 1, None]}))
-    assert (found.metric, list(found.classes), found.shares) == ("digits", ["0", "1", "2", "3"], [0.5, 0.25, 1.0, None])
-    assert not found.confusion and "Per class, by digits" in page_of(copy)
+    assert (found.name, list(found.classes), found.shares) == ("digits", ["0", "1", "2", "3"], [0.5, 0.25, 1.0, None])
+    assert not found.confusion and "<h4>digits</h4>" in page_of(copy)
+
+
+def test_a_matrix_of_an_attribute_has_its_name_and_not_the_classes_of_the_source(copy):
+    (found,) = per_class(with_results(copy, facial_hair_confusion=[[995, 5], [0, 0]]))
+    assert (found.name, found.classes, found.worst) == ("facial hair", ["0", "1"], [])
+    (found,) = per_class(with_results(copy, facial_hair_confusion=[[1, 0], [0, 1]], facial_hair_classes=["no", "yes"]))
+    assert found.classes == ["no", "yes"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,13 @@ def test_the_html_has_metrics_curves_and_the_newest_grid_and_no_links(run):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+def test_values_that_repeat_for_names_are_a_table_of_the_html(run, monkeypatch):
+    monkeypatch.setattr(run, "results", {"skin_balanced_accuracy": 0.75, "skin_chance_accuracy": 0.5})
+    page = run._repr_html_()
+    assert "<tr><th>attribute</th><th>balanced accuracy</th><th>chance</th></tr>" in page
+    assert "skin</th><td>75.0 %</td><td>50.0 %</td></tr>" in page
+
+
 def test_a_notebook_displays_the_run(run, monkeypatch):
     shown = []
     display = SimpleNamespace(display=shown.append)

@@ -113,11 +113,6 @@ def test_encode_gives_standardised_features(run):
     torch.testing.assert_close(made, run.transfer(PIXELS / 127.5 - 1), atol=1e-3, rtol=0)
 
 
-def test_evaluate_without_a_metric_says_how_to_name_one(run):
-    with pytest.raises(DomtransError, match=r"has no metrics, so nothing can be measured; name one, e\.g\. metrics\.image="):
-        run.evaluate(["metrics=none"])
-
-
 def test_evaluate_on_other_data_uses_all_of_it(run, tmp_path):
     path = write_bars(tmp_path / "other.npz", 32, seed=5)
     results = run.evaluate([f"source.path={path}"])

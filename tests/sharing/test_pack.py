@@ -88,6 +88,15 @@ def test_the_card_states_what_the_run_records(packed, run):
     assert "tid (target-identity, weight 15)" in page and "![" in page and "(samples.png)" in page
 
 
+def test_values_that_repeat_for_names_are_a_table_of_the_card(run):
+    values = {"skin_balanced_accuracy": 0.75, "skin_chance_accuracy": 0.5, "eyes_balanced_accuracy": 0.25}
+    page = model_card(with_(run, results={"metrics": values, "run": {}, "checks": {}}), licence=None, grid=None)
+    head = "| attribute | balanced accuracy | chance |\n|---|---|---|\n"
+    assert f"\n\n{head}| skin | 75.0 % | 50.0 % |\n| eyes | 25.0 % | \N{EN DASH} |\n\n" in page
+    assert "| skin balanced accuracy" not in page
+    assert '"name": "skin balanced accuracy", "type": "skin_balanced_accuracy"' in page  # for model hubs
+
+
 def test_the_licence_of_a_domain_is_taken_from_its_docstring(run):
     recipe = run.recipe.model_copy(
         update={"source": run.recipe.source.model_validate("svhn"), "target": run.recipe.target.model_validate("mnist-5k")}

@@ -71,7 +71,7 @@ function showPrediction(id, prediction) {
   $(id).tBodies[0].replaceChildren(...prediction.map(([name, probability]) => {
     const row = document.createElement("tr"), head = document.createElement("th"), bar = document.createElement("span");
     head.scope = "row";
-    head.textContent = head.title = name;
+    head.textContent = name.replaceAll("_", " ");
     bar.style.width = `${100 * probability}%`;
     const cell = row.appendChild(head).parentNode.insertCell();
     cell.className = "bar";

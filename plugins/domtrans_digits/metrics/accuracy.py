@@ -98,7 +98,7 @@ def f_consistency(inputs: MetricInput) -> dict[str, float | int]:
     It needs no labels and no evaluator, but counts images that only f takes for the right class.
 
     Returns:
-        - ``f_consistency``: the share
+        - ``f_consistency``: share of source test images x for which f's own head predicts the same class in x and G(x)
         - ``n``: number of source test images
 
     Raises:

@@ -21,7 +21,14 @@ from domtrans_faces.metrics.evaluator import EVALUATOR_VIEW, fit_avatar_evaluato
 
 Results = dict[str, float | int | list[list[int]]]
 
-VALUES = (MetricValue("attribute_balanced_accuracy", "attribute balanced accuracy", main=True),)
+VALUES = (
+    MetricValue("attribute_balanced_accuracy", "attribute balanced accuracy", main=True),
+    MetricValue("attribute_chance_accuracy", "attribute chance accuracy", measures_g=False),
+    MetricValue("attribute_evaluator_accuracy", "attribute evaluator accuracy", measures_g=False),
+    MetricValue("{attribute}_balanced_accuracy", "balanced accuracy"),
+    MetricValue("{attribute}_chance_accuracy", "chance", measures_g=False),
+    MetricValue("{attribute}_evaluator_accuracy", "evaluator", measures_g=False),
+)
 """How reports show the values of attribute-agreement."""
 
 STEPS, BATCH_SIZE = 900, 48
@@ -48,12 +55,13 @@ def attribute_agreement(
         view: Augmentation of the avatars while the evaluator is fitted.
 
     Returns:
-        For each attribute, e.g. skin:
+        For each attribute, e.g. ``skin_balanced_accuracy``:
 
-        - ``skin_balanced_accuracy``: mean over its values of the share of faces whose avatar is predicted to have the value
-        - ``skin_chance_accuracy``: the same for a G that ignores the face: 1 over the number of values that occur
-        - ``skin_evaluator_accuracy``: balanced accuracy of the evaluator on real test avatars, an upper bound for G
-        - ``skin_confusion``: counts [true value][predicted value], in the order of the target's values
+        - ``{attribute}_balanced_accuracy``: mean over its values of the share of faces whose avatar is predicted to have the
+          value
+        - ``{attribute}_chance_accuracy``: the same for a G that ignores the face: 1 over the number of values that occur
+        - ``{attribute}_evaluator_accuracy``: balanced accuracy of the evaluator on real test avatars, an upper bound for G
+        - ``{attribute}_confusion``: counts [true value][predicted value], in the order of the target's values
 
         And overall:
 

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from domtrans import Attribute, ImageSet, MetricInput, NotMeasurableError, head_sizes, predict
+from domtrans import Attribute, ImageSet, MetricInput, MetricValue, NotMeasurableError, head_sizes, predict
 from domtrans_faces.metrics.avatars import balanced_accuracy, confusion_matrix
 from domtrans_faces.metrics.identity import gallery_and_probes
 from domtrans_faces.metrics.lightness import correlation
+
+VALUES = (
+    MetricValue("f_{attribute}_source_accuracy", "f on source", measures_g=False),
+    MetricValue("f_{attribute}_target_accuracy", "f on target", measures_g=False),
+    MetricValue("n_target", "target test images", measures_g=False),
+)
+"""How reports show the values of f-reading."""
 
 
 def f_reading(inputs: MetricInput) -> dict[str, float | int]:
@@ -20,9 +27,10 @@ def f_reading(inputs: MetricInput) -> dict[str, float | int]:
     target images.
 
     Returns:
-        For each attribute, e.g. skin, in the domains where it is known:
+        For each attribute, e.g. ``f_skin_source_accuracy``, in the domains where it is known:
 
-        - ``f_skin_source_accuracy``, ``f_skin_target_accuracy``: balanced accuracy, the mean over the values that occur
+        - ``f_{attribute}_source_accuracy``: balanced accuracy of f's head on the source, the mean over the values that occur
+        - ``f_{attribute}_target_accuracy``: the same on the target
 
         If f has a head for skin and the source's class is the person:
 

@@ -10,8 +10,26 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from domtrans import Encoder, EncoderOption, Evaluator, FrozenEncoder, ImageSet, MetricInput, NotMeasurableError, predict
+from domtrans import (
+    Encoder,
+    EncoderOption,
+    Evaluator,
+    FrozenEncoder,
+    ImageSet,
+    MetricInput,
+    MetricValue,
+    NotMeasurableError,
+    predict,
+)
 from domtrans_faces.spacing import evenly_spaced
+
+VALUES = (
+    MetricValue("identity_median_rank", "median rank of the person"),
+    MetricValue("identity_top_{first}_accuracy", "person found by avatar"),
+    MetricValue("identity_top_{first}_chance_accuracy", "chance", measures_g=False),
+    MetricValue("photo_top_{first}_accuracy", "by photograph", measures_g=False),
+)
+"""How reports show the values of identity-retrieval."""
 
 
 class Recogniser(Evaluator):
@@ -55,13 +73,18 @@ def identity_retrieval(
 
     Returns:
         - ``identity_median_rank``: median rank of the person; 1 is best
-        - ``identity_top_1_accuracy``: share of the probes whose person has rank 1
-        - ``identity_top_5_accuracy``: share of the probes whose person is among the first 5
-        - ``identity_median_rank_chance``, ``identity_top_1_chance_accuracy``, ``identity_top_5_chance_accuracy``: the same
-          by chance
-        - ``photo_median_rank``, ``photo_top_1_accuracy``, ``photo_top_5_accuracy``: the same with the photographs themselves
-          as probes, an upper bound for the recogniser
+        - ``identity_median_rank_chance``: the same by chance
+        - ``photo_median_rank``: the same with the photographs themselves as probes, an upper bound for the recogniser
         - ``identity_people``: N
+
+        For the first 1 and the first 5 of the gallery, e.g. ``identity_top_5_accuracy``:
+
+        - ``identity_top_{first}_accuracy``: share of the probes whose person is among them
+        - ``identity_top_{first}_chance_accuracy``: the same by chance
+        - ``photo_top_{first}_accuracy``: the same with the photographs themselves as probes
+
+        And:
+
         - ``n``: number of probes
 
     Raises:
