@@ -22,6 +22,7 @@ from tiny import registry, write_bars
 BATCH, SIZE, FEATURES, VALUES = 4, 32, 8, 4
 """Images of a batch, their side, their features, and their classes or the values of a parameter."""
 OPTIONS = {
+    "lines": {"width": 0.5},
     "chain": {"steps": ["flip", "blur"]},
     "perceptual": {"encoder": {"name": "map-encoder", "width": 4}},
     "ensemble": {"encoders": [{"name": "attributes", "width": 4}, {"name": "attributes", "width": 4}]},
