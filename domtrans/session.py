@@ -22,13 +22,26 @@ from domtrans.errors import DomtransError, Stopped
 from domtrans.storage.cache import Cache
 
 Phase = Literal[
-    "data", "fit", "adapt", "oracle", "train", "evaluate", "generate", "transfer", "inspect", "render", "time", "profile"
+    "data",
+    "fit",
+    "adapt",
+    "oracle",
+    "encode",
+    "train",
+    "evaluate",
+    "generate",
+    "transfer",
+    "inspect",
+    "render",
+    "time",
+    "profile",
 ]
 """What a long call is doing.
 
 "data": loading the domains. "fit", "adapt", "oracle": training f, adapting it, training the classifier of the loss ``oracle``.
-"train": training g and D. "evaluate": measuring. "generate": writing a generated set. "transfer": transferring files.
-"inspect", "render": reading a data set, drawing one. "time", "profile": a benchmark.
+"encode": computing the features of training images. "train": training g and D. "evaluate": measuring. "generate": writing a
+generated set. "transfer": transferring files. "inspect", "render": reading a data set, drawing one. "time", "profile": a
+benchmark.
 """
 
 RANDOM_STREAMS = {phase: phase for phase in ("data", "fit", "adapt", "train", "evaluate", "generate", "oracle")}

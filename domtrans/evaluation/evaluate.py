@@ -49,8 +49,8 @@ class MetricInput:
     @cached_property
     def transferred(self) -> ImageSet:
         """G of the source images, with their labels and attributes. Computed once for all metrics."""
-        source = self.source
-        images = self.transfer.apply_to(source, group=self.session.group, before_batch=self.session.raise_if_stopped)
+        source, session = self.source, self.session
+        images = self.transfer.apply_to(source, group=session.group, on_batch=lambda *_: session.raise_if_stopped())
         return ImageSet(images, source.labels, source.classes, attributes=source.attributes)
 
 

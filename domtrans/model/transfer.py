@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ MAX_STATISTICS_IMAGES = 20_000
 """Images, at most, for means and covariances of feature vectors: enough for a standard deviation to within 1 %."""
 MAX_STATISTICS_MAPS = 1_000
 """The same for feature maps, which have a vector at every position and take more memory."""
+
+OnBatch = Callable[[int, int], object]
+"""Called at the start of a pass over images and after every batch, with the number of images done and of all images. It may
+raise Stopped."""
 
 
 class FrozenEncoder(nn.Module):
@@ -128,13 +132,17 @@ class FrozenEncoder(nn.Module):
         return bool(self.encoder.heads)
 
     @torch.no_grad()
-    def standardize(self, source: ImageSet) -> None:
+    def standardize(self, source: ImageSet, *, on_batch: OnBatch | None = None) -> None:
         """Measure mean and standard deviation of every feature, or channel of a map, over ``statistics_sample(source)``.
+
+        Args:
+            source: The images.
+            on_batch: See OnBatch.
 
         Raises:
             DomtransError: If a feature is not a finite number.
         """
-        raw = to_float64(self.encode(self.statistics_sample(source)) * self.std + self.mean)
+        raw = to_float64(self.encode(self.statistics_sample(source), on_batch=on_batch) * self.std + self.mean)
         if not bool(torch.isfinite(raw).all()):
             raise DomtransError(
                 "the encoder gives features that are not finite numbers on the source images; check its weights"
@@ -151,15 +159,15 @@ class FrozenEncoder(nn.Module):
         return images if len(images) <= most else images.take(evenly(len(images), most))
 
     @torch.no_grad()
-    def encode(self, images: ImageSet, *, before_batch: Callable[[], None] | None = None) -> Tensor:
+    def encode(self, images: ImageSet, *, on_batch: OnBatch | None = None) -> Tensor:
         """Standardised features [N, F], or maps [N, C, h, w], of a whole set, float32, on the device of f.
 
         Args:
             images: N images.
-            before_batch: Called before every batch; it may raise Stopped.
+            on_batch: See OnBatch.
         """
         device = self.mean.device
-        batches = _batches(images, inference_batches(len(images), device), before_batch)
+        batches = _batches(images, inference_batches(len(images), device), on_batch)
         return torch.cat([self(to_float(batch.to(device))) for batch in batches])
 
 
@@ -195,22 +203,20 @@ class Transfer(nn.Module):
         return self.generator.parameter_indices(features)
 
     @torch.no_grad()
-    def apply_to(
-        self, images: ImageSet, *, group: Group = SINGLE_PROCESS, before_batch: Callable[[], None] | None = None
-    ) -> Tensor:
+    def apply_to(self, images: ImageSet, *, group: Group = SINGLE_PROCESS, on_batch: OnBatch | None = None) -> Tensor:
         """G of every image of a set, in eval mode. If g draws by parameters, the engine draws the images.
 
         Args:
             images: N images.
             group: The processes that share the work. Each of them gets all images.
-            before_batch: Called before every batch; it may raise Stopped.
+            on_batch: See OnBatch.
 
         Returns:
             uint8 [N, C, size, size], on the CPU.
         """
         self.eval()
         device = self.encoder.mean.device
-        blocks = _batches(images, group.my_part(inference_batches(len(images), device)), before_batch)
+        blocks = _batches(images, group.my_part(inference_batches(len(images), device)), on_batch)
         return group.all_gather([self.pictures(to_float(block.to(device))) for block in blocks])
 
     @torch.no_grad()
@@ -239,8 +245,12 @@ class Transfer(nn.Module):
         return torch.from_numpy(np.stack(drawings)).permute(0, 3, 1, 2).contiguous()
 
 
-def _batches(images: ImageSet, indices: Iterable[Tensor], before_batch: Callable[[], None] | None) -> Iterator[Tensor]:
+def _batches(images: ImageSet, indices: Sequence[Tensor], on_batch: OnBatch | None) -> Iterator[Tensor]:
+    """The batches, with calls of ``on_batch`` around the work that the caller does on each."""
+    done, count = 0, sum(map(len, indices))
+    report = on_batch or (lambda *_: None)
+    report(done, count)
     for index in indices:
-        if before_batch is not None:
-            before_batch()
         yield images.batch(index)
+        done += len(index)
+        report(done, count)

@@ -35,7 +35,7 @@ class Lines:
         if report.note:
             self._print(f"{phase.label:<16} {phase.step:>7}/{phase.steps:<7} note: {report.note}")
         wanted = bool(report.values) and (self.verbose or phase.step == phase.steps)
-        if wanted or (phase.values and self._is_time()):
+        if wanted or self._is_time():
             names = {name: name for name in phase.values if name not in SHOWN_APART} if self.verbose else phase.losses()
             losses = "  ".join(f"{short} {phase.values[name]:<7.3g}" for name, short in names.items())
             count = f"{phase.step:>7}/{phase.steps:<7}"

@@ -15,6 +15,7 @@ PHASE_LABELS: Mapping[Phase, str] = {
     "fit": "fitting f",
     "adapt": "adapting f",
     "oracle": "fitting the oracle",
+    "encode": "encoding images",
     "train": "training g and D",
     "evaluate": "evaluating",
     "generate": "transferring",

@@ -45,12 +45,14 @@ class TrainingDomain:
         # f never changes, so features of images that are in memory and not augmented are computed once.
         feature_bytes = 4 * len(images) * math.prod(f.feature_shape)
         once = images.in_memory and augmentation is None and feature_bytes <= MAX_FEATURE_BYTES
-        self.features = f.encode(images, before_batch=session.raise_if_stopped) if once else None
+        self.features = f.encode(images, on_batch=session.during("encode").progress) if once else None
         self.weights = balanced(self._predicted_classes()) if balance else None
 
     def sample_features(self) -> Tensor:
         """Features [N, F], or maps, of as many images as their mean and covariance need, not augmented."""
-        return self.f.encode(self.f.statistics_sample(self.images)) if self.features is None else self.features
+        if self.features is not None:
+            return self.features
+        return self.f.encode(self.f.statistics_sample(self.images), on_batch=self.session.during("encode").progress)
 
     def set_batch_size(self, size: int) -> None:
         """Set the images in a batch of this process."""
@@ -87,7 +89,11 @@ class TrainingDomain:
         blocks = inference_batches(len(self.images), self.session.device)
         loader = self.session.batch_loader(self.images, blocks)
         # Features of millions of images do not fit into memory; their predicted classes do.
-        return torch.cat([self.f.classify(self.f(to_float(loader[k][1]))).argmax(1).cpu() for k in range(len(blocks))])
+        classes, during = [], self.session.during("encode")
+        for k in range(len(blocks)):
+            classes.append(self.f.classify(self.f(to_float(loader[k][1]))).argmax(1).cpu())
+            during.progress(k + 1, len(blocks))
+        return torch.cat(classes)
 
 
 class LoadingStatistics:

@@ -106,7 +106,7 @@ def prepare(
         with evaluators_kept_out(oracle=recipe.oracle):
             fit_encoder(recipe, registry, transfer.encoder.encoder, source, target, session)
             transfer.generator.to(session.device).prepare(unlabelled_target, session.during("fit"))
-        transfer.encoder.to(session.device).standardize(source)
+        transfer.encoder.to(session.device).standardize(source, on_batch=session.during("encode").progress)
     if session.group.size > 1:
         transfer.load_state_dict(session.group.broadcast(transfer.state_dict()))
     return experiment

@@ -93,4 +93,5 @@ def transferred(inputs: MetricInput, source: ImageSet, number: int) -> ImageSet:
         set_variant(transfer.generator, number)
     except DomtransError as error:
         raise NotMeasurableError(str(error)) from None
-    return ImageSet(transfer.apply_to(source, group=inputs.session.group, before_batch=inputs.session.raise_if_stopped))
+    session = inputs.session
+    return ImageSet(transfer.apply_to(source, group=session.group, on_batch=lambda *_: session.raise_if_stopped()))

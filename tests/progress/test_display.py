@@ -16,7 +16,7 @@ from processes import run
 from tiny import tiny_recipe
 from tiny_runs import go
 
-PHASES = ["loading data", "fitting f", "training g and D", "evaluating"]
+PHASES = ["loading data", "fitting f", "encoding images", "training g and D", "evaluating"]
 PROGRAM = """
 import sys, domtrans
 run = domtrans.load(sys.argv[1], device="cpu")
@@ -112,8 +112,8 @@ def test_a_notebook_shows_bars_below_the_cell(tmp_path, notebook, capfd):
     go(tiny_recipe(tmp_path), tmp_path / "run").evaluate(progress=False)
     (output,) = notebook
     lines = output.splitlines()
-    assert [line.partition(" ━")[0].strip() for line in lines[:4]] == PHASES
-    assert "4/4" in lines[2] and "source: " in output
+    assert [line.partition(" ━")[0].strip() for line in lines[: len(PHASES)]] == PHASES
+    assert "4/4" in lines[3] and "source: " in output
     assert capfd.readouterr() == ("", "")
 
 

@@ -29,7 +29,7 @@ def test_a_stop_is_heard_in_every_phase_and_the_run_goes_on(tmp_path, monkeypatc
     fits = {"fit.steps": 20, "adapt": {"name": "self-training", "steps": 20, "batch_size": 4}, "metrics.digits.steps": 50}
     phases = {"oracle": True, "generator_losses.oracle": loss, **fits}  # each network reports its progress, and is then saved
     recipe = override(tiny_recipe(tmp_path, "digits-dtn", train__steps=3), phases, registry())
-    for phase in ("data", "oracle", "fit", "adapt", "train", "evaluate"):
+    for phase in ("data", "oracle", "fit", "adapt", "encode", "train", "evaluate"):
         stop = threading.Event()
 
         def listen(progress, phase=phase, stop=stop):
@@ -48,13 +48,11 @@ def test_passes_over_all_images_are_stopped_between_batches(tmp_path):
     stopped.stop.set()
     images = experiment.source
     inputs = MetricInput(experiment.transfer, images, images, images, stopped)
-    for work in (
-        lambda: inputs.transferred,
-        lambda: predict(experiment.transfer, images, stopped),
-        lambda: TrainingDomain("source", images, experiment.transfer.encoder, stopped),
-    ):
+    for work in (lambda: inputs.transferred, lambda: predict(experiment.transfer, images, stopped)):
         with pytest.raises(Stopped, match="during evaluate"):
             work()
+    with pytest.raises(Stopped, match="during encode"):
+        TrainingDomain("source", images, experiment.transfer.encoder, stopped)
 
 
 @NOT_ON_WINDOWS
