@@ -18,7 +18,7 @@ from domtrans.data.aspect import Aspect
 from domtrans.data.batches import evenly
 from domtrans.data.decode_worker import MAX_IMAGE_BYTES, NO_COPIES, Copies, DecodeErrors, Location, decode_batch, read_bytes
 from domtrans.data.image_files import image_errors, open_image, silence_pillow_warnings
-from domtrans.data.pages import Pages, describe_unread, find_pages
+from domtrans.data.pages import HEADER_BYTES, Pages, can_hold_several, describe_unread, find_pages
 from domtrans.errors import DomtransError
 from domtrans.storage.data_file import DataFile
 
@@ -31,9 +31,6 @@ MAX_DAMAGED_SHARE = 0.01
 
 PAGE_SAMPLE = 256
 """Images that are searched for pages. Counting the pages of a file takes about a millisecond."""
-
-PAGED_FILE_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")
-"""The first four bytes of TIFF and GIF files."""
 
 FINGERPRINT_IMAGES = 64
 """Images whose encoded bytes are part of the fingerprint, besides the names and sizes of all."""
@@ -186,7 +183,7 @@ class StoredImages:
         return digest.hexdigest()[:16]
 
     def page_notes(self) -> list[str]:
-        """Notes about TIFF and GIF files of which only the first page or frame is read. Of many images, a sample is read."""
+        """Notes about files of which only the first page or frame is read. Of many images, a sample is read."""
         if self.channels not in (1, 3):
             return []  # each page is a channel
         sample = self.locations(evenly(len(self), FINGERPRINT_IMAGES if self.remote else PAGE_SAMPLE))
@@ -211,10 +208,10 @@ class StoredImages:
 
 
 def _pages_at(location: Location, copies: Copies) -> Pages | None:
-    """The pages or frames of a TIFF or GIF file; None of another, and of one that cannot be read."""
+    """The pages or frames of a file; None if it holds one image, or cannot be read."""
     file, offset, length = location
     with suppress(DomtransError):
-        if read_bytes((file, offset, min(4, length)), copies) in PAGED_FILE_STARTS:
+        if can_hold_several(read_bytes((file, offset, min(HEADER_BYTES, length)), copies)):
             with image_errors(file), open_image(io.BytesIO(read_bytes(location, copies))) as image:
                 return find_pages(image)
     return None

@@ -13,6 +13,10 @@ from domtrans.data.planes import MAX_CHANNELS
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 """Pillow formats of animations. TIFF has pages instead. What other formats hold beside an image is a preview or a depth map."""
 
+HEADER_BYTES = 4096
+"""Bytes from the start of a file that tell whether it can hold several images."""
+TIFF_AND_GIF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8")
+
 RGB_CHANNELS = 3
 """The number of channels that is read as colours and not as pages."""
 
@@ -28,6 +32,13 @@ class Pages:
 
     count: int
     are_frames: bool = False
+
+
+def can_hold_several(header: bytes) -> bool:
+    """Whether a file that begins with this can hold several pages or frames: TIFF, GIF, and animated PNG, WebP and AVIF."""
+    is_animated_png = header.startswith(b"\x89PNG") and b"acTL" in header
+    is_animated_webp = header.startswith(b"RIFF") and header[12:16] == b"VP8X" and len(header) > 20 and bool(header[20] & 2)
+    return header.startswith(TIFF_AND_GIF_STARTS) or is_animated_png or is_animated_webp or header[4:12] == b"ftypavis"
 
 
 def find_pages(image: Image.Image) -> Pages | None:

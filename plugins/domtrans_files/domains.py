@@ -27,7 +27,7 @@ from domtrans_files.folder_reading import read_folder
 from domtrans_files.reading import Layout, Part
 from domtrans_files.splits import SPLITS, Holdout, Split, class_notes, hold_out_splits
 
-PAGED_SUFFIXES = (".tif", ".tiff", ".gif")
+PAGED_SUFFIXES = (".tif", ".tiff", ".gif", ".webp", ".avif", ".apng")
 """Suffixes of files that may have several pages or frames."""
 
 ChannelCount = Annotated[int, Field(ge=2, le=64)]

@@ -89,13 +89,15 @@ def test_pages_that_are_not_read_are_counted(tmp_path, where):
     for number, image in enumerate(bands(6, 5)):
         stack(place / f"{number}.tif", image)
     stack(place / "6.tif", bands(1, 1)[0])
-    animate(place / "7.gif")
+    for number, ending in enumerate(("gif", "webp", "avif"), start=9):
+        animate(place / f"{number}.{ending}")
+    animate(place / "12.apng", format="PNG")
     (place / "8.tif").write_bytes((place / "0.tif").read_bytes()[:300])
     if where == "webdataset":
         place = write_tar(tmp_path / "a.tar", {file.name: file.read_bytes() for file in sorted(place.iterdir())})
     notes = domain(where, path=str(place), memory="no", holdout=0.2).notes
     assert "only the first of 5 pages of 6 images is read; channels=5 reads all" in notes
-    assert "only the first of 3 frames of 1 image is read" in notes
+    assert "only the first of 3 frames of 4 images is read" in notes
     assert not any("only the first" in note for note in domain(where, path=str(place), memory="no", channels=5).notes)
 
 
