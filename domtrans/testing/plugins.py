@@ -71,7 +71,8 @@ def _about_package(info: PluginInfo) -> Iterator[PluginFinding]:
     yield PluginFinding("package", "interface", info.advice or unstated)
     about = metadata.metadata(info.distribution)
     classifiers = [line for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
-    licence = about["License-Expression"] or about["License"] or ", ".join(classifiers)
+    named = [name for field in ("License-Expression", "License") for name in about.get_all(field) or [] if name]
+    licence = ", ".join(named[:1] or classifiers)
     missing = "" if licence else "its metadata states no licence: add license to pyproject.toml"
     yield PluginFinding("package", "licence", missing, detail=one_line(licence)[:60])
 

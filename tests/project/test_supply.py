@@ -33,7 +33,7 @@ def stated(name: str) -> str:
         assert name not in declared(), f"{name} is not installed"
         return ""
     licences = [line for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
-    return " ".join([about["License-Expression"] or "", about["License"] or "", *licences]).strip()
+    return " ".join([about.get("License-Expression", ""), about.get("License", ""), *licences]).strip()
 
 
 @pytest.mark.parametrize("name", sorted(declared(*EXTRAS)))

@@ -208,11 +208,11 @@ def test_progress_is_reported_in_phases_that_finish(tmp_path, monkeypatch):
     heard = []
     go(tiny_recipe(tmp_path, fit__steps=20), tmp_path / "run", listeners=(heard.append,))
     last = {progress.phase: progress for progress in heard}
-    assert list(last) == ["data", "fit", "train", "evaluate"]
+    assert list(last) == ["data", "fit", "encode", "train", "evaluate"]
     assert all(progress.step == progress.steps for progress in last.values())
 
 
-@pytest.mark.parametrize("phase", ["data", "fit", "train", "evaluate"])
+@pytest.mark.parametrize("phase", ["data", "fit", "encode", "train", "evaluate"])
 def test_a_stop_in_any_phase_loses_nothing(tmp_path, phase):
     recipe, stop = tiny_recipe(tmp_path), threading.Event()
     with pytest.raises(Stopped):
