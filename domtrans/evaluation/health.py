@@ -195,9 +195,11 @@ class HealthWatch:
     def _check_discriminator(self) -> dict[str, str]:
         values = self._window(D_LOSS)
         if values and max(values) < D_WINS:
+            paused = "its optimizer pauses until D recovers; if D wins again, try"
+            remedy = paused if self.config.act else "try train.health.act=true,"
             return {
-                "d-wins": f"D wins: its normalised loss is {values[-1]:.2g} (1 is chance), so g learns little from it; try "
-                "train.health.act=true, a lower train.discriminator_optimizer.lr, or train.discriminator_floor=1"
+                "d-wins": f"D wins: its normalised loss is {values[-1]:.2g} (1 is chance), so g learns little from it; {remedy} "
+                "a lower train.discriminator_optimizer.lr, or train.discriminator_floor=1"
             }
         if values and min(values) > D_LOST:
             return {
