@@ -198,8 +198,8 @@ class HealthWatch:
             paused = "its optimizer pauses until D recovers; if D wins again, try"
             remedy = paused if self.config.act else "try train.health.act=true,"
             return {
-                "d-wins": f"D wins: its normalised loss is {values[-1]:.2g} (1 is chance), so g learns little from it; {remedy} "
-                "a lower train.discriminator_optimizer.lr, or train.discriminator_floor=1"
+                "d-wins": f"D wins: its normalised loss is {values[-1]:.2g} (1 is chance), so g learns little from it; "
+                f"{remedy} a lower train.discriminator_optimizer.lr, or train.discriminator_floor=1"
             }
         if values and min(values) > D_LOST:
             return {

@@ -22,7 +22,7 @@ from domtrans.reporting.per_class import per_class
 from domtrans.reporting.prose import introduction, part_rows, provenance_rows
 from domtrans.reporting.records import Record
 from domtrans.reporting.rerun_command import changed_options, installed_recipe, rerun_command
-from domtrans.reporting.results import results_of
+from domtrans.reporting.results import page_results
 from domtrans.runs.examples import Examples
 
 GENERATOR: str = f"domtrans {__version__}"
@@ -35,7 +35,7 @@ def render(records: Sequence[Record], registry: Registry) -> str:
     """Render one self-contained HTML page about one run or several."""
     all_charts = charts(records, registry)
     samples = [sample_grids(record.samples, len(records)) for record in records]
-    results, tables = results_of(records, registry)
+    results, tables = page_results(records, registry)
     groups = {group: [chart for chart in all_charts if chart.group == group] for group in GROUPS}
     template = environment().get_template("page.html")
     return template.render(

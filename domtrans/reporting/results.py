@@ -53,7 +53,7 @@ class ResultTable:
     columns: Sequence[tuple[str, str]]
 
 
-def results_of(records: Sequence[Record], registry: Registry) -> tuple[list[Result], list[ResultTable]]:
+def page_results(records: Sequence[Record], registry: Registry) -> tuple[list[Result], list[ResultTable]]:
     """The results that any run has: single values, the main one first, and tables."""
     values = declared_values(registry, *(record.recipe for record in records))
     rows = [metric_rows(record.results, values) for record in records]
