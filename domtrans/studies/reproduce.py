@@ -151,14 +151,17 @@ class Reproduction:
         return LabelFreeScore(source, target).score(run.model)[SCORE]
 
     def _command(self) -> str:
-        """The command that makes these tables."""
+        """The command that makes these tables. It names the rows that have runs, unless all have."""
         options = [
             word
             for name, value in self.options.items()
             for word in (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
         ]
-        seeds = 1 + max(seed for name in self.runs_of.values() for seed in (0, *self.folder.seeds(name)))
-        words = ["domtrans", "reproduce", self.study.name, *self.changes, *options]
+        names = list(dict.fromkeys(self.runs_of.values()))
+        begun = [name for name in names if self.folder.seeds(name) or name in self.failed]
+        only = [] if begun == names else [word for name in begun for word in ("--only", name)]
+        seeds = 1 + max(seed for name in names for seed in (0, *self.folder.seeds(name)))
+        words = ["domtrans", "reproduce", self.study.name, *self.changes, *options, *only]
         return shlex.join([*words, "--seeds", str(seeds), "--out", str(self.folder.path)])
 
 

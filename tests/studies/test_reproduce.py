@@ -117,6 +117,7 @@ def test_the_page_has_values_sources_data_and_commands(finished):
     ):
         assert words in page
     assert "Seed 0 failed: there is no file nowhere.npz" in page
+    assert shlex.split(data["command"])[:5] == ["domtrans", "reproduce", "bars", "--seeds", "2"]
     for file in re.findall(r"\((\S+\.png)\)", page):
         assert (out / file).read_bytes().startswith(b"\x89PNG")
     assert {f"plain/{name}.png" for name in ("grid", "losses", "confusion")} <= set(re.findall(r"\((\S+\.png)\)", page))
@@ -183,7 +184,7 @@ def test_changes_apply_to_every_row(registry, tmp_path):
     data = reproduce(registry, tmp_path / "out", seeds=1, only=["no-tid"], changes=["train.steps=2"])
     assert json.loads((tmp_path / "out/no-tid/seed-0/results.json").read_text())["steps"] == 2
     assert "train.steps=2" in shlex.split(row_of(data, "no-tid")["command"])
-    assert "train.steps=2" in shlex.split(data["command"])
+    assert {"train.steps=2", "--only", "no-tid"} <= set(shlex.split(data["command"])) and "plain" not in data["command"]
 
 
 def test_a_stopped_study_continues_where_it_was(registry, tmp_path):
