@@ -113,7 +113,7 @@ def show(
         terminal.print_json(domtrans.recipe_schema(plugins.registry))
         return
     if recipe is None:
-        raise DomtransError("name a recipe or a kind of part; `domtrans recipes` lists the recipes")
+        raise DomtransError(f"name a recipe (`domtrans recipes` lists them) or a kind of part ({', '.join(KINDS)})")
     if recipe in KINDS and not any("=" in change for change in changes or []):
         if as_toml:
             raise DomtransError("--toml prints recipes only; leave it out, or print the part with --json")

@@ -124,4 +124,4 @@ def test_the_command_prints_it(capsys):
     code, _, err = in_process(capsys, "show", "digits-dtn", "--schema")
     assert code == 2 and "leave out digits-dtn" in err
     code, _, err = in_process(capsys, "show")
-    assert code == 2 and "name a recipe or a kind of part" in err
+    assert code == 2 and "or a kind of part (domain, encoder, " in err
