@@ -89,10 +89,12 @@ class TrainingDomain:
         blocks = inference_batches(len(self.images), self.session.device)
         loader = self.session.batch_loader(self.images, blocks)
         # Features of millions of images do not fit into memory; their predicted classes do.
-        classes, during = [], self.session.during("encode")
-        for k in range(len(blocks)):
+        classes, done, during = [], 0, self.session.during("encode")
+        during.progress(done, len(self.images))
+        for k, block in enumerate(blocks):
             classes.append(self.f.classify(self.f(to_float(loader[k][1]))).argmax(1).cpu())
-            during.progress(k + 1, len(blocks))
+            done += len(block)
+            during.progress(done, len(self.images))
         return torch.cat(classes)
 
 

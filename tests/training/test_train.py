@@ -212,6 +212,13 @@ def test_progress_is_reported_in_phases_that_finish(tmp_path, monkeypatch):
     assert all(progress.step == progress.steps for progress in last.values())
 
 
+def test_encoding_counts_images_wherever_it_happens(tmp_path):
+    heard = []
+    recipe = tiny_recipe(tmp_path, source_augmentation="warp", train__balance_source=True, train__steps=1)
+    go(recipe, tmp_path / "run", listeners=(heard.append,))
+    assert {progress.steps for progress in heard if progress.phase == "encode"} == {12}  # of 16, 4 are held out
+
+
 @pytest.mark.parametrize("phase", ["data", "fit", "encode", "train", "evaluate"])
 def test_a_stop_in_any_phase_loses_nothing(tmp_path, phase):
     recipe, stop = tiny_recipe(tmp_path), threading.Event()
