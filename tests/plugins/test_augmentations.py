@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from domtrans import use
 from tiny import registry
@@ -123,6 +124,20 @@ def test_stroke_grows_bright_or_dark_parts_by_one_pixel():
     assert (found[..., 4, 3] >= -1 - 1e-6).all() and found[..., 4, 3].max() > 0  # grown bright
     assert found[..., 4, 4].min() < 0  # or grown dark
     assert torch.equal(found[..., :3, :], images[..., :3, :])
+
+
+def test_stroke_is_the_same_with_and_without_a_gradient():
+    images = random_images(3)
+    assert torch.equal(augment("stroke", images, chance=1.0), augment("stroke", images.clone().requires_grad_(), chance=1.0))
+
+
+def test_blur_blends_with_the_mean_of_the_neighbours():
+    images = random_images(3)
+    soft = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    share = (augment("blur", images, chance=1.0) - images) / (soft - images)
+    weight = share.flatten(1).median(1).values[:, None, None, None]  # every image has one
+    assert (weight >= 0).all() and (weight <= 1).all()
+    torch.testing.assert_close(augment("blur", images, chance=1.0), images + weight * (soft - images), atol=1e-5, rtol=0)
 
 
 def test_lines_are_thin_and_have_the_brightest_or_the_darkest_value():

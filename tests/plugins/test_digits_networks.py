@@ -144,6 +144,17 @@ def test_a_gradient_reaches_every_weight_of_a_generator(name):
     assert all(weight.grad is not None for weight in g.parameters())
 
 
+def test_even_contrast_normalises_each_image():
+    plain, even = (registry().build("encoder", use("digit-encoder", even_contrast=even), 32, 4) for even in (False, True))
+    even.load_state_dict(plain.state_dict())
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    deviation, mean = torch.std_mean(images, (1, 2, 3), keepdim=True)
+    torch.testing.assert_close(even(images), plain((images - mean) / (deviation + 0.02)))
+    flat = torch.full((2, 3, 32, 32), 0.5, requires_grad=True)
+    even(flat).sum().backward()
+    assert torch.isfinite(flat.grad).all()
+
+
 @pytest.mark.parametrize("kind", ["encoder", "generator", "discriminator"])
 def test_networks_of_one_size_refuse_another(kind):
     arguments = {"encoder": (48, 10), "generator": (24, 1, 48), "discriminator": (1, 48)}[kind]
