@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from domtrans import DomtransError, Session, to_float, use
+from domtrans_faces.networks.dtn import Palette
 from published_weights import published
 from small_faces import K, encoder, faces, probe
 from tiny import registry
@@ -138,3 +139,17 @@ def test_d_accepts_64_and_96_pixels(size, norm):
 def test_d_refuses_small_images():
     with pytest.raises(DomtransError, match="supports 32 to 1,024 pixels, not 16"):
         registry().build("discriminator", use("face-discriminator"), 3, 16)
+
+
+# g with flat colours
+
+
+def test_every_pixel_mixes_the_colours_of_its_image():
+    torch.manual_seed(0)
+    palette = Palette(8, 3, 4)
+    torch.nn.init.normal_(palette.colours.weight)
+    logits, features = torch.randn(2, 4, 5, 7), torch.randn(2, 8)
+    shares, colours = (8 * logits).softmax(1), torch.tanh(palette.colours(features)).view(2, 4, 3)
+    by_hand = torch.stack([sum(shares[:, i] * colours[:, i, c, None, None] for i in range(4)) for c in range(3)], 1)
+    for form in (torch.contiguous_format, torch.channels_last):
+        torch.testing.assert_close(palette(logits.contiguous(memory_format=form), features), by_hand)

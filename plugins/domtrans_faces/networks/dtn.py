@@ -97,9 +97,10 @@ class Palette(nn.Module):
 
     def forward(self, logits: Tensor, features: Tensor) -> Tensor:
         """Logits of the shares [B, N, H, W] and features [B, F] to images [B, channels, H, W] in [-1, 1]."""
-        shares = (self.sharpness * logits).softmax(1)
-        colours = torch.tanh(self.colours(features).float()).unflatten(1, (shares.shape[1], -1))
-        return torch.einsum("bnhw,bnc->bchw", shares, colours).float()
+        # In channels_last, which training uses, no value is moved.
+        shares = (self.sharpness * logits.permute(0, 2, 3, 1)).softmax(-1)
+        colours = torch.tanh(self.colours(features).float()).unflatten(1, (shares.shape[-1], -1))
+        return torch.einsum("bhwn,bnc->bhwc", shares, colours).float().permute(0, 3, 1, 2)
 
 
 class FaceDiscriminator(Discriminator):
